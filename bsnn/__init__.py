@@ -1,0 +1,1 @@
+"""bsnn: trained convolutional networks as spiking networks in Brian2."""

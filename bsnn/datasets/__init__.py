@@ -1,0 +1,147 @@
+"""MNIST, Fashion-MNIST and CIFAR-10: downloaded from their publishers, or read from a folder."""
+
+from __future__ import annotations
+
+import csv
+import os
+from pathlib import Path
+
+import numpy as np
+
+from bsnn.datasets.dataset import Dataset
+from bsnn.datasets.download import download
+from bsnn.datasets.formats import PACKINGS, read_cifar_batch, read_idx
+from bsnn.datasets.registry import DATASETS, DatasetSpec
+from bsnn.errors import DatasetError
+
+__all__ = ["DATASETS", "DATA_VARIABLE", "Dataset", "load", "mnist_sample"]
+
+#: Environment variable that names the folder in which data sets lie.
+DATA_VARIABLE = "BSNN_DATA"
+
+_SAMPLE = Path(__file__).with_name("mnist_test_500.npz")
+
+
+def load(name: str, split: str = "test", data: str | os.PathLike[str] | None = None) -> Dataset:
+    """Read a data set.
+
+    Parameters
+    ----------
+    name : str
+        A name in `DATASETS`: ``"mnist"``, ``"fashion-mnist"`` or ``"cifar10"``.
+    split : str
+        ``"train"`` or ``"test"``.
+    data : path, optional
+        Folder that holds the published files, raw or packed with gzip or xz, directly or in a
+        folder of the data set's name. Without it the environment variable ``BSNN_DATA`` is used,
+        and without that the files are downloaded into a cache.
+
+    Returns
+    -------
+    Dataset
+
+    Raises
+    ------
+    DatasetError
+        Unknown name or split; a file is missing, damaged or not what it should be.
+    """
+    spec = DATASETS.get(name)
+    if spec is None:
+        raise DatasetError(f"There is no data set {name!r}. Known are {', '.join(DATASETS)}.")
+    if split not in spec.parts:
+        raise DatasetError(f"{name} has no split {split!r}, only {', '.join(spec.parts)}.")
+    folder = _data_folder(spec, data)
+    pixels, labels = _LAYOUTS[spec.layout](spec, split, folder)
+    _check(spec, split, folder, pixels, labels)
+    approximate = _approximate_images(spec, split, folder)
+    return Dataset(name, split, pixels, labels, spec.classes, approximate)
+
+
+def mnist_sample() -> Dataset:
+    """Return the first 500 images of MNIST's test set, which ship with bsnn."""
+    with np.load(_SAMPLE) as arrays:
+        pixels, labels = arrays["pixels"], arrays["labels"].astype(np.int64)
+    none = np.empty(0, dtype=np.int64)
+    return Dataset("mnist-sample", "test", pixels, labels, DATASETS["mnist"].classes, none)
+
+
+def _data_folder(spec: DatasetSpec, data: str | os.PathLike[str] | None) -> Path:
+    data = data if data is not None else os.environ.get(DATA_VARIABLE)
+    if data is None:
+        return download(spec)
+    root = Path(data).expanduser()
+    if not root.is_dir():
+        raise DatasetError(
+            f"The data folder {root} does not exist. Correct --data or {DATA_VARIABLE}, or leave "
+            "them out to download the data."
+        )
+    return root / spec.name if (root / spec.name).is_dir() else root
+
+
+def _find(folder: Path, file_name: str) -> Path:
+    candidates = [folder / (file_name + ending) for ending in PACKINGS]
+    nested = [folder / "cifar-10-batches-bin" / file_name]
+    for path in candidates + nested:
+        if path.is_file():
+            return path
+    raise DatasetError(
+        f"{folder} holds no file {file_name} (nor {file_name}.gz or {file_name}.xz). Put the "
+        "published file there, or leave out --data to download it."
+    )
+
+
+def _read_idx_part(spec: DatasetSpec, split: str, folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    images_file, labels_file = spec.parts[split].files
+    images = read_idx(_find(folder, images_file))
+    labels = read_idx(_find(folder, labels_file))
+    if images.ndim != 3 or labels.ndim != 1:
+        raise DatasetError(
+            f"{folder}: {images_file} has {images.ndim} dimensions and {labels_file} has "
+            f"{labels.ndim}; 3 and 1 are expected. Are the two files exchanged?"
+        )
+    return images[:, np.newaxis], labels.astype(np.int64)
+
+
+def _read_cifar_part(spec: DatasetSpec, split: str, folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    batches = [read_cifar_batch(_find(folder, file)) for file in spec.parts[split].files]
+    pixels, labels = zip(*batches, strict=True)
+    return np.concatenate(pixels), np.concatenate(labels)
+
+
+_LAYOUTS = {"idx": _read_idx_part, "cifar": _read_cifar_part}
+
+
+def _check(
+    spec: DatasetSpec, split: str, folder: Path, pixels: np.ndarray, labels: np.ndarray
+) -> None:
+    if pixels.shape[1:] != spec.image_shape or len(pixels) != len(labels):
+        raise DatasetError(
+            f"{folder}: the {split} split of {spec.name} has images of shape {pixels.shape} and "
+            f"{len(labels)} labels; images of shape {spec.image_shape}, one label each, are "
+            "expected. Is this another data set?"
+        )
+    counts = tuple(np.bincount(labels, minlength=len(spec.classes)).tolist())
+    if counts != spec.parts[split].label_counts:
+        raise DatasetError(
+            f"{folder}: the {split} split of {spec.name} holds {list(counts)} images of its "
+            f"classes; {list(spec.parts[split].label_counts)} are expected. This is not the "
+            f"published {spec.name}: another data set has files of the same names."
+        )
+
+
+def _approximate_images(spec: DatasetSpec, split: str, folder: Path) -> np.ndarray:
+    """Indices within the split that ``approximate_images.csv`` beside the data lists."""
+    table = folder / "approximate_images.csv"
+    if not table.is_file():
+        return np.empty(0, dtype=np.int64)
+    files = spec.parts[split].files
+    batch = sum(spec.parts[split].label_counts) // len(files)
+    try:
+        with open(table, newline="") as lines:
+            rows = [(row["file"], int(row["index_in_file"])) for row in csv.DictReader(lines)]
+    except (KeyError, TypeError, ValueError) as error:
+        raise DatasetError(
+            f"{table} cannot be understood ({error!r}): it needs the columns file and index_in_file."
+        ) from error
+    indices = [files.index(file) * batch + index for file, index in rows if file in files]
+    return np.array(sorted(indices), dtype=np.int64)

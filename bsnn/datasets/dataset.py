@@ -1,0 +1,61 @@
+"""What a data set is once it has been read."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+__all__ = ["Dataset"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """Images with their labels.
+
+    Attributes
+    ----------
+    name, split : str
+        Such as ``"mnist"`` and ``"test"``.
+    pixels : numpy.ndarray
+        uint8, shape ``(n, channels, height, width)``: the images as published.
+    labels : numpy.ndarray
+        int64, shape ``(n,)``.
+    classes : tuple of str
+        Name of each class.
+    approximate : numpy.ndarray
+        Indices of images whose pixels are known not to be the published ones, in increasing
+        order; empty for an exact copy.
+    """
+
+    name: str
+    split: str
+    pixels: np.ndarray
+    labels: np.ndarray
+    classes: tuple[str, ...]
+    approximate: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def images(self) -> np.ndarray:
+        """float32 images in [0, 1], shape ``(n, channels, height, width)``."""
+        return self.pixels.astype(np.float32) / np.float32(255)
+
+    def exact(self) -> Dataset:
+        """Leave out the images whose pixels are approximate."""
+        keep = np.setdiff1d(np.arange(len(self)), self.approximate)
+        return self._take(keep)
+
+    def first(self, count: int, start: int = 0) -> Dataset:
+        """Take ``count`` images, from index ``start`` on."""
+        return self._take(np.arange(start, min(start + count, len(self))))
+
+    def _take(self, indices: np.ndarray) -> Dataset:
+        return dataclasses.replace(
+            self,
+            pixels=self.pixels[indices],
+            labels=self.labels[indices],
+            approximate=np.flatnonzero(np.isin(indices, self.approximate)),
+        )

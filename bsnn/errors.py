@@ -1,0 +1,42 @@
+"""The errors that bsnn raises on purpose.
+
+Every message says what was met, where, why it cannot be done and what to do about it.
+"""
+
+__all__ = [
+    "BsnnError",
+    "BuildError",
+    "ConversionError",
+    "DatasetError",
+    "GraphError",
+    "SimulationError",
+    "StorageError",
+]
+
+
+class BsnnError(Exception):
+    """Base of all errors that bsnn raises on purpose."""
+
+
+class GraphError(BsnnError):
+    """A network description that is not consistent: shapes, names or edges."""
+
+
+class ConversionError(BsnnError):
+    """A trained network, or a part of it, that cannot be converted."""
+
+
+class StorageError(BsnnError):
+    """A file that is not a valid bsnn file; names the file and the path inside it."""
+
+
+class BuildError(BsnnError):
+    """A spiking model that cannot be built as a Brian2 network."""
+
+
+class SimulationError(BsnnError):
+    """A simulation that could not be run, or whose input does not fit the network."""
+
+
+class DatasetError(BsnnError):
+    """A data set that is missing, damaged or not what it claims to be."""

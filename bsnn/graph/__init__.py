@@ -1,0 +1,35 @@
+"""The trained network as plain data: layers, shapes, weights, and the forward pass in numpy."""
+
+from bsnn.graph.cost import GraphCost, LayerCost, count
+from bsnn.graph.graph import Graph
+from bsnn.graph.layers import (
+    LAYER_KINDS,
+    AdaptiveAvgPool2d,
+    Add,
+    AvgPool2d,
+    Conv2d,
+    Flatten,
+    Input,
+    Layer,
+    Linear,
+    MaxPool2d,
+    ReLU,
+)
+
+__all__ = [
+    "LAYER_KINDS",
+    "AdaptiveAvgPool2d",
+    "Add",
+    "AvgPool2d",
+    "Conv2d",
+    "Flatten",
+    "Graph",
+    "GraphCost",
+    "Input",
+    "Layer",
+    "LayerCost",
+    "Linear",
+    "MaxPool2d",
+    "ReLU",
+    "count",
+]

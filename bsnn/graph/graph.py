@@ -1,0 +1,179 @@
+"""The trained network as plain data."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+
+import numpy as np
+
+from bsnn.errors import GraphError
+from bsnn.graph.layers import Input, Layer, Shape
+
+__all__ = ["Graph"]
+
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
+class Graph:
+    """Layers and the edges between them; a residual network is one as well as a chain.
+
+    Parameters
+    ----------
+    layers : iterable of Layer
+        Exactly one `Input`; each layer after those that it reads.
+    output : str, optional
+        Name of the layer whose values are the network's result; the last one by default.
+
+    Raises
+    ------
+    GraphError
+        A name is used twice or malformed, an edge leads nowhere, shapes do not fit, or a layer's
+        values are used by none.
+
+    Examples
+    --------
+    >>> graph = Graph([Input(name="pixels", shape=(1, 28, 28)),
+    ...                Flatten(name="flat", inputs=("pixels",)),
+    ...                Linear(name="fc", inputs=("flat",), weight=np.ones((10, 784), "float32"))])
+    >>> graph.shapes["fc"]
+    (10,)
+    """
+
+    def __init__(self, layers: Iterator[Layer] | list[Layer], output: str | None = None) -> None:
+        self._layers: dict[str, Layer] = {}
+        for layer in layers:
+            self._append(layer)
+        inputs = [layer for layer in self if isinstance(layer, Input)]
+        if len(inputs) != 1:
+            raise GraphError(f"a graph has one input layer; {len(inputs)} were given")
+        self.input: Input = inputs[0]
+        self.output: str = output if output is not None else list(self._layers)[-1]
+        if self.output not in self._layers:
+            raise GraphError(f"the output layer {self.output!r} does not exist")
+        unused = [
+            name for name, users in self.consumers.items() if not users and name != self.output
+        ]
+        if unused:
+            raise GraphError(f"nothing uses the layer(s) {', '.join(unused)}: remove them")
+        self.shapes  # noqa: B018  (checks that all shapes fit)
+
+    def _append(self, layer: Layer) -> None:
+        if not _NAME.fullmatch(layer.name):
+            raise GraphError(
+                f"{layer.name!r} is no valid layer name: lower-case letters, digits and "
+                "underscores, a letter first"
+            )
+        if layer.name in self._layers:
+            raise GraphError(f"two layers are called {layer.name!r}")
+        if len(layer.inputs) != layer.arity:
+            raise GraphError(
+                f"layer {layer.name!r} ({layer.kind}) takes {layer.arity} input(s), "
+                f"not {len(layer.inputs)}"
+            )
+        for source in layer.inputs:
+            if source not in self._layers:
+                raise GraphError(
+                    f"layer {layer.name!r} reads {source!r}, which is not among the layers before it"
+                )
+        self._layers[layer.name] = layer
+
+    def __iter__(self) -> Iterator[Layer]:
+        return iter(self._layers.values())
+
+    def __len__(self) -> int:
+        return len(self._layers)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._layers
+
+    def __getitem__(self, name: str) -> Layer:
+        try:
+            return self._layers[name]
+        except KeyError:
+            raise KeyError(f"no layer {name!r}; there are {', '.join(self._layers)}") from None
+
+    def __repr__(self) -> str:
+        chain = ", ".join(f"{layer.name}:{layer.kind}" for layer in self)
+        return f"<Graph {chain}>"
+
+    @cached_property
+    def consumers(self) -> dict[str, tuple[str, ...]]:
+        """Names of the layers that read each layer."""
+        return {
+            name: tuple(layer.name for layer in self if name in layer.inputs)
+            for name in self._layers
+        }
+
+    @cached_property
+    def shapes(self) -> dict[str, Shape]:
+        """Shape of each layer's output for one image."""
+        shapes: dict[str, Shape] = {}
+        for layer in self:
+            shapes[layer.name] = layer.output_shape(*(shapes[source] for source in layer.inputs))
+        return shapes
+
+    def input_shapes(self, name: str) -> tuple[Shape, ...]:
+        """Return the shapes of what a layer reads."""
+        return tuple(self.shapes[source] for source in self[name].inputs)
+
+    def activations(
+        self,
+        images: np.ndarray,
+        transform: Mapping[str, Callable[[np.ndarray], np.ndarray]] | None = None,
+    ) -> dict[str, np.ndarray]:
+        """Run the network on a batch and return the output of every layer.
+
+        Parameters
+        ----------
+        images : numpy.ndarray
+            Shape ``(n, *input_shape)``; float64 images are computed in float64, others in float32.
+        transform : mapping, optional
+            For some layers a function that replaces the layer's output; what follows sees the
+            replaced values.
+
+        Returns
+        -------
+        dict of str to numpy.ndarray
+            Output by layer name, the input included.
+
+        Raises
+        ------
+        GraphError
+            The images do not have the network's input shape.
+        """
+        images = self.check_images(images)
+        values: dict[str, np.ndarray] = {}
+        for layer in self:
+            if isinstance(layer, Input):
+                output = images
+            else:
+                output = layer.forward(*(values[source] for source in layer.inputs))
+            if transform is not None and layer.name in transform:
+                output = transform[layer.name](output)
+            values[layer.name] = output
+        return values
+
+    def evaluate(self, name: str, known: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return the output of one layer, given the outputs of layers before it."""
+        if name in known:
+            return known[name]
+        layer = self[name]
+        if isinstance(layer, Input):
+            raise GraphError(f"the value of the input {name!r} is needed but was not given")
+        return layer.forward(*(self.evaluate(source, known) for source in layer.inputs))
+
+    def forward(self, images: np.ndarray) -> np.ndarray:
+        """Run the network on a batch and return its result (see `activations`)."""
+        return self.activations(images)[self.output]
+
+    def check_images(self, images: np.ndarray) -> np.ndarray:
+        """Return a batch as float32 or float64; refuse other shapes with a `GraphError`."""
+        images = np.asarray(images)
+        if images.shape[1:] != self.input.shape:
+            raise GraphError(
+                f"images of shape {images.shape} do not fit the network, which takes "
+                f"(n, {', '.join(map(str, self.input.shape))})"
+            )
+        return images if images.dtype == np.float64 else images.astype(np.float32, copy=False)
