@@ -1,0 +1,159 @@
+"""Conversion of a trained network to time-to-first-spike coding."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+
+from bsnn.conversion.model import READ_OUTS, SpikingModel
+from bsnn.conversion.populations import populations, relu_before_pool
+from bsnn.conversion.scales import SCALE_RULES, ScaleContext
+from bsnn.conversion.time_code import decode, levels
+from bsnn.errors import ConversionError
+from bsnn.graph import Graph
+
+__all__ = ["convert_to_ttfs"]
+
+
+def convert_to_ttfs(
+    graph: Graph,
+    images: np.ndarray,
+    *,
+    steps: int = 16,
+    scale: str = "percentile",
+    percentile: float = 99.9,
+    rounding: bool = False,
+    read_out: str = "potential",
+    input_scale: float = 1.0,
+    images_from: str = "unnamed",
+    source: dict[str, str] | None = None,
+) -> SpikingModel:
+    """Convert a trained network to the two-stage code of López-Randulfe et al. (2022).
+
+    Parameters
+    ----------
+    graph : Graph
+        The trained network.
+    images : numpy.ndarray
+        Calibration images, from the training set, shape ``(n, *input_shape)``, values from 0 to
+        `input_scale`.
+    steps : int
+        Time steps in a window. More are more precise and cost more spikes.
+    scale : str
+        How the largest value that a layer codes is chosen: ``"max"`` (largest activation),
+        ``"percentile"``, ``"worst-case"`` (the paper's eq. 5) or ``"min-rmse"`` (least error of
+        the layer at this number of steps, what the paper did).
+    percentile : float
+        For that rule; of the activations that are not zero.
+    rounding : bool
+        Start neurons with half a step's charge, which rounds spike times instead of flooring
+        them. False is the paper's neuron.
+    read_out : str
+        ``"potential"`` (the last layer integrates and does not spike) or ``"first-spike"``.
+    input_scale : float
+        Pixel value that spikes at once.
+    images_from : str
+        Name of the data set the images are from, for the record.
+    source : dict, optional
+        Where the trained network came from, for the record.
+
+    Returns
+    -------
+    SpikingModel
+
+    Raises
+    ------
+    ConversionError
+        An argument is out of range, the images do not fit, or a layer is never active.
+    """
+    _check_arguments(steps, scale, percentile, read_out, input_scale)
+    graph = relu_before_pool(graph)
+    images = _check_images(graph, images, input_scale)
+    plan = populations(graph)
+    exact = graph.activations(images)
+    scales: dict[str, float] = {}
+    known: dict[str, np.ndarray] = {graph.input.name: images}
+    for name, population in plan.items():
+        if population.role == "input":
+            scales[name] = float(input_scale)
+        elif population.role == "max_pool":
+            scales[name] = scales[population.projections[0].source]
+        else:
+            context = ScaleContext(
+                graph=graph,
+                population=population,
+                activations=np.maximum(exact[population.potential_layer], 0),
+                potentials=lambda layer=population.potential_layer: graph.evaluate(layer, known),
+                source_scales=scales,
+                steps=steps,
+                rounding=rounding,
+                percentile=percentile,
+            )
+            scales[name] = _positive(SCALE_RULES[scale](context), population.layer, len(images))
+        if population.role != "read_out":
+            value = graph.evaluate(population.potential_layer, known)
+            level = levels(value, scales[name], steps, rounding)
+            known[population.layer] = decode(level, scales[name], steps)
+    calibration: dict[str, Any] = {
+        "images": len(images),
+        "images_sha256": hashlib.sha256(
+            np.ascontiguousarray(images, dtype="<f4").tobytes()
+        ).hexdigest(),
+        "images_from": images_from,
+    }
+    if scale == "percentile":
+        calibration["percentile"] = float(percentile)
+    return SpikingModel(
+        graph=graph,
+        steps=steps,
+        scales=scales,
+        rounding=rounding,
+        read_out=read_out,
+        scale_rule=scale,
+        calibration=calibration,
+        source=dict(source or {}),
+    )
+
+
+def _check_arguments(
+    steps: int, scale: str, percentile: float, read_out: str, input_scale: float
+) -> None:
+    if steps < 1:
+        raise ConversionError(f"steps is {steps}; a window has at least one step.")
+    if scale not in SCALE_RULES:
+        raise ConversionError(
+            f"There is no scale rule {scale!r}. Known are {', '.join(SCALE_RULES)}."
+        )
+    if not 0 < percentile <= 100:
+        raise ConversionError(f"percentile is {percentile}; it lies between 0 and 100.")
+    if read_out not in READ_OUTS:
+        raise ConversionError(
+            f"There is no read-out {read_out!r}. Known are {', '.join(READ_OUTS)}."
+        )
+    if not input_scale > 0:
+        raise ConversionError(f"input_scale is {input_scale}; it must be positive.")
+
+
+def _check_images(graph: Graph, images: np.ndarray, input_scale: float) -> np.ndarray:
+    images = graph.check_images(images)
+    if not len(images):
+        raise ConversionError("No calibration images were given.")
+    low, high = float(images.min()), float(images.max())
+    if not (low >= 0 and high <= input_scale):
+        raise ConversionError(
+            f"The calibration images have values from {low:g} to {high:g}; spike times code "
+            f"values from 0 to {input_scale:g}. Give plain pixels (divided by 255), and if the "
+            "network was trained on normalised ones, name mean and std when it is traced."
+        )
+    return images
+
+
+def _positive(scale: float, layer: str, images: int) -> float:
+    if not scale > 0:
+        raise ConversionError(
+            f"The layer {layer!r} is not active for any of the {images} calibration images, so no "
+            "scale can be found for it. Calibrate with more images, or remove the layer."
+        )
+    return scale

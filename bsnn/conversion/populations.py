@@ -1,0 +1,215 @@
+"""Which layers of a graph become populations of neurons, and how they are connected.
+
+A population stands for a value that is coded in spikes: the input, each rectification, each
+max-pooling; and for the read-out. What lies between two populations (convolution, dense layer,
+average pooling, flattening, addition) is linear, has no neurons and becomes a projection.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from bsnn.errors import ConversionError
+from bsnn.graph import Conv2d, Graph, Input, Layer, Linear, MaxPool2d, ReLU
+from bsnn.graph.layers import Shape
+
+__all__ = ["Population", "Projection", "populations", "relu_before_pool"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Projection:
+    """A linear map from one population to another.
+
+    Attributes
+    ----------
+    source : str
+        Name of the population that it comes from.
+    source_layer : str
+        Layer of the graph at which the path starts; its values are those of `source`.
+    layers : tuple of str
+        The graph's linear layers along the way, in order; empty for the identity.
+    delay : int
+        Windows by which the spikes must be late to meet those of the longest path.
+    """
+
+    source: str
+    source_layer: str
+    layers: tuple[str, ...]
+    delay: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Population:
+    """Neurons that stand for the values of one layer.
+
+    Attributes
+    ----------
+    name : str
+        The layer with weights, junction or pooling after which the population is called.
+    layer : str
+        Layer of the graph whose values the spikes code.
+    potential_layer : str
+        Layer of the graph whose values the membrane potentials reach.
+    role : str
+        ``"input"``, ``"neurons"``, ``"max_pool"`` or ``"read_out"``.
+    shape : tuple of int
+        Of the layer's values for one image.
+    depth : int
+        Window after the input's in which the population spikes.
+    projections : tuple of Projection
+        Where its input comes from. A max-pooling has one, without layers.
+    """
+
+    name: str
+    layer: str
+    potential_layer: str
+    role: str
+    shape: Shape
+    depth: int
+    projections: tuple[Projection, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Number of neurons."""
+        return int(np.prod(self.shape))
+
+
+def relu_before_pool(graph: Graph) -> Graph:
+    """Exchange a rectification with the max-pooling before it, which gives the same values.
+
+    A max-pooling can only choose among spikes; many networks rectify after it.
+    """
+    layers = {layer.name: layer for layer in graph}
+    output = graph.output
+    while True:
+        consumers = Graph(list(layers.values()), output).consumers
+        pair = next(
+            (
+                (pool, relu)
+                for relu in layers.values()
+                if isinstance(relu, ReLU)
+                and isinstance(pool := layers[relu.inputs[0]], MaxPool2d)
+                and consumers[pool.name] == (relu.name,)
+                and pool.name != output
+                and not isinstance(layers[pool.inputs[0]], (ReLU, Input))
+            ),
+            None,
+        )
+        if pair is None:
+            return Graph(list(layers.values()), output)
+        pool, relu = pair
+        swapped = {
+            relu.name: dataclasses.replace(relu, inputs=pool.inputs),
+            pool.name: dataclasses.replace(pool, inputs=(relu.name,)),
+        }
+        reordered: dict[str, Layer] = {}
+        for name, layer in layers.items():
+            if name == pool.name:
+                reordered.update(swapped)
+            elif name != relu.name:
+                inputs = tuple(pool.name if s == relu.name else s for s in layer.inputs)
+                reordered[name] = dataclasses.replace(layer, inputs=inputs)
+        layers = reordered
+        output = pool.name if output == relu.name else output
+
+
+def populations(graph: Graph) -> dict[str, Population]:
+    """Return the populations of a graph by name, each after those that it reads.
+
+    Raises
+    ------
+    ConversionError
+        A max-pooling follows a layer whose values are not coded in spikes.
+    """
+    plan = _Plan(graph)
+    for layer in graph:
+        plan.visit(layer)
+    plan.add_read_out()
+    return {population.name: population for population in plan.populations}
+
+
+class _Plan:
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        #: populations by the layer whose values they code
+        self.found: dict[str, Population] = {}
+        self.populations: list[Population] = []
+        self._names: set[str] = set()
+
+    def visit(self, layer: Layer) -> None:
+        if isinstance(layer, Input):
+            self._add(layer, layer.name, layer.name, "input", 0)
+        elif isinstance(layer, ReLU):
+            (source,) = layer.inputs
+            if source in self.found:
+                # spikes code no negative values: rectifying them again changes nothing
+                self.found[layer.name] = self.found[source]
+            elif layer.name == self.graph.output:
+                return
+            else:
+                self._add_neurons(layer, source, "neurons")
+        elif isinstance(layer, MaxPool2d):
+            (source,) = layer.inputs
+            if source not in self.found:
+                raise ConversionError(
+                    f"The max-pooling {layer.name!r} follows {source!r} "
+                    f"({self.graph[source].kind}), whose values are not coded in spikes. Put a "
+                    "ReLU between them."
+                )
+            before = self.found[source]
+            projection = Projection(before.name, source, ())
+            self._add(layer, layer.name, layer.name, "max_pool", before.depth, (projection,))
+
+    def add_read_out(self) -> None:
+        output = self.graph[self.graph.output]
+        # a last ReLU does not change which potential is largest: the potentials are read before it
+        potential = output.inputs[0] if isinstance(output, ReLU) else output.name
+        self._add_neurons(output, potential, "read_out")
+
+    def _add_neurons(self, layer: Layer, potential: str, role: str) -> None:
+        paths = self._paths(potential)
+        depth = 1 + max(self.found[source].depth for source, _ in paths)
+        projections = tuple(
+            Projection(
+                self.found[source].name, source, layers, depth - 1 - self.found[source].depth
+            )
+            for source, layers in paths
+        )
+        name = self._name(potential, layer.name)
+        self._add(layer, name, potential, role, depth, projections)
+
+    def _name(self, potential: str, layer: str) -> str:
+        """Call neurons after the layer with weights, or the junction, that drives them."""
+        if potential in self.found:
+            return layer if layer not in self._names else f"{layer}_read_out"
+        name = potential
+        while not isinstance(self.graph[name], (Conv2d, Linear)):
+            sources = self.graph[name].inputs
+            if len(sources) != 1 or sources[0] in self.found:
+                break
+            name = sources[0]
+        return name if name not in self._names else layer
+
+    def _paths(self, name: str, after: tuple[str, ...] = ()) -> list[tuple[str, tuple[str, ...]]]:
+        """All ways from populations to a layer: (layer of the population, linear layers)."""
+        if name in self.found:
+            return [(name, after)]
+        layer = self.graph[name]
+        return [path for source in layer.inputs for path in self._paths(source, (name, *after))]
+
+    def _add(
+        self,
+        layer: Layer,
+        name: str,
+        potential: str,
+        role: str,
+        depth: int,
+        projections: tuple[Projection, ...] = (),
+    ) -> None:
+        shape = self.graph.shapes[layer.name]
+        population = Population(name, layer.name, potential, role, shape, depth, projections)
+        self._names.add(name)
+        self.populations.append(population)
+        self.found.setdefault(layer.name, population)

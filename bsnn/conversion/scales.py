@@ -1,0 +1,161 @@
+"""How the largest value that a layer can code, its scale, is found.
+
+A scale that is too small clips the largest activations; one that is too large leaves few levels
+for the rest. The rules are in a registry by name.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+from bsnn.conversion.populations import Population
+from bsnn.conversion.time_code import decode, levels
+from bsnn.graph import Conv2d, Graph, Linear
+
+__all__ = ["SCALE_RULES", "ScaleContext", "rmse_by_scale"]
+
+# Candidates of the search: fractions of the largest activation.
+_FRACTIONS = np.linspace(0.01, 1.0, 100)
+
+
+@dataclasses.dataclass(frozen=True)
+class ScaleContext:
+    """What a rule may look at.
+
+    Attributes
+    ----------
+    graph : Graph
+        The trained network.
+    population : Population
+        The neurons whose scale is wanted.
+    activations : numpy.ndarray
+        What the trained network computes there for the calibration images, rectified.
+    potentials : callable
+        Returns the potentials that the spiking network reaches there for the same images, given
+        the scales of the populations before.
+    source_scales : dict
+        Scale of each population before this one.
+    steps : int
+        Steps in a window.
+    rounding : bool
+        Whether spike times are rounded.
+    percentile : float
+        For the rule of that name.
+    """
+
+    graph: Graph
+    population: Population
+    activations: np.ndarray
+    potentials: Callable[[], np.ndarray]
+    source_scales: dict[str, float]
+    steps: int
+    rounding: bool
+    percentile: float
+
+
+def _maximum(context: ScaleContext) -> float:
+    """Largest activation: nothing in the calibration images is clipped."""
+    return float(context.activations.max())
+
+
+def _percentile(context: ScaleContext) -> float:
+    """Percentile of the activations that are not zero (Rueckauer et al. 2017)."""
+    positive = context.activations[context.activations > 0]
+    return float(np.percentile(positive, context.percentile)) if positive.size else 0.0
+
+
+def _worst_case(context: ScaleContext) -> float:
+    """Largest potential that any input can cause (López-Randulfe et al. 2022, eq. 5).
+
+    All inputs of positive weights spike at once and no others; biases included.
+    """
+    graph = context.graph
+    bounds = {}
+    for projection in context.population.projections:
+        source = context.source_scales[projection.source]
+        shape = (1, *graph.shapes[projection.source_layer])
+        bounds[projection.source_layer] = (np.zeros(shape), np.full(shape, source))
+    _, high = _interval(graph, context.population.potential_layer, bounds)
+    return float(high.max())
+
+
+def _least_rmse(context: ScaleContext) -> float:
+    """Scale at which decoded spikes are closest to the activations, by search."""
+    largest = float(context.activations.max())
+    if largest <= 0:
+        return largest
+    scales = largest * _FRACTIONS
+    errors = rmse_by_scale(
+        context.potentials(), context.activations, scales, context.steps, context.rounding
+    )
+    return float(scales[np.argmin(errors)])
+
+
+#: Rules by name. A rule returns a scale in the units of the trained network's activations.
+SCALE_RULES: dict[str, Callable[[ScaleContext], float]] = {
+    "max": _maximum,
+    "percentile": _percentile,
+    "worst-case": _worst_case,
+    "min-rmse": _least_rmse,
+}
+
+
+def rmse_by_scale(
+    potentials: np.ndarray,
+    activations: np.ndarray,
+    scales: np.ndarray,
+    steps: int,
+    rounding: bool,
+) -> np.ndarray:
+    """Return the error of coding potentials in spike times, for each of several scales.
+
+    Parameters
+    ----------
+    potentials : numpy.ndarray
+        Reached at the end of the silent stage.
+    activations : numpy.ndarray
+        What they should stand for, of the same shape.
+    scales : numpy.ndarray
+        Scales to try.
+    steps : int
+        Steps in a window.
+    rounding : bool
+        Whether spike times are rounded.
+
+    Returns
+    -------
+    numpy.ndarray
+        Root mean square of the difference, for each scale.
+    """
+    potentials, activations = potentials.ravel(), activations.ravel()
+    # where both are zero or below, every scale is right: leave these values out of the search
+    relevant = (potentials > 0) | (activations > 0)
+    count = len(potentials)
+    potentials, activations = potentials[relevant], activations[relevant]
+    errors = []
+    for scale in scales:
+        coded = decode(levels(potentials, scale, steps, rounding), scale, steps)
+        errors.append(np.sqrt(np.square(coded - activations, dtype=np.float64).sum() / count))
+    return np.array(errors)
+
+
+def _interval(
+    graph: Graph, name: str, known: dict[str, tuple[np.ndarray, np.ndarray]]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Lowest and highest value of a layer, when those of layers before it vary independently."""
+    if name in known:
+        return known[name]
+    layer = graph[name]
+    bounds = [_interval(graph, source, known) for source in layer.inputs]
+    lows, highs = [low for low, _ in bounds], [high for _, high in bounds]
+    if isinstance(layer, (Conv2d, Linear)):
+        positive = dataclasses.replace(layer, weight=np.maximum(layer.weight, 0))
+        negative = dataclasses.replace(layer, weight=np.minimum(layer.weight, 0), bias=None)
+        return (
+            positive.forward(*lows) + negative.forward(*highs),
+            positive.forward(*highs) + negative.forward(*lows),
+        )
+    return layer.forward(*lows), layer.forward(*highs)

@@ -1,0 +1,51 @@
+"""The code of time to first spike: values as spike times within a window of steps.
+
+A value ``x`` in ``[0, scale]`` is sent by one spike, the earlier the larger
+(López-Randulfe et al. 2022, eq. 1). In a window of N steps a spike at step k means
+``scale * (N - k) / N``; the *level* ``N - k`` runs from N (at once) to 1, and 0 is no spike.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+__all__ = ["decode", "levels", "rounding_charge"]
+
+
+def rounding_charge(scale: float, steps: int) -> float:
+    """Return the initial potential that makes spike times round instead of being floored.
+
+    Half a step's charge: a potential is then coded by the nearest level.
+    """
+    return scale / (2 * steps)
+
+
+def levels(values: np.ndarray, scale: float, steps: int, rounding: bool) -> np.ndarray:
+    """Return the level at which each value is coded.
+
+    Parameters
+    ----------
+    values : numpy.ndarray
+        Any shape. Negative values are coded like zero.
+    scale : float
+        The value that spikes at once; larger ones are clipped to it.
+    steps : int
+        Steps in a window.
+    rounding : bool
+        Round to the nearest level; otherwise to the level below, as a neuron without initial
+        charge does.
+
+    Returns
+    -------
+    numpy.ndarray
+        Of the values' type, whole numbers from 0 to `steps`.
+    """
+    raised = values * values.dtype.type(steps / scale)
+    if rounding:
+        raised = raised + values.dtype.type(0.5)
+    return np.clip(np.floor(raised), 0, steps)
+
+
+def decode(level: np.ndarray, scale: float, steps: int) -> np.ndarray:
+    """Return the values that levels stand for, in the type of `level`."""
+    return level * level.dtype.type(scale / steps)

@@ -1,0 +1,1 @@
+"""Front ends: from the frameworks in which networks are trained to a `bsnn.graph.Graph`."""

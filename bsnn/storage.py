@@ -1,0 +1,306 @@
+"""Storage in HDF5: versioned, self-describing, written atomically and checked when read.
+
+A file is a tree of groups. Arrays are datasets, everything else is an attribute:
+
+    /                     format = "bsnn", schema_version, content
+    /graph                layers (names in order), output, array_layout = "NCHW"
+    /graph/<layer>        kind, inputs and geometry; datasets weight and bias
+    /conversion           coding, steps per window, scales, thresholds, calibration
+    /provenance           versions, date, and the SHA-256 of the trained arrays
+
+Results are files of the same form with other sections.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import os
+import platform
+import tempfile
+from collections.abc import Callable, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from bsnn.errors import GraphError, StorageError
+from bsnn.graph import LAYER_KINDS, Graph
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "Tree",
+    "graph_from_tree",
+    "graph_to_tree",
+    "load_graph",
+    "provenance",
+    "read_tree",
+    "save_graph",
+    "write_tree",
+]
+
+#: Version of the layout that this bsnn writes.
+SCHEMA_VERSION = 1
+
+#: For each older version, the function that turns its tree into the next version's.
+MIGRATIONS: dict[int, Callable[[Tree], Tree]] = {}
+
+#: Groups as mappings, datasets as arrays, attributes as numbers, strings and tuples of these.
+Tree = dict[str, Any]
+
+_FORMAT = "bsnn"
+
+
+def write_tree(path: str | os.PathLike[str], content: str, tree: Mapping[str, Any]) -> None:
+    """Write a tree to a file, which appears whole or not at all.
+
+    Parameters
+    ----------
+    path : path
+        File to write; replaced if it exists.
+    content : str
+        What the file holds: ``"model"`` or ``"result"``.
+    tree : mapping
+        Mappings become groups, arrays become datasets (with a checksum), other values attributes.
+
+    Raises
+    ------
+    StorageError
+        The file cannot be written.
+    """
+    path = Path(path)
+    try:
+        descriptor, temporary = tempfile.mkstemp(
+            dir=path.absolute().parent, prefix=path.name, suffix=".partial"
+        )
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error}") from error
+    os.close(descriptor)
+    try:
+        with h5py.File(temporary, "w") as file:
+            file.attrs["format"] = _FORMAT
+            file.attrs["schema_version"] = SCHEMA_VERSION
+            file.attrs["content"] = content
+            _write_group(file, tree)
+        # mkstemp makes files that only their owner can read; give this one the usual rights
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(temporary, 0o666 & ~mask)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error}") from error
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def read_tree(path: str | os.PathLike[str], content: str) -> Tree:
+    """Read a file that `write_tree` made, and bring older versions up to date.
+
+    Raises
+    ------
+    StorageError
+        The file is missing, no bsnn file, of an unknown version, of other content, or damaged.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise StorageError(f"{path} does not exist or is no file.")
+    try:
+        with h5py.File(path, "r") as file:
+            tree = _read_group(file, path)
+    except OSError as error:
+        raise StorageError(
+            f"{path} is not a readable HDF5 file ({error}). It may be truncated or of another "
+            "format: make or fetch it again."
+        ) from error
+    if tree.pop("format", None) != _FORMAT:
+        raise StorageError(
+            f"{path} is an HDF5 file, but not one of bsnn's: the attribute 'format' of / is not "
+            f"{_FORMAT!r}. Make one with `bsnn convert`."
+        )
+    version = tree.pop("schema_version", None)
+    if not isinstance(version, int) or version < 1:
+        raise StorageError(f"{path}: the attribute schema_version of / is {version!r}, no version.")
+    if version > SCHEMA_VERSION:
+        raise StorageError(
+            f"{path} has schema version {version}; this bsnn ({_version('bsnn')}) knows versions up "
+            f"to {SCHEMA_VERSION}. Update bsnn, or write the file again with this version."
+        )
+    while version < SCHEMA_VERSION:
+        tree = MIGRATIONS[version](tree)
+        version += 1
+    found = tree.pop("content", None)
+    if found != content:
+        raise StorageError(f"{path} holds a {found}; a {content} is needed here.")
+    return tree
+
+
+def graph_to_tree(graph: Graph) -> Tree:
+    """Return a graph as a tree that `write_tree` takes."""
+    tree: Tree = {
+        "layers": tuple(layer.name for layer in graph),
+        "output": graph.output,
+        "array_layout": "NCHW; Conv2d weights (out, in / groups, height, width), Linear (out, in)",
+    }
+    for layer in graph:
+        tree[layer.name] = {
+            "kind": layer.kind,
+            "inputs": layer.inputs,
+            **layer.geometry,
+            **layer.arrays,
+        }
+    return tree
+
+
+def graph_from_tree(tree: Tree, path: str | os.PathLike[str]) -> Graph:
+    """Make a graph from a tree; `path` is named in errors.
+
+    Raises
+    ------
+    StorageError
+        A layer is missing or of an unknown kind, an array is missing, of a wrong shape or not
+        finite.
+    """
+    layers = []
+    for name in _required(tree, "layers", path, "/graph"):
+        where = f"/graph/{name}"
+        record = dict(_required(tree, name, path, "/graph"))
+        kind = _required(record, "kind", path, where)
+        layer_type = LAYER_KINDS.get(kind)
+        if layer_type is None:
+            raise StorageError(
+                f"{path}: {where} is a layer of the unknown kind {kind!r}; known are "
+                f"{', '.join(LAYER_KINDS)}."
+            )
+        del record["kind"]
+        for array_name in layer_type.array_fields:
+            array = record.get(array_name)
+            if array is None:
+                continue
+            if not isinstance(array, np.ndarray) or array.dtype != np.float32:
+                raise StorageError(f"{path}: {where}/{array_name} is no float32 dataset.")
+            bad = int(np.count_nonzero(~np.isfinite(array)))
+            if bad:
+                raise StorageError(
+                    f"{path}: {where}/{array_name} has {bad} values that are NaN or infinite."
+                )
+        try:
+            layers.append(layer_type(name=name, **record))
+        except TypeError as error:
+            raise StorageError(
+                f"{path}: {where} does not describe a layer of kind {kind!r}: {error}."
+            ) from error
+    try:
+        return Graph(layers, output=_required(tree, "output", path, "/graph"))
+    except (GraphError, IndexError, AttributeError) as error:
+        raise StorageError(f"{path}: /graph is not a consistent network: {error}.") from error
+
+
+def save_graph(
+    graph: Graph, path: str | os.PathLike[str], source: Mapping[str, str] | None = None
+) -> None:
+    """Write a trained network to a file.
+
+    Parameters
+    ----------
+    graph : Graph
+        The network.
+    path : path
+        File to write.
+    source : mapping, optional
+        Where the network came from, as names and texts; kept under ``/provenance``.
+    """
+    tree = {"graph": graph_to_tree(graph), "provenance": provenance(graph, source)}
+    write_tree(path, "model", tree)
+
+
+def load_graph(path: str | os.PathLike[str]) -> Graph:
+    """Read the trained network from a file, whether it was converted or not."""
+    tree = read_tree(path, "model")
+    return graph_from_tree(_required(tree, "graph", path, "/"), path)
+
+
+def provenance(graph: Graph, source: Mapping[str, str] | None = None) -> Tree:
+    """Return when, with what and from what a file was made.
+
+    ``weights_sha256`` is over the trained arrays' names, shapes and bytes in layer order.
+    """
+    digest = hashlib.sha256()
+    for layer in graph:
+        for name, array in layer.arrays.items():
+            digest.update(f"{layer.name}/{name}{array.shape}".encode())
+            digest.update(np.ascontiguousarray(array, dtype="<f4").tobytes())
+    return {
+        "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "weights_sha256": digest.hexdigest(),
+        **versions(),
+        **(source or {}),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that results depend on."""
+    names = ("bsnn", "brian2", "numpy", "h5py")
+    return {
+        "python_version": platform.python_version(),
+        **{f"{name}_version": _version(name) for name in names},
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _required(tree: Tree, key: str, path: str | os.PathLike[str], where: str) -> Any:
+    try:
+        return tree[key]
+    except KeyError:
+        raise StorageError(
+            f"{path}: {where} has no group, dataset or attribute {key!r}. The file is incomplete: "
+            "make or fetch it again."
+        ) from None
+
+
+def _write_group(group: h5py.Group, tree: Mapping[str, Any]) -> None:
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            _write_group(group.create_group(name, track_order=True), value)
+        elif isinstance(value, np.ndarray) and value.ndim:
+            # compressed as long as it is not empty; fletcher32 notices flipped bits when reading
+            options = {"compression": "gzip", "shuffle": True, "fletcher32": True}
+            group.create_dataset(name, data=value, **(options if value.size else {}))
+        elif isinstance(value, tuple) and not value:
+            group.attrs[name] = h5py.Empty("f8")
+        else:
+            group.attrs[name] = value
+
+
+def _read_group(group: h5py.Group, path: Path) -> Tree:
+    tree = {name: _from_attribute(value) for name, value in group.attrs.items()}
+    for name, item in group.items():
+        if isinstance(item, h5py.Group):
+            tree[name] = _read_group(item, path)
+            continue
+        try:
+            tree[name] = item[()]
+        except OSError as error:
+            raise StorageError(
+                f"{path}: {item.name} cannot be read ({error}). The file is damaged: make or fetch "
+                "it again."
+            ) from error
+    return tree
+
+
+def _from_attribute(value: Any) -> Any:
+    """Turn what h5py returns for an attribute into the plain value that was written."""
+    if isinstance(value, h5py.Empty):
+        return ()
+    if isinstance(value, np.ndarray):
+        return tuple(_from_attribute(item) for item in value.tolist())
+    if isinstance(value, np.generic):
+        return value.item()
+    return value.decode() if isinstance(value, bytes) else value
