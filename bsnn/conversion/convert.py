@@ -80,6 +80,7 @@ def convert_to_ttfs(
             scales[name] = float(input_scale)
         elif population.role == "max_pool":
             scales[name] = scales[population.projections[0].source]
+            continue
         else:
             context = ScaleContext(
                 graph=graph,

@@ -137,6 +137,12 @@ class SpikingModel:
         potentials: dict[str, np.ndarray] = {}
         known: dict[str, np.ndarray] = {self.graph.input.name: self.graph.check_images(images)}
         for name, population in self.populations.items():
+            if population.role == "max_pool":
+                # the pooling passes spikes on: their times are compared, not coded again
+                source = coded[population.projections[0].source]
+                coded[name] = self.graph[population.layer].forward(source)
+                known[population.layer] = decode(coded[name], self.scales[name], self.steps)
+                continue
             value = self.graph.evaluate(population.potential_layer, known)
             if population.role in ("neurons", "read_out"):
                 potentials[name] = value

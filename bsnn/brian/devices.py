@@ -1,0 +1,175 @@
+"""The devices on which a network can be simulated, and running it on them.
+
+A device is one entry in `DEVICES`. `use_device` makes Brian2's device the active one for as long
+as its block lasts, and gives back the one before.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+
+import brian2 as b2
+import numpy as np
+from brian2.devices.cpp_standalone.device import CPPStandaloneDevice
+from brian2.devices.device import RuntimeDevice, reset_device
+
+from bsnn.brian.network import SpikingNetwork
+from bsnn.errors import BuildError, SimulationError
+
+__all__ = ["DEVICES", "Runner", "active_device", "start", "use_device"]
+
+
+class Runner:
+    """Runs a built network again and again, each time with other images.
+
+    Attributes
+    ----------
+    build_seconds : float
+        Time to make the first run possible: code generation and compilation.
+    """
+
+    build_seconds = 0.0
+
+    def run(self, images: np.ndarray) -> None:
+        """Present images (at most the network's capacity); results are in its monitors."""
+        raise NotImplementedError
+
+
+class _RuntimeRunner(Runner):
+    def __init__(self, net: SpikingNetwork) -> None:
+        self._net = net
+        net.network.store("bsnn_before_images")
+
+    def run(self, images: np.ndarray) -> None:
+        net = self._net
+        net.network.restore("bsnn_before_images")
+        net.present(images)
+        net.network.run(net.duration, namespace={})
+
+
+class _CppRunner(Runner):
+    def __init__(self, net: SpikingNetwork, directory: Path) -> None:
+        self._net = net
+        started = time.perf_counter()
+        net.network.run(net.duration, namespace={})
+        try:
+            b2.device.build(directory=str(directory), compile=True, run=False, with_output=False)
+        except Exception as error:
+            raise BuildError(
+                f"The generated C++ could not be compiled ({error}). The sources are in "
+                f"{directory}; run `make` there to see the compiler's messages."
+            ) from error
+        self.build_seconds = time.perf_counter() - started
+
+    def run(self, images: np.ndarray) -> None:
+        net = self._net
+        try:
+            b2.device.run(
+                with_output=False, run_args={net.pixel_levels: net.encode(images)}
+            )
+        except RuntimeError as error:
+            raise SimulationError(f"The compiled simulation failed: {error}") from error
+        # each set of images is a file: without this they would fill the disk
+        b2.device.delete(code=False, data=False, run_args=True, directory=False)
+
+
+def _require_compiler() -> None:
+    compiler = b2.prefs["codegen.cpp.compiler"] or "g++"
+    if shutil.which("make") is None or shutil.which("g++" if compiler == "unix" else compiler) is None:
+        raise BuildError(
+            "C++ standalone mode needs a C++ compiler (g++) and make, and at least one of them is "
+            "not to be found. Install them (Debian and Ubuntu: apt-get install g++ make), or use "
+            "the runtime device, which needs neither."
+        )
+
+
+@contextmanager
+def _cpp_standalone(directory: Path | None) -> Iterator[Path]:
+    _require_compiler()
+    with (
+        tempfile.TemporaryDirectory(prefix="bsnn_cpp_") if directory is None else nullcontext(
+            str(directory)
+        )
+    ) as folder:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        b2.set_device("cpp_standalone", build_on_run=False)
+        try:
+            yield Path(folder)
+        finally:
+            b2.device.reinit()
+            b2.device.activate()
+            reset_device()
+
+
+@contextmanager
+def _runtime(_: Path | None) -> Iterator[None]:
+    b2.set_device("runtime")
+    try:
+        yield None
+    finally:
+        reset_device()
+
+
+#: By the name used on the command line, the context that makes Brian2's device active.
+DEVICES: dict[str, Callable[[Path | None], AbstractContextManager[Path | None]]] = {
+    "runtime": _runtime,
+    "cpp": _cpp_standalone,
+}
+
+
+def use_device(
+    name: str, directory: Path | None = None
+) -> AbstractContextManager[Path | None]:
+    """Make a device active for a block.
+
+    Parameters
+    ----------
+    name : str
+        A name in `DEVICES`: ``"runtime"`` (Brian2's runtime mode, with numpy or Cython after its
+        preferences) or ``"cpp"`` (C++ standalone).
+    directory : path, optional
+        Where generated code goes; kept. By default a temporary folder, deleted after the block.
+
+    Raises
+    ------
+    BuildError
+        The name is unknown, or there is no compiler.
+    """
+    if name not in DEVICES:
+        raise BuildError(f"There is no device {name!r}. Known are {', '.join(DEVICES)}.")
+    return DEVICES[name](directory)
+
+
+def active_device() -> str:
+    """Return the name in `DEVICES` of the device that is active.
+
+    Raises
+    ------
+    BuildError
+        It is none of them.
+    """
+    device = b2.get_device()
+    if type(device) is CPPStandaloneDevice:
+        return "cpp"
+    if isinstance(device, RuntimeDevice):
+        return "runtime"
+    raise BuildError(
+        f"The active Brian2 device is {type(device).__name__}; bsnn runs on {', '.join(DEVICES)}."
+    )
+
+
+def start(net: SpikingNetwork, directory: Path | None = None) -> Runner:
+    """Prepare a network, built on the active device, for its runs."""
+    if active_device() == "runtime":
+        return _RuntimeRunner(net)
+    if b2.device.build_on_run:
+        raise BuildError(
+            "The C++ standalone device was set to build at the first run. Set it with "
+            "set_device('cpp_standalone', build_on_run=False), so that one binary runs many times."
+        )
+    return _CppRunner(net, directory or Path("output"))

@@ -1,0 +1,174 @@
+"""Equations of the populations, as Brian2 strings.
+
+All populations share one clock and count its steps. A window has ``steps`` steps; a population
+spikes in the window ``depth`` after that in which its image entered the network, and in every
+``interval``-th window from there on, once for each of ``presented`` images. Time is compared as
+whole numbers of steps only: comparing seconds goes wrong after some simulated time, when their
+rounding exceeds the tolerance.
+
+The two-stage neuron of López-Randulfe et al. (2022) integrates its input during a silent stage and
+tells its potential by the time of one spike during the spiking stage after it. It comes in two
+forms, which emit the same spikes:
+
+``trace``
+    The paper's differential form: each input spike changes the slope of the potential by its
+    weight (eq. 2), and in the spiking stage a constant current charges it up to the threshold
+    (eq. 4). One membrane holds one image at a time, so that images are two windows apart.
+``event``
+    The analytic form: an input spike at step k adds what it will have contributed at the end of
+    the stage, and the spike time follows from the potential. The next image's potential grows
+    while the last one's is told, so that an image enters every window.
+
+A form is one entry in `NEURON_FORMS`; write another to give the network neurons of your own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+__all__ = ["INPUT", "MAX_POOL", "NEURON_FORMS", "NeuronForm", "PopulationEquations"]
+
+_SCHEDULE = """
+steps : integer (shared, constant)
+depth : integer (shared, constant)
+interval : integer (shared, constant)
+presented : integer (shared, constant)
+step = t_in_timesteps % steps : integer (shared)
+turn = t_in_timesteps // steps - depth : integer (shared)
+spiking = int(turn >= 0) * int(turn % interval == 0) * int(turn // interval < presented) : integer (shared)
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class PopulationEquations:
+    """What a `brian2.NeuronGroup` is made of.
+
+    Attributes
+    ----------
+    model : str
+        Equations.
+    threshold, reset : str
+        Conditions and statements; an empty threshold makes a population that does not spike.
+    at_start_of_window : str
+        Statements that are run in every step, before the threshold; they use ``step == 0``.
+    """
+
+    model: str
+    threshold: str
+    reset: str
+    at_start_of_window: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class NeuronForm:
+    """A form of the two-stage neuron.
+
+    Attributes
+    ----------
+    name : str
+        As in `NEURON_FORMS`.
+    equations : PopulationEquations
+        The neuron.
+    on_pre : str
+        What an input spike does to it; ``w`` is the weight.
+    potential : str
+        Variable that holds the potential reached in the silent stage, in the first step of the
+        spiking stage.
+    shortest_interval : int
+        Least number of windows from one image to the next.
+    """
+
+    name: str
+    equations: PopulationEquations
+    on_pre: str
+    potential: str
+    shortest_interval: int
+
+
+#: The input: pixel values as levels, one row of the timed array an image.
+INPUT = PopulationEquations(
+    model=_SCHEDULE,
+    threshold="spiking == 1 and pixel_levels(t, i) == steps - step",
+    reset="",
+)
+
+#: Max-pooling: the first spike of each window of neurons passes, in the same step.
+MAX_POOL = PopulationEquations(
+    model=_SCHEDULE
+    + """
+arrived : 1
+passed : 1
+""",
+    threshold="arrived > 0 and passed == 0",
+    reset="passed = 1",
+    at_start_of_window="""
+arrived = arrived * int(step > 0)
+passed = passed * int(step > 0)
+""",
+)
+
+_TWO_STAGE = (
+    _SCHEDULE
+    + """
+u_th : 1 (shared, constant)
+u_rest : 1 (constant)
+"""
+)
+
+_TRACE = NeuronForm(
+    name="trace",
+    equations=PopulationEquations(
+        model=_TWO_STAGE
+        + """
+t_max : second (shared, constant)
+du/dt = slope/t_max : 1
+slope : 1
+""",
+        threshold="spiking == 1 and u >= u_th",
+        reset="""
+u = 0
+slope = 0
+""",
+        # a window that is not the spiking stage starts afresh; the spiking stage keeps what the
+        # silent stage has reached, and the current that charges it takes the place of the inputs
+        at_start_of_window="""
+charge = int(step == 0) * spiking
+clear = int(step == 0) * (1 - spiking)
+keep = int(step > 0)
+u = clear*u_rest + (1 - clear)*u
+slope = charge*u_th + keep*slope
+""",
+    ),
+    on_pre="slope_post += w",
+    potential="u",
+    shortest_interval=2,
+)
+
+_EVENT = NeuronForm(
+    name="event",
+    equations=PopulationEquations(
+        model=_TWO_STAGE
+        + """
+u : 1
+v : 1
+""",
+        # u is what the silent stage has reached so far, v what it reached for the image that is
+        # being told. Both sides of the second comparison are the first's of the step before, so
+        # that exactly one step of the window satisfies both, whatever the rounding
+        threshold="""
+spiking == 1 and v*steps >= u_th*(steps - step)
+and (v*steps < u_th*(steps - step + 1) or step == 0)
+""".replace("\n", " ").strip(),
+        reset="",
+        at_start_of_window="""
+v = int(step == 0)*u + int(step > 0)*v
+u = int(step == 0)*u_rest + int(step > 0)*u
+""",
+    ),
+    on_pre="u_post += w*(steps_post - step_post)/steps_post",
+    potential="v",
+    shortest_interval=1,
+)
+
+#: The forms by name.
+NEURON_FORMS: dict[str, NeuronForm] = {form.name: form for form in (_TRACE, _EVENT)}
