@@ -1,1 +1,73 @@
-"""bsnn: trained convolutional networks as spiking networks in Brian2."""
+"""bsnn: trained convolutional networks as spiking networks in Brian2.
+
+The journey of a network, each step of which is a plain object:
+
+>>> graph = bsnn.from_torch(model, (1, 28, 28))            # doctest: +SKIP
+>>> spiking = bsnn.convert_to_ttfs(graph, training_images) # doctest: +SKIP
+>>> result = bsnn.simulate(spiking, images, labels)        # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bsnn import datasets
+from bsnn.brian import SpikingNetwork, build, use_device
+from bsnn.conversion import SpikingModel, convert_to_ttfs, load_model
+from bsnn.errors import (
+    BsnnError,
+    BuildError,
+    ConversionError,
+    DatasetError,
+    GraphError,
+    SimulationError,
+    StorageError,
+)
+from bsnn.graph import Graph, count
+from bsnn.simulation import Interrupted, Result, load_result, simulate
+from bsnn.storage import load_graph, save_graph
+
+if TYPE_CHECKING:
+    from bsnn.frontends.pytorch import from_torch
+
+__all__ = [
+    "BsnnError",
+    "BuildError",
+    "ConversionError",
+    "DatasetError",
+    "Graph",
+    "GraphError",
+    "Interrupted",
+    "Result",
+    "SimulationError",
+    "SpikingModel",
+    "SpikingNetwork",
+    "StorageError",
+    "build",
+    "convert_to_ttfs",
+    "count",
+    "datasets",
+    "from_torch",
+    "load_graph",
+    "load_model",
+    "load_result",
+    "save_graph",
+    "simulate",
+    "use_device",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # torch is an extra, and takes a second to import: only who traces a model needs it
+    if name == "from_torch":
+        try:
+            from bsnn.frontends.pytorch import from_torch
+        except ModuleNotFoundError as error:
+            if error.name != "torch":
+                raise
+            raise ConversionError(
+                "Converting a PyTorch model needs PyTorch, which is not installed. Install it with "
+                "pip install 'bsnn[torch]'."
+            ) from error
+        return from_torch
+    raise AttributeError(f"module 'bsnn' has no attribute {name!r}")

@@ -276,7 +276,8 @@ def _write_group(group: h5py.Group, tree: Mapping[str, Any]) -> None:
         elif isinstance(value, tuple) and not value:
             group.attrs[name] = h5py.Empty("f8")
         else:
-            group.attrs[name] = value
+            # a subclass of str, such as torch's version, is not a text to h5py
+            group.attrs[name] = str(value) if isinstance(value, str) else value
 
 
 def _read_group(group: h5py.Group, path: Path) -> Tree:

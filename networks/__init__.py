@@ -1,1 +1,35 @@
-"""The networks of the papers: what it takes to train, convert and reproduce each."""
+"""The networks of the papers: what it takes to train, convert and reproduce each.
+
+One folder a paper, named after authors and year. Each offers
+
+``DATASET``, ``INPUT_SHAPE``
+    What the network is trained on.
+``SHIPPED``
+    Trained and converted networks that come with bsnn, by name.
+``train``, ``reproduce``
+    What ``bsnn train`` and ``bsnn reproduce`` call.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+from bsnn import BsnnError
+
+__all__ = ["PAPERS", "paper"]
+
+PAPERS = ("lopez_randulfe_2022",)
+
+
+def paper(name: str) -> ModuleType:
+    """Return the module of a paper's networks.
+
+    Raises
+    ------
+    BsnnError
+        There is none of that name.
+    """
+    if name not in PAPERS:
+        raise BsnnError(f"There are no networks {name!r}. Known are {', '.join(PAPERS)}.")
+    return importlib.import_module(f"bsnn.networks.{name}")

@@ -142,6 +142,11 @@ def use_device(
     """
     if name not in DEVICES:
         raise BuildError(f"There is no device {name!r}. Known are {', '.join(DEVICES)}.")
+    if active_device() != "runtime":
+        raise BuildError(
+            f"The device {active_device()!r} is active already. Build the network yourself and "
+            "simulate it there, or go back to runtime mode first."
+        )
     return DEVICES[name](directory)
 
 

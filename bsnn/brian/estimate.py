@@ -38,27 +38,35 @@ class BuildEstimate:
         Synapses of max-poolings.
     memory_bytes : int
         At the peak of build and run, about.
+    by_path : dict
+        Synapses of either kind from one population to another.
     """
 
     neurons: int
     connections: int
     pool_connections: int
     memory_bytes: int
+    by_path: dict[tuple[str, str], int]
 
 
 def estimate(model: SpikingModel) -> BuildEstimate:
     """Estimate the size of a network with explicit synapses, without building it."""
     graph = model.graph
     connections = pooled = 0
+    by_path: dict[tuple[str, str], int] = {}
     for population in model.populations.values():
         for path in population.projections:
             if population.role == "max_pool":
-                pooled += graph[population.layer].connections(graph.shapes[path.source_layer])
+                number = graph[population.layer].connections(graph.shapes[path.source_layer])
+                pooled += number
             else:
-                connections += _path_connections(graph, path)
+                number = _path_connections(graph, path)
+                connections += number
+            pair = (path.source, population.name)
+            by_path[pair] = by_path.get(pair, 0) + number
     neurons = sum(population.size for population in model.populations.values())
     memory = _BASE_BYTES + neurons * _BYTES_PER_NEURON + (connections + pooled) * _BYTES_PER_SYNAPSE
-    return BuildEstimate(neurons, connections, pooled, memory)
+    return BuildEstimate(neurons, connections, pooled, memory, by_path)
 
 
 def _path_connections(graph: Graph, path: Projection) -> int:

@@ -1,0 +1,64 @@
+"""`bsnn demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import brian2 as b2
+import typer
+
+import bsnn
+from bsnn.brian import DEVICES
+from bsnn.cli.output import console, print_result, write_json
+
+__all__ = ["register"]
+
+# Images of the sample that the conversion looks at; the others are simulated.
+_CALIBRATION_IMAGES = 100
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(demo)
+
+
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where the figure goes.")] = Path(
+        "bsnn_demo.png"
+    ),
+    device: Annotated[str, typer.Option(help=f"Where to simulate: {', '.join(DEVICES)}.")] = "cpp",
+    json: Annotated[Path | None, typer.Option(help="Write the figures to this file.")] = None,
+) -> None:
+    """Convert a network that comes with bsnn and simulate it on MNIST images that come with it.
+
+    The CNN of López-Randulfe et al. (2022), trained to be sparse. Nothing is downloaded.
+    """
+    from bsnn.analysis.plots import overview_figure, record_image
+    from bsnn.networks import paper
+
+    sample = bsnn.datasets.mnist_sample()
+    calibration = sample.first(_CALIBRATION_IMAGES)
+    test = sample.first(len(sample), start=_CALIBRATION_IMAGES)
+    shipped = paper("lopez_randulfe_2022").SHIPPED["mnist_cnn_sparse"]
+    console.print(
+        f"Converting {shipped.name} with {len(calibration)} images (their labels are not used), "
+        f"simulating the other {len(test)} …",
+        highlight=False,
+    )
+    model = bsnn.convert_to_ttfs(
+        bsnn.load_graph(shipped), calibration.images, images_from="mnist-sample"
+    )
+    result = bsnn.simulate(model, test.images, test.labels, device=device)
+    print_result(result, f"{len(result)} MNIST test images that come with bsnn")
+    # one image with the paper's equations: too short to be worth compiling
+    target = b2.prefs.codegen.target
+    b2.prefs.codegen.target = "numpy"
+    try:
+        net, chosen = record_image(model, test.images[0])
+    finally:
+        b2.prefs.codegen.target = target
+    figure = overview_figure(net, chosen, test.images[0], int(test.labels[0]), result)
+    figure.savefig(out, dpi=130)
+    console.print(f"The figure is in {out}.", highlight=False)
+    write_json(json, result.summary())

@@ -1,0 +1,99 @@
+"""`bsnn info`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+import bsnn
+from bsnn.brian import estimate
+from bsnn.cli.output import console, facts_table, write_json
+from bsnn.storage import read_tree
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(info)
+
+
+def info(
+    model: Annotated[Path, typer.Argument(metavar="MODEL.h5", help="A file of bsnn's.")],
+    json: Annotated[Path | None, typer.Option(help="Write the figures to this file.")] = None,
+) -> None:
+    """Show what is in a file: layers, cost, scales, and where it came from."""
+    graph = bsnn.load_graph(model)
+    cost = bsnn.count(graph)
+    table = Table(title=str(model), title_justify="left")
+    for column in ("layer", "kind", "reads"):
+        table.add_column(column)
+    for column in ("shape", "parameters", "MACs", "connections"):
+        table.add_column(column, justify="right")
+    for layer in cost.layers:
+        table.add_row(
+            layer.name,
+            layer.kind,
+            ", ".join(graph[layer.name].inputs),
+            "x".join(map(str, layer.shape)),
+            f"{layer.parameters:,}",
+            f"{layer.macs:,}",
+            f"{layer.connections:,}",
+        )
+    console.print(table)
+    rows = [
+        ("neurons (rectified units and outputs)", f"{cost.neurons:,}"),
+        ("parameters", f"{cost.parameters:,}"),
+        ("connections, border-exact", f"{cost.connections:,}"),
+        ("MACs", f"{cost.macs:,}"),
+        ("FLOPs", f"{cost.flops:,}"),
+    ]
+    console.print(facts_table("The trained network, for an image", rows))
+    content: dict[str, Any] = {
+        "neurons": cost.neurons,
+        "parameters": cost.parameters,
+        "connections": cost.connections,
+        "macs": cost.macs,
+        "flops": cost.flops,
+        "layers": [
+            {
+                "name": layer.name,
+                "kind": layer.kind,
+                "shape": layer.shape,
+                "parameters": layer.parameters,
+                "macs": layer.macs,
+                "flops": layer.flops,
+                "connections": layer.connections,
+            }
+            for layer in cost.layers
+        ],
+    }
+    tree = read_tree(model, "model")
+    content["provenance"] = tree["provenance"]
+    if "conversion" in tree:
+        spiking = bsnn.load_model(model)
+        size = estimate(spiking)
+        rows = [
+            ("coding", spiking.coding),
+            ("steps per window", str(spiking.steps)),
+            ("windows from image to class", str(spiking.output.depth)),
+            ("spike times", "rounded" if spiking.rounding else "floored"),
+            ("read-out", spiking.read_out),
+            ("scale rule", spiking.scale_rule),
+            *((f"calibration: {name}", _short(text)) for name, text in spiking.calibration.items()),
+            *((f"scale of {name}", f"{value:.4f}") for name, value in spiking.scales.items()),
+            ("memory with explicit synapses", f"{size.memory_bytes / 1e9:.2f} GB"),
+        ]
+        console.print(facts_table("The spiking model", rows))
+        content["conversion"] = tree["conversion"]
+    provenance = [(name, _short(text)) for name, text in tree["provenance"].items()]
+    console.print(facts_table("Where it came from", provenance))
+    write_json(json, content)
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else f"{text[:16]}…"

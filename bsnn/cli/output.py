@@ -1,0 +1,64 @@
+"""What all commands print and write alike."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from bsnn.errors import StorageError
+from bsnn.simulation import Result
+
+__all__ = ["console", "facts_table", "print_result", "write_json"]
+
+console = Console()
+
+
+def facts_table(title: str, rows: list[tuple[str, str]]) -> Table:
+    """Return a table of descriptions and values."""
+    table = Table(title=title, show_header=False, title_justify="left")
+    table.add_column(style="bold")
+    table.add_column(justify="right")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def print_result(result: Result, title: str) -> None:
+    """Print the figures of a result, and those of its layers."""
+    console.print(facts_table(title, result.rows()))
+    layers = Table(title="For each image, by layer", title_justify="left")
+    layers.add_column("layer")
+    for column in ("neurons", "spikes", "operations", "RMSE"):
+        layers.add_column(column, justify="right")
+    for name, population in result.populations.items():
+        layers.add_row(
+            name,
+            f"{population.neurons:,}",
+            "silent" if population.spikes is None else f"{population.spikes.mean():,.1f}",
+            "-" if population.operations is None else f"{population.operations.mean():,.0f}",
+            f"{population.rmse:.4f}",
+        )
+    console.print(layers)
+
+
+def write_json(path: Path | None, content: dict[str, Any]) -> None:
+    """Write JSON to a file, atomically; nothing without a path."""
+    if path is None:
+        return
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", dir=path.absolute().parent, suffix=".partial", delete=False
+        ) as file:
+            json.dump(content, file, indent=2)
+            file.write("\n")
+        os.chmod(file.name, 0o644)
+        os.replace(file.name, path)
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error}") from error
+    console.print(f"Figures are in {path}.", highlight=False)

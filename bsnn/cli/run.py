@@ -1,0 +1,148 @@
+"""`bsnn run`."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import bsnn
+from bsnn.brian import DEVICES, NEURON_FORMS, estimate
+from bsnn.cli.output import console, facts_table, print_result, write_json
+from bsnn.datasets import DATASETS, Dataset
+from bsnn.errors import SimulationError
+from bsnn.simulation.estimate import estimate_seconds
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(run)
+
+
+def run(
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL.h5", help="A spiking model that bsnn convert wrote.")
+    ],
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Test images: {', '.join(DATASETS)}, or mnist-sample (500 images that come with "
+            "bsnn). By default those of the data set that the model was calibrated on."
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Folder with the data set's files; otherwise BSNN_DATA, or a download."),
+    ] = None,
+    images: Annotated[int, typer.Option(min=1, help="How many images.")] = 1000,
+    first: Annotated[int, typer.Option(min=0, help="Index of the first image.")] = 0,
+    device: Annotated[str, typer.Option(help=f"Where to simulate: {', '.join(DEVICES)}.")] = "cpp",
+    form: Annotated[
+        str, typer.Option(help=f"Form of the neuron: {', '.join(NEURON_FORMS)}.")
+    ] = "event",
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Steps in a window, in place of the model's.")
+    ] = None,
+    chunk: Annotated[int, typer.Option(min=1, help="Images in one run of the network.")] = 500,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Write the result to this HDF5 file.")
+    ] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the figures to this file.")] = None,
+    build_dir: Annotated[
+        Path | None,
+        typer.Option(help="Keep the generated code here; the next build of it is short."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only estimate size, memory and time.")
+    ] = False,
+) -> None:
+    """Simulate a spiking model on test images and compare it with the trained network.
+
+    Example: bsnn run MODEL.h5 --dataset mnist --images 10000 --device cpp --json run.json
+    """
+    spiking = bsnn.load_model(model)
+    if steps is not None:
+        spiking = dataclasses.replace(spiking, steps=steps)
+    test = test_images(spiking, dataset, data, first, images)
+    if dry_run:
+        _print_estimate(spiking, test, device)
+        return
+    try:
+        result = bsnn.simulate(
+            spiking,
+            test.images,
+            test.labels,
+            device=device,
+            form=form,
+            chunk=chunk,
+            directory=build_dir,
+        )
+    except bsnn.Interrupted as interrupted:
+        if interrupted.result is None:
+            raise
+        console.print("[yellow]Interrupted: these are the images that were done.[/]")
+        _report(interrupted.result, test, out, json)
+        raise typer.Exit(130) from None
+    _report(result, test, out, json)
+
+
+def test_images(
+    spiking: bsnn.SpikingModel, name: str | None, data: Path | None, first: int, count: int
+) -> Dataset:
+    """Load the images to simulate; say what is unusual about them."""
+    calibrated_on = spiking.calibration.get("images_from", "")
+    name = name or calibrated_on
+    if name == "mnist-sample":
+        test = bsnn.datasets.mnist_sample()
+    elif name in DATASETS:
+        test = bsnn.datasets.load(name, "test", data)
+    else:
+        raise SimulationError(
+            f"There is no data set {name!r}. Name one with --dataset: {', '.join(DATASETS)} or "
+            "mnist-sample."
+        )
+    shape, wanted = test.pixels.shape[1:], spiking.graph.input.shape
+    if shape != wanted:
+        raise SimulationError(
+            f"The images of {name} have shape {shape}, but the network takes {wanted}. It was "
+            f"calibrated on {calibrated_on}: name the right data set with --dataset."
+        )
+    if calibrated_on in DATASETS and name.removesuffix("-sample") != calibrated_on:
+        console.print(
+            f"[yellow]Note:[/] the network was calibrated on {calibrated_on}, not on {name}."
+        )
+    if len(test.approximate):
+        console.print(
+            f"[yellow]Note:[/] {len(test.approximate)} test images of {name} are approximate and "
+            "left out (approximate_images.csv)."
+        )
+    test = test.exact()
+    if first >= len(test):
+        raise SimulationError(f"--first {first}: {name} has {len(test)} test images.")
+    return test.first(count, first)
+
+
+def _report(result: bsnn.Result, test: Dataset, out: Path | None, json: Path | None) -> None:
+    print_result(result, f"{len(result):,} test images of {test.name}")
+    if out is not None:
+        result.save(out)
+        console.print(f"The result is in {out}.", highlight=False)
+    write_json(json, result.summary())
+
+
+def _print_estimate(spiking: bsnn.SpikingModel, test: Dataset, device: str) -> None:
+    size = estimate(spiking)
+    build_seconds, run_seconds = estimate_seconds(spiking, test.images, device)
+    rows = [
+        ("neurons", f"{size.neurons:,}"),
+        ("connections with weights", f"{size.connections:,}"),
+        ("connections of max-poolings", f"{size.pool_connections:,}"),
+        ("memory", f"about {size.memory_bytes / 1e9:.2f} GB"),
+        ("build", f"about {build_seconds:.0f} s"),
+        (f"run, {len(test):,} images", f"about {run_seconds:.0f} s"),
+    ]
+    console.print(facts_table(f"Estimate for the device {device}", rows))
