@@ -134,6 +134,8 @@ def _add_group(net: SpikingNetwork, population: Population, order: int) -> None:
         group.u_th = model.scales[name]
         if "t_max" in group.variables:
             group.t_max = model.steps * net.clock.dt
+        if "share_of_step" in group.variables:
+            group.share_of_step = 1 / model.steps
         rest = model.rest_potential(name)
         net.initial_values({"u_rest": rest, "u": rest}, name)
 

@@ -161,7 +161,9 @@ class SpikingNetwork:
             The population.
         what : str
             ``"count"`` (spikes of each neuron over the run), ``"spikes"`` (each spike), or the
-            name of a variable.
+            name of a variable. Variables are sampled after their update in a step and before the
+            spikes of that step, so that the first sample of the spiking stage is the potential
+            that the silent stage has reached.
         record : bool or sequence of int
             For a variable: which neurons.
         """
@@ -176,7 +178,9 @@ class SpikingNetwork:
                 group, record=what == "spikes", name=f"{name}_{what}"
             )
         elif what in group.variables:
-            monitor = b2.StateMonitor(group, what, record=record, name=f"{name}_{what}")
+            monitor = b2.StateMonitor(
+                group, what, record=record, name=f"{name}_{what}", when="before_thresholds"
+            )
         else:
             known = sorted(set(group.equations.names) | {"count", "spikes"})
             raise BuildError(

@@ -115,6 +115,9 @@ u_rest : 1 (constant)
 """
 )
 
+# Generated C++ divides two integers in float32: a step's share of a window is a number of its own.
+_SHARE = "share_of_step : 1 (shared, constant)"
+
 _TRACE = NeuronForm(
     name="trace",
     equations=PopulationEquations(
@@ -151,7 +154,8 @@ _EVENT = NeuronForm(
         + """
 u : 1
 v : 1
-""",
+"""
+        + _SHARE,
         # u is what the silent stage has reached so far, v what it reached for the image that is
         # being told. Both sides of the second comparison are the first's of the step before, so
         # that exactly one step of the window satisfies both, whatever the rounding
@@ -165,7 +169,7 @@ v = int(step == 0)*u + int(step > 0)*v
 u = int(step == 0)*u_rest + int(step > 0)*u
 """,
     ),
-    on_pre="u_post += w*(steps_post - step_post)/steps_post",
+    on_pre="u_post += w*share_of_step_post*(steps_post - step_post)",
     potential="v",
     shortest_interval=1,
 )

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich import box
 from rich.table import Table
 
 import bsnn
@@ -28,7 +29,7 @@ def info(
     """Show what is in a file: layers, cost, scales, and where it came from."""
     graph = bsnn.load_graph(model)
     cost = bsnn.count(graph)
-    table = Table(title=str(model), title_justify="left")
+    table = Table(title=str(model), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
     for column in ("layer", "kind", "reads"):
         table.add_column(column)
     for column in ("shape", "parameters", "MACs", "connections"):

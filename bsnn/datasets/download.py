@@ -88,7 +88,7 @@ def _fetch(spec: DatasetSpec, folder: Path, file_name: str, archive: Archive) ->
                 fname=file_name,
                 path=folder,
                 processor=unpack,
-                downloader=pooch.choose_downloader(url, progressbar=progress),
+                downloader=pooch.HTTPDownloader(progressbar=progress),
             )
             return
         except (OSError, ValueError) as error:
