@@ -1,0 +1,185 @@
+"""The graph: forward pass against PyTorch, shapes, costs and errors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from conftest import ResidualCnn, SmallCnn
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.nn import functional
+
+import bsnn
+from bsnn.graph import (
+    AdaptiveAvgPool2d,
+    Add,
+    AvgPool2d,
+    Conv2d,
+    Flatten,
+    Input,
+    Linear,
+    MaxPool2d,
+    ReLU,
+    count,
+)
+from bsnn.networks.lopez_randulfe_2022.network import MnistCnn
+
+pair = st.tuples(st.integers(1, 3), st.integers(1, 3))
+sizes = st.tuples(st.integers(1, 4), st.integers(6, 9), st.integers(7, 11))
+
+
+def images_of(shape, seed=0):
+    return np.random.default_rng(seed).normal(size=(3, *shape))
+
+
+@given(
+    shape=sizes,
+    kernel=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    stride=pair,
+    dilation=st.tuples(st.integers(1, 2), st.integers(1, 2)),
+    padding=st.tuples(*[st.integers(0, 3)] * 4),
+    depthwise=st.booleans(),
+    bias=st.booleans(),
+)
+def test_conv2d_is_torchs(shape, kernel, stride, dilation, padding, depthwise, bias):
+    rng = np.random.default_rng(1)
+    groups = shape[0] if depthwise else 1
+    weight = rng.normal(size=(2 * groups, shape[0] // groups, *kernel)).astype(np.float32)
+    offset = rng.normal(size=2 * groups).astype(np.float32) if bias else None
+    layer = Conv2d(
+        name="c", inputs=("x",), weight=weight, bias=offset, stride=stride, dilation=dilation,
+        padding=padding, groups=groups,
+    )  # fmt: skip
+    x = images_of(shape)
+    top, bottom, left, right = padding
+    expected = functional.conv2d(
+        functional.pad(torch.from_numpy(x), (left, right, top, bottom)),
+        torch.from_numpy(weight).double(),
+        None if offset is None else torch.from_numpy(offset).double(),
+        stride, 0, dilation, groups,
+    ).numpy()  # fmt: skip
+    assert layer.output_shape(shape) == expected.shape[1:]
+    np.testing.assert_allclose(layer.forward(x), expected, atol=1e-12)
+    ones = torch.ones(1, shape[0] // groups, *kernel)
+    seen = functional.conv2d(
+        functional.pad(torch.ones(1, shape[0] // groups, *shape[1:]), (left, right, top, bottom)),
+        ones, None, stride, 0, dilation,
+    )  # fmt: skip
+    assert layer.connections(shape) == int(seen.sum()) * 2 * groups
+
+
+@given(
+    shape=sizes,
+    kernel=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    stride=pair,
+    ceil_mode=st.booleans(),
+    pad=st.booleans(),
+    include=st.booleans(),
+    divisor=st.sampled_from([0, 3]),
+)
+def test_pools_are_torchs(shape, kernel, stride, ceil_mode, pad, include, divisor):
+    padding = (kernel[0] // 2, kernel[1] // 2) if pad else (0, 0)
+    x = images_of(shape)
+    torch_x = torch.from_numpy(x)
+    common = {"kernel": kernel, "stride": stride, "padding": padding, "ceil_mode": ceil_mode}
+    pool = MaxPool2d(name="p", inputs=("x",), dilation=(1, 2), **common)
+    expected = functional.max_pool2d(torch_x, kernel, stride, padding, (1, 2), ceil_mode)
+    assert pool.output_shape(shape) == tuple(expected.shape[1:])
+    np.testing.assert_array_equal(pool.forward(x), expected.numpy())
+    pool = AvgPool2d(
+        name="p", inputs=("x",), count_include_pad=include, divisor=divisor, **common
+    )
+    expected = functional.avg_pool2d(
+        torch_x, kernel, stride, padding, ceil_mode, include, divisor or None
+    )
+    assert pool.output_shape(shape) == tuple(expected.shape[1:])
+    np.testing.assert_allclose(pool.forward(x), expected.numpy(), atol=1e-12)
+
+
+@given(shape=sizes, output=st.tuples(st.integers(1, 5), st.integers(1, 5)))
+def test_adaptive_pool_is_torchs(shape, output):
+    x = images_of(shape)
+    layer = AdaptiveAvgPool2d(name="p", inputs=("x",), output_size=output)
+    expected = functional.adaptive_avg_pool2d(torch.from_numpy(x), output).numpy()
+    np.testing.assert_allclose(layer.forward(x), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize(("net", "shape"), [(SmallCnn(), (1, 9, 8)), (ResidualCnn(), (2, 6, 7))])
+def test_network_is_torchs_layer_by_layer(net, shape):
+    graph = bsnn.from_torch(net, shape)
+    images = np.random.default_rng(0).random((4, *shape))
+    found = graph.activations(images)
+    modules = {name: module for name, module in net.named_modules() if name in graph}
+    seen = {}
+    for name, module in modules.items():
+        module.register_forward_hook(lambda _m, _i, out, name=name: seen.update({name: out}))
+    expected = net.double()(torch.from_numpy(images)).detach().numpy()
+    np.testing.assert_allclose(found[graph.output], expected, atol=1e-10)
+    assert len(seen) == len(modules) >= 5
+    for name, output in seen.items():
+        np.testing.assert_allclose(found[name], output.detach().numpy(), atol=1e-10)
+
+
+def test_large_batches_are_computed_in_parts(monkeypatch):
+    graph = bsnn.from_torch(SmallCnn(), (1, 9, 8))
+    images = np.random.default_rng(0).random((20, 1, 9, 8))
+    whole = graph.forward(images)
+    monkeypatch.setattr("bsnn.graph.layers._BUFFER_VALUES", 500)
+    np.testing.assert_allclose(graph.forward(images), whole, atol=1e-12)
+
+
+def test_the_papers_network_costs_what_the_paper_says():
+    cost = count(bsnn.from_torch(MnistCnn(), (1, 28, 28)))
+    assert cost.flops == 14_316_496
+    assert cost.macs == 7_154_312
+    assert cost.connections == 1_083_392 + 5_120_000 + 800_000 + 5_000
+    assert cost.parameters == 858_374
+    assert cost.neurons == 31_998
+
+
+def chain(*layers):
+    return [Input(name="x", shape=(1, 4, 4)), *layers]
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        (chain(ReLU(name="Relu", inputs=("x",))), "no valid layer name"),
+        (chain(ReLU(name="r", inputs=("x",)), ReLU(name="r", inputs=("x",))), "two layers"),
+        (chain(ReLU(name="r", inputs=("y",))), "not among the layers before it"),
+        (chain(ReLU(name="r", inputs=("x", "x"))), "takes 1 input"),
+        (chain(ReLU(name="r", inputs=("x",)), ReLU(name="s", inputs=("x",))), "nothing uses"),
+        (
+            chain(Linear(name="f", inputs=("x",), weight=np.ones((2, 16), "f4"))),
+            "does not fit an input of shape",
+        ),
+        (
+            chain(Conv2d(name="c", inputs=("x",), weight=np.ones((2, 1, 5, 5), "f4"))),
+            "does not fit an axis",
+        ),
+        (
+            chain(
+                Conv2d(
+                    name="c", inputs=("x",), weight=np.ones((2, 1, 3, 3), "f4"),
+                    bias=np.ones(3, "f4"),
+                )  # fmt: skip
+            ),
+            "the bias has shape",
+        ),
+        (
+            chain(Flatten(name="f", inputs=("x",)), Add(name="a", inputs=("x", "f"))),
+            "cannot be added",
+        ),
+        ([ReLU(name="r", inputs=())], "takes 1 input"),
+    ],
+)
+def test_inconsistent_graphs_are_refused(layers, message):
+    with pytest.raises(bsnn.GraphError, match=message):
+        bsnn.Graph(layers)
+
+
+def test_images_of_another_shape_are_refused():
+    graph = bsnn.from_torch(SmallCnn(), (1, 9, 8))
+    with pytest.raises(bsnn.GraphError, match=r"takes \(n, 1, 9, 8\)"):
+        graph.forward(np.zeros((2, 8, 9)))

@@ -1,0 +1,259 @@
+"""The PyTorch front end: what it converts exactly, and what it refuses."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+import bsnn
+from bsnn.graph import Conv2d
+
+
+def assert_exact(net: nn.Module, shape, **options) -> bsnn.Graph:
+    net = net.eval()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    graph = bsnn.from_torch(net, shape, **options)
+    for name, value in net.state_dict().items():
+        assert torch.equal(value, before[name]), "the user's model was changed"
+    images = torch.rand(5, *shape)
+    inside = images
+    if "mean" in options:
+        inside = (images - torch.tensor(options["mean"]).view(-1, 1, 1)) / torch.tensor(
+            options["std"]
+        ).view(-1, 1, 1)
+    expected = net(inside).detach().numpy()
+    np.testing.assert_allclose(graph.forward(images.numpy()), expected, atol=2e-5)
+    return graph
+
+
+class Forms(nn.Module):
+    """The ways in which people write the same operations."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(2, 3, 3, padding="same", padding_mode="zeros")
+        self.second = nn.Conv2d(3, 3, (2, 4), padding="same", bias=False)
+        self.act = nn.ReLU(inplace=True)
+        self.drop = nn.Dropout(0.5)
+        self.fc = nn.Linear(3 * 2 * 2, 4)
+
+    def forward(self, x):
+        x = functional.relu(functional.max_pool2d(self.conv(x), 2, stride=1))
+        x = functional.max_pool2d(x, kernel_size=(2, 1), ceil_mode=True)
+        x = self.act(self.second(x))
+        y = torch.relu(self.second(x))
+        x = torch.add(x, y).relu()
+        x += y
+        x = functional.dropout(x, 0.3, self.training)
+        x = functional.adaptive_avg_pool2d(x, 2).contiguous()
+        x = self.drop(x).view(x.size(0), -1)
+        return self.fc(x.reshape(x.shape[0], -1))
+
+
+def test_functional_forms_and_layers_used_twice():
+    graph = assert_exact(Forms(), (2, 7, 6))
+    assert sum(layer.name.startswith("second") for layer in graph) == 2
+
+
+@pytest.mark.parametrize(
+    "flatten",
+    [nn.Flatten(), lambda x: torch.flatten(x, 1), lambda x: x.flatten(1), lambda x: x.view(-1, 32)],
+)
+def test_flattening(flatten):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(32, 2)
+            if isinstance(flatten, nn.Module):
+                self.flat = flatten
+
+        def forward(self, x):
+            return self.fc(self.flat(x) if hasattr(self, "flat") else flatten(x))
+
+    assert_exact(Net(), (2, 4, 4))
+
+
+def test_names_in_a_sequential():
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(2 * 9, 2))
+    graph = assert_exact(net, (1, 5, 5))
+    assert [layer.name for layer in graph] == ["input", "conv1", "relu1", "flatten1", "fc1"]
+
+
+def randomise(net):
+    for module in net.modules():
+        if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.2, 2)
+            if module.affine:
+                nn.init.normal_(module.weight)
+                nn.init.normal_(module.bias)
+    return net
+
+
+@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize("bias", [True, False])
+def test_batch_norm_is_folded(affine, bias):
+    net = nn.Sequential(
+        nn.Conv2d(2, 3, 3, bias=bias), nn.Identity(), nn.BatchNorm2d(3, affine=affine), nn.ReLU(),
+        nn.Flatten(), nn.Linear(27, 4, bias=bias), nn.BatchNorm1d(4, affine=affine), nn.ReLU(),
+        nn.Linear(4, 2),
+    )  # fmt: skip
+    graph = assert_exact(randomise(net), (2, 5, 5))
+    assert [layer.kind for layer in graph].count("conv2d") == 1
+    assert len(graph) == 7
+
+
+def test_batch_norm_is_not_folded_into_a_shared_convolution():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(1, 2, 3, padding=1)
+            self.norm = nn.BatchNorm2d(2)
+
+        def forward(self, x):
+            x = self.conv(x)
+            return torch.flatten(functional.relu(self.norm(x)) + functional.relu(x), 1)
+
+    graph = assert_exact(randomise(Net()), (1, 4, 4))
+    norm = graph["norm"]
+    assert isinstance(norm, Conv2d)
+    assert norm.groups == 2
+
+
+def test_batch_norm_at_the_end():
+    net = nn.Sequential(nn.Flatten(), nn.Linear(9, 3), nn.BatchNorm1d(3))
+    graph = assert_exact(randomise(net), (1, 3, 3))
+    assert graph.output == "fc1"
+
+
+def test_batch_norm_twice_and_on_the_input():
+    net = nn.Sequential(nn.BatchNorm2d(2), nn.Conv2d(2, 2, 3), nn.BatchNorm2d(2), nn.BatchNorm2d(2))
+    assert_exact(randomise(net), (2, 4, 4))
+
+
+def test_normalisation_becomes_a_layer():
+    net = nn.Sequential(nn.Conv2d(2, 3, 3, padding=1), nn.ReLU())
+    graph = assert_exact(net, (2, 4, 5), mean=[0.4, 0.5], std=[0.2, 0.3])
+    assert "normalise" in graph
+
+
+def test_global_average_by_mean():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(1, 3, 3)
+
+        def forward(self, x):
+            return functional.relu(self.conv(x)).mean([-2, -1])
+
+    assert_exact(Net(), (1, 6, 5))
+
+
+class Model(nn.Module):
+    """A convolution, and an operation of the test's choice after it."""
+
+    def __init__(self, operation, module=None):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 2, 3)
+        self.operation = operation
+        if module is not None:
+            self.module = module
+
+    def forward(self, x):
+        return self.operation(self, self.conv(x))
+
+
+@pytest.mark.parametrize(
+    ("operation", "module", "named", "advice"),
+    [
+        (lambda m, x: torch.sigmoid(x), None, "sigmoid", "ReLU"),
+        (lambda m, x: functional.leaky_relu(x), None, "leaky_relu", "ReLU"),
+        (lambda m, x: m.module(x), nn.GELU(), "GELU", "ReLU"),
+        (lambda m, x: x.softmax(1), None, "softmax", "logits"),
+        (lambda m, x: functional.log_softmax(x, 1), None, "log_softmax", "logits"),
+        (lambda m, x: torch.cat([x, x], 1), None, "cat", "addition"),
+        (lambda m, x: x * 2, None, "mul", "Use one of"),
+        (lambda m, x: x + 1, None, "add", "bias"),
+        (lambda m, x: torch.add(x, x, alpha=2), None, "add", "alpha"),
+        (lambda m, x: x.view(x.size(0), 2, -1), None, "view", "flattening"),
+        (lambda m, x: x.mean(1), None, "mean", "both axes"),
+        (lambda m, x: m.module(x), nn.Linear(2, 2), "Linear", "Flatten"),
+        (
+            lambda m, x: functional.conv2d(x, m.module.weight),
+            nn.Conv2d(2, 1, 1),
+            "weight",
+            "nn.Conv2d",
+        ),
+        (lambda m, x: functional.dropout(x, 0.5), None, "dropout", "self.training"),
+        (
+            lambda m, x: m.module(x)[0],
+            nn.MaxPool2d(2, return_indices=True),
+            "module",
+            "return a single tensor",
+        ),
+        (lambda m, x: (x, x), None, "", "one tensor, the logits"),
+        (lambda m, x: x if x.sum() > 0 else -x, None, "", "values of tensors"),
+    ],
+)
+def test_what_cannot_be_converted_is_refused(operation, module, named, advice):
+    net = Model(operation, module).eval()
+    with pytest.raises(bsnn.ConversionError) as caught:
+        bsnn.from_torch(net, (1, 4, 4))
+    message = str(caught.value)
+    assert named in message
+    assert advice.lower() in message.lower()
+    if operation.__name__ == "<lambda>" and "returns" not in message:
+        assert "test_pytorch.py, line " in message
+
+
+def test_padding_that_is_not_zero_is_refused():
+    net = nn.Sequential(nn.Conv2d(1, 1, 3, padding=1, padding_mode="reflect"))
+    with pytest.raises(bsnn.ConversionError, match="padding_mode='reflect'"):
+        bsnn.from_torch(net, (1, 4, 4))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(value):
+    net = nn.Sequential(nn.Conv2d(1, 1, 3))
+    net[0].weight.data[0, 0, 0, 0] = value
+    with pytest.raises(bsnn.ConversionError, match="'0.weight' has 1 of 9 values"):
+        bsnn.from_torch(net, (1, 4, 4))
+
+
+def test_batch_norm_in_training_mode_is_refused():
+    net = nn.Sequential(nn.Conv2d(1, 1, 3), nn.BatchNorm2d(1))
+    with pytest.raises(bsnn.ConversionError, match=r"'1' is in training mode.*model.eval\(\)"):
+        bsnn.from_torch(net, (1, 4, 4))
+
+
+def test_batch_norm_without_statistics_is_refused():
+    net = nn.Sequential(nn.Conv2d(1, 1, 3), nn.BatchNorm2d(1, track_running_stats=False)).eval()
+    with pytest.raises(bsnn.ConversionError, match="running statistics"):
+        bsnn.from_torch(net, (1, 4, 4))
+
+
+def test_batch_norm_that_cannot_be_folded_is_refused():
+    net = randomise(nn.Sequential(nn.Flatten(), nn.BatchNorm1d(16), nn.Linear(16, 2))).eval()
+    with pytest.raises(bsnn.ConversionError, match="cannot be folded"):
+        bsnn.from_torch(net, (1, 4, 4))
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 4), (1, 2, 2), (4, 4)])
+def test_a_wrong_input_shape_is_refused(shape):
+    net = nn.Sequential(nn.Conv2d(1, 1, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4, 2))
+    with pytest.raises(bsnn.ConversionError, match="Is input_shape right"):
+        bsnn.from_torch(net, shape)
+
+
+@pytest.mark.parametrize("shape", [(), (0, 4, 4), "1,28,28", 7])
+def test_a_malformed_input_shape_is_refused(shape):
+    with pytest.raises(bsnn.ConversionError, match="input_shape is"):
+        bsnn.from_torch(nn.Flatten(), shape)
+
+
+def test_double_precision_is_refused():
+    with pytest.raises(bsnn.ConversionError, match=r"model.float\(\)"):
+        bsnn.from_torch(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)).double(), (1, 2, 2))

@@ -1,0 +1,179 @@
+"""Files: what is written is read again, and what is damaged is refused with its place."""
+
+from __future__ import annotations
+
+import shutil
+
+import h5py
+import numpy as np
+import pytest
+from conftest import ResidualCnn, SmallCnn
+
+import bsnn
+from bsnn import storage
+from bsnn.conversion import load_model
+
+
+@pytest.fixture
+def file(small_cnn, tmp_path):
+    model, _ = small_cnn(steps=9, rounding=True, read_out="first-spike")
+    path = tmp_path / "model.h5"
+    model.save(path)
+    return path
+
+
+@pytest.mark.parametrize(("net", "shape"), [(SmallCnn(), (1, 9, 8)), (ResidualCnn(), (2, 6, 7))])
+def test_graph_round_trip(net, shape, tmp_path):
+    graph = bsnn.from_torch(net, shape)
+    bsnn.save_graph(graph, tmp_path / "net.h5", {"source": "a test"})
+    found = bsnn.load_graph(tmp_path / "net.h5")
+    assert found.output == graph.output
+    for layer, again in zip(graph, found, strict=True):
+        assert (again.name, again.kind, again.inputs) == (layer.name, layer.kind, layer.inputs)
+        assert again.geometry == layer.geometry
+        assert again.arrays.keys() == layer.arrays.keys()
+        for name, array in layer.arrays.items():
+            np.testing.assert_array_equal(again.arrays[name], array)
+
+
+def test_model_round_trip(small_cnn, tmp_path):
+    model, images = small_cnn(steps=9, rounding=True, read_out="first-spike", scale="max")
+    model.save(tmp_path / "model.h5")
+    found = load_model(tmp_path / "model.h5")
+    for field in ("steps", "scales", "rounding", "read_out", "scale_rule", "calibration", "coding"):
+        assert getattr(found, field) == getattr(model, field), field
+    np.testing.assert_array_equal(
+        found.code(images).potentials["fc2"], model.code(images).potentials["fc2"]
+    )
+    found.save(tmp_path / "again.h5")
+    assert load_model(tmp_path / "again.h5").source == found.source
+
+
+def test_three_lines_of_h5py_read_the_weights(file):
+    with h5py.File(file) as f:
+        weight = f["graph/conv1/weight"][:]
+        kind = f["graph/conv1"].attrs["kind"]
+    assert weight.shape == (4, 1, 3, 2)
+    assert kind == "conv2d"
+
+
+def test_a_file_appears_whole_or_not_at_all(file, monkeypatch):
+    before = file.read_bytes()
+    model = load_model(file)
+
+    def full_disk(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(storage, "_write_group", full_disk)
+    with pytest.raises(bsnn.StorageError, match="No space left"):
+        model.save(file)
+    assert file.read_bytes() == before
+    assert [path.name for path in file.parent.iterdir()] == ["model.h5"]
+
+
+def test_a_folder_that_does_not_exist(small_cnn, tmp_path):
+    model, _ = small_cnn()
+    with pytest.raises(bsnn.StorageError, match="cannot be written"):
+        model.save(tmp_path / "nowhere" / "model.h5")
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(bsnn.StorageError, match="does not exist"):
+        load_model(tmp_path / "no.h5")
+
+
+def test_not_hdf5(tmp_path):
+    path = tmp_path / "text.h5"
+    path.write_text("hello")
+    with pytest.raises(bsnn.StorageError, match="not a readable HDF5 file"):
+        load_model(path)
+
+
+def test_hdf5_of_somebody_else(tmp_path):
+    path = tmp_path / "other.h5"
+    with h5py.File(path, "w") as f:
+        f["x"] = 1
+    with pytest.raises(bsnn.StorageError, match="not one of bsnn's"):
+        load_model(path)
+
+
+@pytest.mark.parametrize("keep", [0.3, 0.6, 0.95])
+def test_truncated_file(file, keep):
+    content = file.read_bytes()
+    file.write_bytes(content[: int(keep * len(content))])
+    with pytest.raises(bsnn.StorageError, match="model.h5"):
+        load_model(file)
+
+
+def test_flipped_bits_in_an_array(file):
+    with h5py.File(file) as f:
+        chunk = f["graph/fc1/weight"].id.get_chunk_info(0)
+    content = bytearray(file.read_bytes())
+    content[chunk.byte_offset + chunk.size // 2] ^= 0x10
+    file.write_bytes(content)
+    with pytest.raises(bsnn.StorageError, match="/graph/fc1/weight"):
+        load_model(file)
+
+
+def test_future_version_is_refused(file):
+    with h5py.File(file, "a") as f:
+        f.attrs["schema_version"] = 999
+    with pytest.raises(bsnn.StorageError, match="schema version 999.*versions up to 1.*Update"):
+        load_model(file)
+
+
+def test_older_version_is_migrated(file, monkeypatch):
+    """When there is a version 2, files of version 1 go through its migration."""
+    monkeypatch.setattr(storage, "SCHEMA_VERSION", 2)
+    seen = []
+    monkeypatch.setitem(storage.MIGRATIONS, 1, lambda tree: seen.append(1) or tree)
+    load_model(file)
+    assert seen == [1]
+
+
+def edit(file, change):
+    with h5py.File(file, "a") as f:
+        change(f)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda f: f["graph/conv1"].__delitem__("weight"), "/graph/conv1.*weight"),
+        (lambda f: f["graph"].__delitem__("conv2"), "/graph has no .*'conv2'"),
+        (lambda f: f["graph/conv1"].attrs.__delitem__("kind"), "/graph/conv1 has no .*'kind'"),
+        (lambda f: f["graph/conv1"].attrs.__setitem__("kind", "conv9d"), "unknown kind 'conv9d'"),
+        (lambda f: f["graph/conv1"].attrs.__setitem__("colour", 3), "/graph/conv1.*colour"),
+        (lambda f: f["graph/pool1"].attrs.__setitem__("kernel", (30, 30)), "not a consistent"),
+        (lambda f: f["graph/fc1"].attrs.__setitem__("inputs", ("nothing",)), "not a consistent"),
+        (lambda f: f["graph/conv1/bias"].write_direct(np.full(4, np.nan, "f4")), "4 values .*NaN"),
+        (lambda f: f["graph/conv1/bias"].write_direct(np.zeros(4, "f4")), "changed after"),
+        (lambda f: f.__delitem__("conversion"), "not converted.*bsnn convert"),
+        (lambda f: f["conversion/scales"].attrs.__delitem__("conv1"), "'conv1'; a number"),
+        (lambda f: f["conversion/scales"].attrs.__setitem__("fc1", -1.0), "-1.0 for 'fc1'"),
+        (lambda f: f["conversion"].attrs.__setitem__("coding", "phase"), "coding 'phase'"),
+        (lambda f: f["conversion"].attrs.__delitem__("steps_per_window"), "incomplete"),
+        (lambda f: f.attrs.__setitem__("content", "result"), "holds a result"),
+    ],
+)
+def test_damage_is_named(file, change, message):
+    edit(file, change)
+    with pytest.raises(bsnn.StorageError, match=message) as caught:
+        load_model(file)
+    assert str(file) in str(caught.value)
+
+
+def test_an_array_of_another_shape(file):
+    def change(f):
+        del f["graph/fc2/weight"]
+        f["graph/fc2/weight"] = np.zeros((5, 7), "f4")
+
+    edit(file, change)
+    with pytest.raises(bsnn.StorageError, match="not a consistent network.*'fc2'"):
+        load_model(file)
+
+
+def test_files_can_be_read_by_others(file, tmp_path):
+    assert file.stat().st_mode & 0o044 == 0o044
+    shutil.copy(file, tmp_path / "copy.h5")
+    load_model(tmp_path / "copy.h5")
