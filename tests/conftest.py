@@ -18,6 +18,9 @@ from bsnn.datasets import DATA_VARIABLE
 settings.register_profile("bsnn", deadline=None, print_blob=True)
 settings.load_profile("bsnn")
 
+# networks that a test builds and does not run are deleted on purpose
+b2.BrianLogger.suppress_name("unused_brian_object")
+
 _SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 

@@ -1,8 +1,8 @@
 """Spiking models as Brian2 objects: equations, connectivity, builders and devices."""
 
-from bsnn.brian.build import build
+from bsnn.brian.builder import build
 from bsnn.brian.devices import DEVICES, use_device
-from bsnn.brian.estimate import BuildEstimate, estimate
+from bsnn.brian.size import BuildEstimate, estimate
 from bsnn.brian.network import SpikingNetwork
 from bsnn.brian.neurons import NEURON_FORMS, NeuronForm, PopulationEquations
 

@@ -13,7 +13,7 @@ from bsnn.brian import DEVICES, NEURON_FORMS, estimate
 from bsnn.cli.output import console, facts_table, print_result, write_json
 from bsnn.datasets import DATASETS, Dataset
 from bsnn.errors import SimulationError
-from bsnn.simulation.estimate import estimate_seconds
+from bsnn.simulation.duration import estimate_seconds
 
 __all__ = ["register"]
 

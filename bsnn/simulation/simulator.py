@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bsnn.brian.build import build
+from bsnn.brian.builder import build
 from bsnn.brian.devices import active_device, start, use_device
 from bsnn.brian.network import SpikingNetwork
 from bsnn.conversion import SpikingModel

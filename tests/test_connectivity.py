@@ -1,0 +1,134 @@
+"""Connections against PyTorch: the same map, for any geometry, and the true fan-out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+import bsnn
+from bsnn.brian.connectivity import neuron_order, pool_connections, projection
+from bsnn.brian.size import estimate
+from bsnn.conversion import Population, Projection
+from bsnn.graph import Conv2d
+
+pair = st.tuples(st.integers(1, 3), st.integers(1, 3))
+
+
+def population(name, shape) -> Population:
+    return Population(name, name, name, "neurons", shape, 0)
+
+
+def assert_same_map(net: nn.Module, shape) -> None:
+    """Carry random values along the connections, and along the network."""
+    graph = bsnn.from_torch(net, shape)
+    names = tuple(layer.name for layer in graph)[1:]
+    source = population("input", shape)
+    target = population("out", graph.shapes[graph.output])
+    found = projection(graph, Projection("input", "input", names), source, target)
+    x = np.random.default_rng(0).normal(size=shape)
+    values = np.zeros(target.size)
+    np.add.at(values, found.target, found.weight * x.ravel()[neuron_order(shape)][found.source])
+    expected = net.double()(torch.from_numpy(x)[None]).detach().numpy().ravel()
+    np.testing.assert_allclose(values, expected[neuron_order(target.shape)], atol=1e-6)
+    assert (np.diff(found.source) >= 0).all(), "sorted by source"
+
+
+@given(
+    shape=st.tuples(st.integers(1, 4), st.integers(5, 8), st.integers(6, 9)),
+    kernel=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    stride=pair,
+    dilation=st.integers(1, 2),
+    padding=st.tuples(st.integers(0, 3), st.integers(0, 3)),
+    depthwise=st.booleans(),
+)
+def test_convolution(shape, kernel, stride, dilation, padding, depthwise):
+    if any(dilation * (k - 1) >= size for k, size in zip(kernel, shape[1:], strict=True)):
+        dilation = 1
+    groups = shape[0] if depthwise else 1
+    conv = nn.Conv2d(
+        shape[0], 2 * groups, kernel, stride, padding, dilation, groups, bias=False
+    )
+    assert_same_map(nn.Sequential(conv), shape)
+
+
+def test_even_kernel_with_same_padding():
+    assert_same_map(nn.Sequential(nn.Conv2d(2, 3, (2, 4), padding="same", bias=False)), (2, 5, 6))
+
+
+@given(
+    shape=st.tuples(st.integers(1, 3), st.integers(4, 7), st.integers(5, 8)),
+    kernel=pair,
+    stride=pair,
+    ceil_mode=st.booleans(),
+    include=st.booleans(),
+)
+def test_average_pool(shape, kernel, stride, ceil_mode, include):
+    padding = (kernel[0] // 2, kernel[1] // 2)
+    pool = nn.AvgPool2d(kernel, stride, padding, ceil_mode, include)
+    assert_same_map(nn.Sequential(pool), shape)
+
+
+def test_chains_are_multiplied_out():
+    net = nn.Sequential(
+        nn.AvgPool2d(2), nn.Conv2d(2, 3, 3, padding=1, bias=False), nn.AdaptiveAvgPool2d((2, 3)),
+        nn.Flatten(), nn.Linear(18, 4, bias=False),
+    )  # fmt: skip
+    assert_same_map(net, (2, 9, 7))
+
+
+@given(
+    shape=st.tuples(st.integers(1, 3), st.integers(4, 7), st.integers(5, 8)),
+    kernel=pair,
+    stride=pair,
+    ceil_mode=st.booleans(),
+)
+def test_max_pool_windows(shape, kernel, stride, ceil_mode):
+    padding = (kernel[0] // 2, kernel[1] // 2)
+    net = nn.MaxPool2d(kernel, stride, padding, ceil_mode=ceil_mode)
+    graph = bsnn.from_torch(nn.Sequential(net), shape)
+    target = population("pool1", graph.shapes["pool1"])
+    found = pool_connections(graph["pool1"], population("input", shape), target)
+    x = np.random.default_rng(0).normal(size=shape)
+    largest = np.full(target.size, -np.inf)
+    np.maximum.at(largest, found.target, x.ravel()[neuron_order(shape)][found.source])
+    expected = net(torch.from_numpy(x)[None]).numpy().ravel()[neuron_order(target.shape)]
+    np.testing.assert_array_equal(largest, expected)
+
+
+def test_fan_out_is_clipped_at_the_border():
+    """A pixel in the corner drives 4x4 of the 7x7 taps of the paper's first convolution."""
+    weight = np.zeros((32, 1, 7, 7), dtype=np.float32)
+    conv = Conv2d(name="c", inputs=("x",), weight=weight, padding=(3, 3, 3, 3))
+    graph = bsnn.Graph([bsnn.graph.Input(name="x", shape=(1, 28, 28)), conv])
+    found = projection(
+        graph, Projection("x", "x", ("c",)), population("x", (1, 28, 28)),
+        population("c", (32, 28, 28)),
+    )  # fmt: skip
+    fan_out = found.fan_out(784).reshape(28, 28)
+    assert fan_out[0, 0] == 16 * 32
+    assert fan_out[14, 14] == 49 * 32
+    assert fan_out.sum() == conv.connections((1, 28, 28)) == 1_083_392
+
+
+def test_neurons_are_numbered_channel_last():
+    order = neuron_order((3, 2, 2))
+    values = np.arange(12).reshape(3, 2, 2)
+    np.testing.assert_array_equal(
+        values.ravel()[order].reshape(2, 2, 3), values.transpose(1, 2, 0)
+    )
+
+
+@pytest.mark.parametrize("which", ["small_cnn", "residual_cnn"])
+def test_estimate_is_what_is_built(which, request, numpy_target):
+    model, _ = request.getfixturevalue(which)()
+    size = estimate(model)
+    net = bsnn.build(model)
+    assert size.neurons == sum(len(group) for group in net.groups.values())
+    built = net.connections
+    assert size.connections + size.pool_connections == pytest.approx(built, rel=0.1)
+    if which == "small_cnn":
+        assert size.connections + size.pool_connections == built
