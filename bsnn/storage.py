@@ -124,8 +124,8 @@ def read_tree(path: str | os.PathLike[str], content: str) -> Tree:
         raise StorageError(f"{path}: the attribute schema_version of / is {version!r}, no version.")
     if version > SCHEMA_VERSION:
         raise StorageError(
-            f"{path} has schema version {version}; this bsnn ({_version('bsnn')}) knows versions up "
-            f"to {SCHEMA_VERSION}. Update bsnn, or write the file again with this version."
+            f"{path} has schema version {version}; this bsnn ({_version('bsnn')}) knows versions "
+            f"up to {SCHEMA_VERSION}. Update bsnn, or write the file again with this version."
         )
     while version < SCHEMA_VERSION:
         tree = MIGRATIONS[version](tree)

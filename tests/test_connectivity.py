@@ -49,9 +49,7 @@ def test_convolution(shape, kernel, stride, dilation, padding, depthwise):
     if any(dilation * (k - 1) >= size for k, size in zip(kernel, shape[1:], strict=True)):
         dilation = 1
     groups = shape[0] if depthwise else 1
-    conv = nn.Conv2d(
-        shape[0], 2 * groups, kernel, stride, padding, dilation, groups, bias=False
-    )
+    conv = nn.Conv2d(shape[0], 2 * groups, kernel, stride, padding, dilation, groups, bias=False)
     assert_same_map(nn.Sequential(conv), shape)
 
 
@@ -117,9 +115,7 @@ def test_fan_out_is_clipped_at_the_border():
 def test_neurons_are_numbered_channel_last():
     order = neuron_order((3, 2, 2))
     values = np.arange(12).reshape(3, 2, 2)
-    np.testing.assert_array_equal(
-        values.ravel()[order].reshape(2, 2, 3), values.transpose(1, 2, 0)
-    )
+    np.testing.assert_array_equal(values.ravel()[order].reshape(2, 2, 3), values.transpose(1, 2, 0))
 
 
 @pytest.mark.parametrize("which", ["small_cnn", "residual_cnn"])

@@ -77,13 +77,11 @@ def test_discrete_time_is_within_a_step(rounding, worst):
 
 
 def test_half_a_step_of_charge_is_what_rounding_means(small_cnn):
-    floored, images = small_cnn(steps=8)
+    floored, _ = small_cnn(steps=8)
     rounded = dataclasses.replace(floored, rounding=True)
     difference = rounded.rest_potential("conv1") - floored.rest_potential("conv1")
     np.testing.assert_allclose(difference, floored.scales["conv1"] / 16)
-    np.testing.assert_array_equal(
-        rounded.rest_potential("fc2"), floored.rest_potential("fc2")
-    )
+    np.testing.assert_array_equal(rounded.rest_potential("fc2"), floored.rest_potential("fc2"))
 
 
 @given(
@@ -128,7 +126,7 @@ def test_every_rule_gives_a_model_that_agrees_with_the_oracle(small_cnn, rule):
 
 
 def test_max_clips_nothing_and_percentile_clips_little(small_cnn):
-    largest, images = small_cnn(scale="max")
+    largest, _ = small_cnn(scale="max")
     most, _ = small_cnn(scale="percentile", percentile=90.0)
     calibration = np.random.default_rng(0).random((64, 1, 9, 8), dtype=np.float32)
     calibration[calibration < 0.3] = 0

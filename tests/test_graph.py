@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from bsnn.networks.lopez_randulfe_2022.network import MnistCnn
 from conftest import ResidualCnn, SmallCnn
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,7 +24,6 @@ from bsnn.graph import (
     ReLU,
     count,
 )
-from bsnn.networks.lopez_randulfe_2022.network import MnistCnn
 
 pair = st.tuples(st.integers(1, 3), st.integers(1, 3))
 sizes = st.tuples(st.integers(1, 4), st.integers(6, 9), st.integers(7, 11))
@@ -87,9 +87,7 @@ def test_pools_are_torchs(shape, kernel, stride, ceil_mode, pad, include, diviso
     expected = functional.max_pool2d(torch_x, kernel, stride, padding, (1, 2), ceil_mode)
     assert pool.output_shape(shape) == tuple(expected.shape[1:])
     np.testing.assert_array_equal(pool.forward(x), expected.numpy())
-    pool = AvgPool2d(
-        name="p", inputs=("x",), count_include_pad=include, divisor=divisor, **common
-    )
+    pool = AvgPool2d(name="p", inputs=("x",), count_include_pad=include, divisor=divisor, **common)
     expected = functional.avg_pool2d(
         torch_x, kernel, stride, padding, ceil_mode, include, divisor or None
     )
@@ -161,9 +159,11 @@ def chain(*layers):
         (
             chain(
                 Conv2d(
-                    name="c", inputs=("x",), weight=np.ones((2, 1, 3, 3), "f4"),
+                    name="c",
+                    inputs=("x",),
+                    weight=np.ones((2, 1, 3, 3), "f4"),
                     bias=np.ones(3, "f4"),
-                )  # fmt: skip
+                )
             ),
             "the bias has shape",
         ),

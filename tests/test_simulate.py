@@ -60,7 +60,9 @@ def test_operations_are_spikes_times_true_fan_out(small_cnn):
             fan_out[y, x] = 4 * len(rows) * len(columns)
     expected = ((level["input"] > 0)[:, 0] * fan_out).sum(axis=(1, 2))
     np.testing.assert_array_equal(result.populations["input"].operations, expected)
-    total = sum(p.operations.mean() for p in result.populations.values() if p.operations is not None)
+    total = sum(
+        p.operations.mean() for p in result.populations.values() if p.operations is not None
+    )
     assert result.synaptic_operations == pytest.approx(total)
     assert result.operations_per_mac == pytest.approx(total / result.ann_macs)
 
@@ -108,9 +110,7 @@ def test_a_network_of_ones_own_is_run_as_it_is(small_cnn):
     model, images = small_cnn(steps=6)
     net = bsnn.build(model, images=4, form="trace", monitors={"conv1": "u"})
     result = simulate(net, images[:6])
-    np.testing.assert_allclose(
-        result.potentials, simulate(model, images[:6]).potentials, atol=1e-9
-    )
+    np.testing.assert_allclose(result.potentials, simulate(model, images[:6]).potentials, atol=1e-9)
     assert result.form == "trace"
     with pytest.raises(bsnn.SimulationError, match="built on the device 'runtime', not on 'cpp'"):
         simulate(net, images[:1], device="cpp")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import reference
 import torch
+from bsnn.networks import paper
 from conftest import make_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,7 +15,6 @@ from torch import nn
 
 import bsnn
 from bsnn.brian.devices import start, use_device
-from bsnn.networks import paper
 
 
 def spiking(model) -> dict[str, str]:
@@ -73,9 +73,7 @@ def test_cpp_standalone_past_64_seconds(small_cnn, tmp_path, form):
     model, images = small_cnn(steps=6, rounding=form == "trace")
     many = np.concatenate([images] * 20)
     with use_device("cpp", tmp_path):
-        net = bsnn.build(
-            model, images=len(many), form=form, dt=30 * b2.ms, monitors=spiking(model)
-        )
+        net = bsnn.build(model, images=len(many), form=form, dt=30 * b2.ms, monitors=spiking(model))
         assert net.duration > 100 * b2.second
         runner = start(net, tmp_path)
         runner.run(many)

@@ -2,9 +2,9 @@
 
 from bsnn.brian.builder import build
 from bsnn.brian.devices import DEVICES, use_device
-from bsnn.brian.size import BuildEstimate, estimate
 from bsnn.brian.network import SpikingNetwork
 from bsnn.brian.neurons import NEURON_FORMS, NeuronForm, PopulationEquations
+from bsnn.brian.size import BuildEstimate, estimate
 
 __all__ = [
     "DEVICES",

@@ -8,9 +8,9 @@ import brian2 as b2
 import numpy as np
 
 from bsnn.brian.connectivity import Connections, pool_connections, projection
-from bsnn.brian.size import check_memory
 from bsnn.brian.network import SpikingNetwork
 from bsnn.brian.neurons import INPUT, MAX_POOL, NEURON_FORMS, PopulationEquations
+from bsnn.brian.size import check_memory
 from bsnn.conversion import Population, Projection, SpikingModel
 from bsnn.errors import BuildError
 

@@ -69,7 +69,9 @@ def neuron_order(shape: Shape) -> np.ndarray:
     return indices.reshape(shape).transpose(1, 2, 0).ravel()
 
 
-def projection(graph: Graph, path: Projection, source: Population, target: Population) -> Connections:
+def projection(
+    graph: Graph, path: Projection, source: Population, target: Population
+) -> Connections:
     """Return the connections of a projection, with the weights of the trained network."""
     shape = graph.shapes[path.source_layer]
     matrix = None

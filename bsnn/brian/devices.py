@@ -69,9 +69,7 @@ class _CppRunner(Runner):
     def run(self, images: np.ndarray) -> None:
         net = self._net
         try:
-            b2.device.run(
-                with_output=False, run_args={net.pixel_levels: net.encode(images)}
-            )
+            b2.device.run(with_output=False, run_args={net.pixel_levels: net.encode(images)})
         except RuntimeError as error:
             raise SimulationError(f"The compiled simulation failed: {error}") from error
         # each set of images is a file: without this they would fill the disk
@@ -80,7 +78,10 @@ class _CppRunner(Runner):
 
 def _require_compiler() -> None:
     compiler = b2.prefs["codegen.cpp.compiler"] or "g++"
-    if shutil.which("make") is None or shutil.which("g++" if compiler == "unix" else compiler) is None:
+    if (
+        shutil.which("make") is None
+        or shutil.which("g++" if compiler == "unix" else compiler) is None
+    ):
         raise BuildError(
             "C++ standalone mode needs a C++ compiler (g++) and make, and at least one of them is "
             "not to be found. Install them (Debian and Ubuntu: apt-get install g++ make), or use "
@@ -92,9 +93,9 @@ def _require_compiler() -> None:
 def _cpp_standalone(directory: Path | None) -> Iterator[Path]:
     _require_compiler()
     with (
-        tempfile.TemporaryDirectory(prefix="bsnn_cpp_") if directory is None else nullcontext(
-            str(directory)
-        )
+        tempfile.TemporaryDirectory(prefix="bsnn_cpp_")
+        if directory is None
+        else nullcontext(str(directory))
     ) as folder:
         Path(folder).mkdir(parents=True, exist_ok=True)
         b2.set_device("cpp_standalone", build_on_run=False)
@@ -122,9 +123,7 @@ DEVICES: dict[str, Callable[[Path | None], AbstractContextManager[Path | None]]]
 }
 
 
-def use_device(
-    name: str, directory: Path | None = None
-) -> AbstractContextManager[Path | None]:
+def use_device(name: str, directory: Path | None = None) -> AbstractContextManager[Path | None]:
     """Make a device active for a block.
 
     Parameters

@@ -74,9 +74,7 @@ class SpikingNetwork:
         try:
             return self.groups[name]
         except KeyError:
-            raise KeyError(
-                f"no population {name!r}; there are {', '.join(self.groups)}"
-            ) from None
+            raise KeyError(f"no population {name!r}; there are {', '.join(self.groups)}") from None
 
     def __repr__(self) -> str:
         neurons = sum(len(group) for group in self.groups.values())

@@ -35,7 +35,8 @@ interval : integer (shared, constant)
 presented : integer (shared, constant)
 step = t_in_timesteps % steps : integer (shared)
 turn = t_in_timesteps // steps - depth : integer (shared)
-spiking = int(turn >= 0) * int(turn % interval == 0) * int(turn // interval < presented) : integer (shared)
+shown = int(turn >= 0) * int(turn // interval < presented) : integer (shared)
+spiking = shown * int(turn % interval == 0) : integer (shared)
 """
 
 

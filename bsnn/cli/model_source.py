@@ -117,9 +117,7 @@ def load_torch_model(source: str, weights: Path) -> nn.Module:
     except ConversionError:
         raise
     except Exception as error:
-        raise ConversionError(
-            f"{source} cannot be run: {type(error).__name__}: {error}"
-        ) from error
+        raise ConversionError(f"{source} cannot be run: {type(error).__name__}: {error}") from error
     finally:
         sys.path.pop(0)
     if not isinstance(model, torch.nn.Module):

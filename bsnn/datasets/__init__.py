@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from bsnn.datasets.dataset import Dataset
-from bsnn.datasets.download import download
+from bsnn.datasets.downloads import download
 from bsnn.datasets.formats import PACKINGS, read_cifar_batch, read_idx
 from bsnn.datasets.registry import DATASETS, DatasetSpec
 from bsnn.errors import DatasetError
@@ -141,7 +141,8 @@ def _approximate_images(spec: DatasetSpec, split: str, folder: Path) -> np.ndarr
             rows = [(row["file"], int(row["index_in_file"])) for row in csv.DictReader(lines)]
     except (KeyError, TypeError, ValueError) as error:
         raise DatasetError(
-            f"{table} cannot be understood ({error!r}): it needs the columns file and index_in_file."
+            f"{table} cannot be understood ({error!r}): it needs the columns file and "
+            "index_in_file."
         ) from error
     indices = [files.index(file) * batch + index for file, index in rows if file in files]
     return np.array(sorted(indices), dtype=np.int64)

@@ -43,9 +43,7 @@ class DatasetSpec:
     archives: dict[str, Archive]
 
 
-def _idx_parts(
-    train_counts: tuple[int, ...], test_counts: tuple[int, ...]
-) -> dict[str, Part]:
+def _idx_parts(train_counts: tuple[int, ...], test_counts: tuple[int, ...]) -> dict[str, Part]:
     return {
         "train": Part(("train-images-idx3-ubyte", "train-labels-idx1-ubyte"), train_counts),
         "test": Part(("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"), test_counts),

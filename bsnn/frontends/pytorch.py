@@ -327,7 +327,11 @@ class _Draft:
         self.append(node, layer_type, (self.source(node),), **fields)
 
     def append(
-        self, node: fx.Node, layer_type: Callable[..., Layer], inputs: tuple[str, ...], **fields: Any
+        self,
+        node: fx.Node,
+        layer_type: Callable[..., Layer],
+        inputs: tuple[str, ...],
+        **fields: Any,
     ) -> None:
         """Append a layer, named after the module or the operation."""
         base = str(node.target) if node.op == "call_module" else node.name
@@ -540,9 +544,7 @@ def _convert_reshape(draft: _Draft, node: fx.Node, _: Any) -> None:
 
 
 def _convert_add(draft: _Draft, node: fx.Node, _: Any) -> None:
-    first, second = (
-        node.args if len(node.args) == 2 else (node.args[0], node.kwargs.get("other"))
-    )
+    first, second = node.args if len(node.args) == 2 else (node.args[0], node.kwargs.get("other"))
     if node.kwargs.get("alpha", 1) != 1:
         raise _reject(node, "alpha is not 1. Put the factor into the weights.")
     if not all(isinstance(arg, fx.Node) and arg in draft._names for arg in (first, second)):
@@ -657,4 +659,3 @@ def _compare(graph: Graph, images: np.ndarray, expected: torch.Tensor) -> None:
             f"The converted network differs from the model by {difference:.3g} on a random image, "
             "more than rounding can explain. Please report this model as a bug of bsnn."
         )
-

@@ -54,9 +54,7 @@ def tap_positions(
         int64, shape ``(positions, kernel)``. Taps in the padding hold -1.
     """
     count = output_size(size, kernel, stride, padding, dilation, ceil_mode)
-    positions = (
-        np.arange(count)[:, np.newaxis] * stride - padding[0] + np.arange(kernel) * dilation
-    )
+    positions = np.arange(count)[:, np.newaxis] * stride - padding[0] + np.arange(kernel) * dilation
     return np.where((positions >= 0) & (positions < size), positions, -1)
 
 

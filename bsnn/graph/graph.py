@@ -75,7 +75,8 @@ class Graph:
         for source in layer.inputs:
             if source not in self._layers:
                 raise GraphError(
-                    f"layer {layer.name!r} reads {source!r}, which is not among the layers before it"
+                    f"layer {layer.name!r} reads {source!r}, which is not among the layers "
+                    "before it"
                 )
         self._layers[layer.name] = layer
 

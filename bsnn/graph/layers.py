@@ -98,7 +98,9 @@ class Layer:
     def geometry(self) -> dict[str, Any]:
         """All other settings by name, as stored in a file."""
         skip = {"name", "inputs", *self.array_fields}
-        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in skip}
+        return {
+            f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in skip
+        }
 
     @property
     def parameters(self) -> int:
@@ -216,7 +218,7 @@ class Conv2d(Layer):
 @register
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Linear(Layer):
-    """Dense layer on flat inputs: ``weight`` of shape ``(out, in)``, ``bias`` of shape ``(out,)``."""
+    """Dense layer on flat inputs; ``weight`` has shape ``(out, in)``, ``bias`` ``(out,)``."""
 
     weight: np.ndarray
     bias: np.ndarray | None = None

@@ -33,9 +33,7 @@ DEVICE_COSTS = {
 }
 
 
-def estimate_seconds(
-    model: SpikingModel, images: np.ndarray, device: str
-) -> tuple[float, float]:
+def estimate_seconds(model: SpikingModel, images: np.ndarray, device: str) -> tuple[float, float]:
     """Estimate the time to simulate images in the event form.
 
     Returns

@@ -135,9 +135,7 @@ class Result:
         return {name: population.rmse for name, population in self.populations.items()}
 
     def _spikes_per_neuron(self, roles: tuple[str, ...]) -> float:
-        counted = [
-            p for p in self.populations.values() if p.role in roles and p.spikes is not None
-        ]
+        counted = [p for p in self.populations.values() if p.role in roles and p.spikes is not None]
         return float(
             sum(p.spikes.mean() for p in counted) / max(1, sum(p.neurons for p in counted))
         )
@@ -173,7 +171,10 @@ class Result:
             ("images", f"{count:,}"),
             ("accuracy of the trained network", percent(self.ann_accuracy)),
             ("accuracy of the spiking network", percent(self.accuracy)),
-            ("same class in both", percent(float((self.predictions == self.ann_predictions).mean()))),
+            (
+                "same class in both",
+                percent(float((self.predictions == self.ann_predictions).mean())),
+            ),
             ("steps per window", str(self.steps_per_window)),
             ("spikes per neuron", f"{self.spikes_per_neuron:.4f}"),
             ("spikes per neuron, with pools", f"{self.spikes_per_neuron_with_pools:.4f}"),

@@ -131,9 +131,7 @@ def simulate(
 class _Collected:
     """Sums up chunk after chunk."""
 
-    def __init__(
-        self, net: SpikingNetwork, images: np.ndarray, labels: np.ndarray | None
-    ) -> None:
+    def __init__(self, net: SpikingNetwork, images: np.ndarray, labels: np.ndarray | None) -> None:
         self._net = net
         self._labels = labels
         self.done = 0
@@ -167,9 +165,7 @@ class _Collected:
         self._compare(images, found, here)
         self.done += len(images)
 
-    def _compare(
-        self, images: np.ndarray, found: dict[str, np.ndarray], here: slice
-    ) -> None:
+    def _compare(self, images: np.ndarray, found: dict[str, np.ndarray], here: slice) -> None:
         model = self._net.model
         for first in range(0, len(images), _ANN_BATCH):
             batch = slice(first, first + _ANN_BATCH)

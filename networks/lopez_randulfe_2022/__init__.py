@@ -67,7 +67,6 @@ def train(
 
     try:
         import torch
-
         from bsnn.networks.lopez_randulfe_2022 import training
     except ModuleNotFoundError as error:
         raise bsnn.BsnnError(

@@ -26,10 +26,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from bsnn.networks.lopez_randulfe_2022.network import MnistCnn
 from torch.nn import functional
 
 from bsnn.datasets import Dataset
-from bsnn.networks.lopez_randulfe_2022.network import MnistCnn
 from bsnn.progress import progress_bar
 
 __all__ = ["TrainingSettings", "accuracy", "train"]
@@ -212,7 +212,9 @@ class _ActivityPenalty:
         self._net = net
         self.scales: dict[str, float] = {}
         # how many of conv2's outputs each pixel of pool1 drives: fewer at the border
-        taps = torch.nn.functional.conv_transpose2d(torch.ones(1, 1, 10, 10), torch.ones(1, 1, 5, 5))
+        taps = torch.nn.functional.conv_transpose2d(
+            torch.ones(1, 1, 10, 10), torch.ones(1, 1, 5, 5)
+        )
         self._fan_out = {
             "conv1": torch.tensor(1.0),
             "pool1": taps * net.conv2.out_channels,
