@@ -10,12 +10,12 @@ import brian2 as b2
 import numpy as np
 import pytest
 import torch
-from bsnn.networks import paper
 from conftest import SmallCnn
 from torch import nn
 
 import bsnn
 from bsnn.cli import main
+from bsnn.networks import paper
 
 RUN_KEYS = {
     "images", "correct", "accuracy", "ann_accuracy", "steps_per_window", "spikes_per_neuron",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from bsnn.networks.lopez_randulfe_2022.network import MnistCnn
 from conftest import ResidualCnn, SmallCnn
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -24,6 +23,7 @@ from bsnn.graph import (
     ReLU,
     count,
 )
+from bsnn.networks.lopez_randulfe_2022.network import MnistCnn
 
 pair = st.tuples(st.integers(1, 3), st.integers(1, 3))
 sizes = st.tuples(st.integers(1, 4), st.integers(6, 9), st.integers(7, 11))

@@ -8,14 +8,14 @@ import json
 import numpy as np
 import pytest
 import torch
-from bsnn.networks import paper
-from bsnn.networks.lopez_randulfe_2022 import training
-from bsnn.networks.lopez_randulfe_2022.network import MnistCnn
-from bsnn.networks.lopez_randulfe_2022.training import TrainingSettings
 from conftest import make_model
 from torch import nn
 
 import bsnn
+from bsnn.networks import paper
+from bsnn.networks.lopez_randulfe_2022 import training
+from bsnn.networks.lopez_randulfe_2022.network import MnistCnn
+from bsnn.networks.lopez_randulfe_2022.training import TrainingSettings
 
 SHIPPED = paper("lopez_randulfe_2022").SHIPPED
 

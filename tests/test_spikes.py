@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import reference
 import torch
-from bsnn.networks import paper
 from conftest import make_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,6 +14,7 @@ from torch import nn
 
 import bsnn
 from bsnn.brian.devices import start, use_device
+from bsnn.networks import paper
 
 
 def spiking(model) -> dict[str, str]:

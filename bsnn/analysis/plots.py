@@ -149,12 +149,19 @@ def _draw_traces(figure: Figure, net: SpikingNetwork, chosen: dict[str, list]) -
         depth = net.model.populations[name].depth
         monitor = net.monitors[name]["u"]
         time = monitor.t / b2.ms
-        shown = (time >= (depth - 1) * window) & (time <= (depth + 1) * window)
         threshold = net.model.scales[name]
         spikes = net.model.spikes(name)
-        colours = _COLOURS[1:] if spikes else [f"C{i}" for i in range(10)]
-        for neuron, colour in zip(chosen[name], colours, strict=False):
-            axes.plot(time[shown], monitor[neuron].u[shown], color=colour, lw=1.4)
+        end = (depth + 1) * window if spikes else depth * window
+        shown = (time >= (depth - 1) * window) & (
+            time <= end - (0.5 * window / net.model.steps if spikes else 0)
+        )
+        largest = max(chosen[name], key=lambda neuron: monitor[neuron].u[shown][-1])
+        for number, neuron in enumerate(chosen[name]):
+            if spikes:
+                colour, width = _COLOURS[1 + number], 1.4
+            else:
+                colour, width = (_COLOURS[6], 2.2) if neuron == largest else ("0.6", 1.0)
+            axes.plot(time[shown], monitor[neuron].u[shown], color=colour, lw=width)
             if spikes:
                 times = np.asarray(net.monitors[name]["spikes"].t / b2.ms)
                 of_neuron = np.asarray(net.monitors[name]["spikes"].i) == neuron
@@ -166,11 +173,15 @@ def _draw_traces(figure: Figure, net: SpikingNetwork, chosen: dict[str, list]) -
                 0.02, threshold, "threshold", transform=axes.get_yaxis_transform(),
                 va="bottom", fontsize=8, color="0.3",
             )  # fmt: skip
+        else:
+            axes.text(
+                end, monitor[largest].u[shown][-1], f"class {largest}  ", ha="right", va="bottom",
+                fontsize=9, color=_COLOURS[6],
+            )  # fmt: skip
         axes.axvspan((depth - 1) * window, depth * window, color="0.95", zorder=0)
-        end = (depth + 1) * window if spikes else depth * window
         axes.set_xlim((depth - 1) * window, end)
         axes.margins(y=0.12)
-        kind = "silent stage | spiking stage" if spikes else "silent stage: read out at its end"
+        kind = "silent stage | spiking stage" if spikes else "silent stage, then read out"
         axes.set_title(f"{name}\n{kind}", fontsize=10)
         axes.set_xlabel("time (ms)")
         if column == 0:

@@ -67,6 +67,7 @@ def train(
 
     try:
         import torch
+
         from bsnn.networks.lopez_randulfe_2022 import training
     except ModuleNotFoundError as error:
         raise bsnn.BsnnError(

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bsnn.networks.lopez_randulfe_2022 import CALIBRATION_IMAGES, DATASET, SHIPPED
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
 import bsnn
 from bsnn.conversion import rmse_by_scale
+from bsnn.networks.lopez_randulfe_2022 import CALIBRATION_IMAGES, DATASET, SHIPPED
 
 __all__ = ["FRONTIER_SETTINGS", "PAPER", "figure_2", "frontier", "reproduce", "table_1"]
 

@@ -26,10 +26,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from bsnn.networks.lopez_randulfe_2022.network import MnistCnn
 from torch.nn import functional
 
 from bsnn.datasets import Dataset
+from bsnn.networks.lopez_randulfe_2022.network import MnistCnn
 from bsnn.progress import progress_bar
 
 __all__ = ["TrainingSettings", "accuracy", "train"]
