@@ -160,11 +160,14 @@ def test_least_rmse_is_least(small_cnn):
     exact = np.maximum(model.graph.activations(images)["conv1"], 0)
     potentials = model.code(images).potentials["conv1"]
     best = model.scales["conv1"]
-    around = best * np.array([1.0, 0.7, 0.85, 1.2, 1.5])
-    errors = rmse_by_scale(potentials, exact, around, 6, False)
-    assert errors.argmin() == 0
-    coded = decode(levels(potentials, best, 6, False), best, 6)
-    assert errors[0] == pytest.approx(np.sqrt(np.mean((coded - exact) ** 2)), rel=1e-5)
+    candidates = exact.max() * np.arange(1, 101) / 100
+    errors = [
+        np.sqrt(np.mean((decode(levels(potentials, scale, 6, False), scale, 6) - exact) ** 2))
+        for scale in candidates
+    ]
+    assert best == pytest.approx(candidates[np.argmin(errors)])
+    found = rmse_by_scale(potentials, exact, candidates, 6, False)
+    np.testing.assert_allclose(found, errors, rtol=1e-5)
 
 
 def test_a_relu_after_a_pool_is_moved_before_it():

@@ -26,7 +26,7 @@ FLOORS = (
 
 #: Packages that only some parts may import.
 CONFINED = {
-    "torch": ("frontends/pytorch.py", "networks/", "cli/model_source.py"),
+    "torch": ("frontends/", "networks/", "cli/model_source.py"),
     "brian2": ("brian/", "analysis/", "cli/demo.py"),
     "h5py": ("storage.py",),
     "pooch": ("datasets/downloads.py",),
