@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
+
 import brian2 as b2
 import numpy as np
 import pytest
 import reference
 
 import bsnn
+from bsnn.networks import paper
 from bsnn.simulation.duration import estimate_seconds
 
 pytestmark = pytest.mark.usefixtures("numpy_target")
@@ -148,6 +155,56 @@ def test_interruption_keeps_what_is_done(small_cnn, monkeypatch):
     monkeypatch.undo()
     whole = simulate(model, images[:6])
     np.testing.assert_array_equal(result.predictions, whole.predictions)
+
+
+INTERRUPTED = """
+import sys
+import bsnn
+from bsnn.networks import paper
+
+model = bsnn.load_model(paper("lopez_randulfe_2022").SHIPPED["mnist_cnn"])
+images = bsnn.datasets.mnist_sample().images
+try:
+    bsnn.simulate(model, images, device="cpp", chunk=20, directory=sys.argv[1])
+except bsnn.Interrupted as interrupted:
+    interrupted.result.save(sys.argv[1] + "/partial.h5")
+    sys.exit(130)
+"""
+
+
+def test_ctrl_c_in_the_middle_of_a_binary(tmp_path):
+    """The signal reaches Python and the binary, which ends early: its chunk must not count."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED, str(tmp_path)],
+        start_new_session=True,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        for _ in range(3000):
+            if list(tmp_path.glob("results/*fc2_read_out_i*")) or process.poll() is not None:
+                break
+            time.sleep(0.1)
+        # the first chunk is done, a later one is under way
+        time.sleep(2.5)
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(timeout=60) == 130
+    finally:
+        process.kill()
+    result = bsnn.load_result(tmp_path / "partial.h5")
+    assert 0 < len(result) < 500
+    assert len(result) % 20 == 0
+    model = bsnn.load_model(paper("lopez_randulfe_2022").SHIPPED["mnist_cnn"])
+    images = bsnn.datasets.mnist_sample().images[: len(result)].astype(np.float64)
+    np.testing.assert_allclose(result.potentials, model.code(images).potentials["fc2"], atol=1e-9)
+
+
+def test_a_run_that_ends_early_is_noticed(small_cnn):
+    model, images = small_cnn(steps=6)
+    net = bsnn.build(model, images=3)
+    net.present(images[:3])
+    net.network.run(net.duration - 6 * b2.ms)
+    with pytest.raises(bsnn.SimulationError, match="read out for 2 of 3 images"):
+        net.read_potentials()
 
 
 def test_wrong_arguments(small_cnn):

@@ -159,6 +159,19 @@ def test_any_geometry(network, form, rounding):
         b2.prefs.codegen.target = before
 
 
+@pytest.mark.parametrize("form", ["event", "trace"])
+def test_normalisation_in_front(numpy_target, form):
+    """Subtracted means become potentials, which at the border differ from those inside."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(2, 3, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(75, 4))
+    graph = bsnn.from_torch(net, (2, 5, 5), mean=[0.4, 0.5], std=[0.2, 0.3])
+    images = np.random.default_rng(0).random((8, 2, 5, 5), dtype=np.float32)
+    model = bsnn.convert_to_ttfs(graph, images, steps=11)
+    rest = model.rest_potential("conv1")
+    assert not np.allclose(rest[:, 0, 0], rest[:, 2, 2])
+    assert_same_spikes(run_here(model, images[:4], form=form), model, images[:4])
+
+
 def test_pool_of_pool(numpy_target):
     """Poolings in a row all pass a spike in the step in which it is emitted."""
     net = nn.Sequential(

@@ -222,10 +222,21 @@ class SpikingNetwork:
 
         They stand for the logits, in the units of the trained network; float64, shape
         ``(capacity, outputs)``.
+
+        Raises
+        ------
+        SimulationError
+            The run was stopped before all images were read out.
         """
         population = self.model.output
         monitor = self.monitors[population.name]["read_out"]
         neurons = np.asarray(monitor.i)
+        if len(neurons) != self.capacity * population.size:
+            raise SimulationError(
+                f"The last layer was read out for {len(neurons) // population.size} of "
+                f"{self.capacity} images: the run ended before its time. Run the network for its "
+                "whole duration."
+            )
         steps = np.rint(np.asarray(monitor.t / self.clock.dt)).astype(np.int64)
         image = (steps // self.model.steps - population.depth) // self.interval
         potential = np.zeros((self.capacity, population.size))

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +98,7 @@ def simulate(
         raise SimulationError(f"There are {len(images)} images but {len(labels)} labels.")
     folder = None if directory is None else Path(directory)
     with ExitStack() as stack:
+        stack.enter_context(_interrupts_at_once())
         started = time.perf_counter()
         if isinstance(network, SpikingNetwork):
             net = network
@@ -126,6 +130,23 @@ def simulate(
             except KeyboardInterrupt:
                 raise Interrupted(collected.result() if collected.done else None) from None
         return collected.result()
+
+
+@contextmanager
+def _interrupts_at_once() -> Iterator[None]:
+    """Let Ctrl-C raise KeyboardInterrupt for the duration of a block.
+
+    Brian2 takes it as the wish to end the run in progress early and to go on after it. Among many
+    runs that would leave the images of one with results of half a run.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class _Collected:
