@@ -57,6 +57,7 @@ def test_duration(small_cnn):
 
 def test_own_objects_join_the_network(small_cnn):
     """A user's neurons listen to a layer, in plain Brian2."""
+    steps = 3  # a name of the user's that must not meet one of the network's
     model, images = small_cnn(steps=6)
     net = bsnn.build(model, monitors={"conv2": "count"})
     listener = b2.NeuronGroup(
@@ -70,6 +71,7 @@ def test_own_objects_join_the_network(small_cnn):
     count = int(np.sum(net.monitors["conv2"]["count"].count))
     assert count > 0
     assert listener.heard[0] == count
+    assert steps == 3
 
 
 def test_images_can_be_presented_again(small_cnn):
@@ -122,7 +124,7 @@ def test_altered_equations_that_break_the_code_are_noticed(small_cnn):
     """A network whose neurons spike when they must not gives an error, not wrong counts."""
     model, images = small_cnn(steps=6)
     net = bsnn.build(model, monitors={"conv1": "spikes"})
-    net["conv1"].depth = 0
+    net["conv1"].first_window = 0
     net.present(images[:1])
     net.network.run(net.duration)
     with pytest.raises(bsnn.SimulationError, match="outside their windows"):

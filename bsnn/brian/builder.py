@@ -103,7 +103,11 @@ def build(
 def _add_group(net: SpikingNetwork, population: Population, order: int) -> None:
     model, name = net.model, population.name
     equations = _equations(net, population)
-    events = {"read_out": "spiking == 1 and step == 0"} if population.role == "read_out" else {}
+    events = (
+        {"read_out": "spiking_stage == 1 and window_step == 0"}
+        if population.role == "read_out"
+        else {}
+    )
     group = b2.NeuronGroup(
         population.size,
         equations.model,
@@ -126,10 +130,10 @@ def _add_group(net: SpikingNetwork, population: Population, order: int) -> None:
         )
     net.groups[name] = group
     net.network.add(group)
-    group.steps = model.steps
-    group.depth = population.depth
-    group.interval = net.interval
-    group.presented = net.capacity
+    group.window_steps = model.steps
+    group.first_window = population.depth
+    group.image_interval = net.interval
+    group.image_count = net.capacity
     if population.role in ("neurons", "read_out"):
         group.u_th = model.scales[name]
         if "t_max" in group.variables:

@@ -1,10 +1,11 @@
 """Equations of the populations, as Brian2 strings.
 
-All populations share one clock and count its steps. A window has ``steps`` steps; a population
-spikes in the window ``depth`` after that in which its image entered the network, and in every
-``interval``-th window from there on, once for each of ``presented`` images. Time is compared as
-whole numbers of steps only: comparing seconds goes wrong after some simulated time, when their
-rounding exceeds the tolerance.
+All populations share one clock and count its steps. A window has ``window_steps`` steps; a
+population spikes in the window ``first_window`` for the first image, and in every
+``image_interval``-th window from there on, once for each of ``image_count`` images. Time is
+compared as whole numbers of steps only: comparing seconds goes wrong after some simulated time,
+when their rounding exceeds the tolerance. The names are long so that they do not meet those of a
+user's script, which Brian2 would warn about.
 
 The two-stage neuron of López-Randulfe et al. (2022) integrates its input during a silent stage and
 tells its potential by the time of one spike during the spiking stage after it. It comes in two
@@ -29,14 +30,15 @@ import dataclasses
 __all__ = ["INPUT", "MAX_POOL", "NEURON_FORMS", "NeuronForm", "PopulationEquations"]
 
 _SCHEDULE = """
-steps : integer (shared, constant)
-depth : integer (shared, constant)
-interval : integer (shared, constant)
-presented : integer (shared, constant)
-step = t_in_timesteps % steps : integer (shared)
-turn = t_in_timesteps // steps - depth : integer (shared)
-shown = int(turn >= 0) * int(turn // interval < presented) : integer (shared)
-spiking = shown * int(turn % interval == 0) : integer (shared)
+window_steps : integer (shared, constant)
+first_window : integer (shared, constant)
+image_interval : integer (shared, constant)
+image_count : integer (shared, constant)
+window_step = t_in_timesteps % window_steps : integer (shared)
+window_number = t_in_timesteps // window_steps - first_window : integer (shared)
+image_number = window_number // image_interval : integer (shared)
+image_shown = int(window_number >= 0) * int(image_number < image_count) : integer (shared)
+spiking_stage = image_shown * int(window_number % image_interval == 0) : integer (shared)
 """
 
 
@@ -51,7 +53,7 @@ class PopulationEquations:
     threshold, reset : str
         Conditions and statements; an empty threshold makes a population that does not spike.
     at_start_of_window : str
-        Statements that are run in every step, before the threshold; they use ``step == 0``.
+        Statements that are run in every step, before the threshold; they use ``window_step``.
     """
 
     model: str
@@ -89,7 +91,7 @@ class NeuronForm:
 #: The input: pixel values as levels, one row of the timed array an image.
 INPUT = PopulationEquations(
     model=_SCHEDULE,
-    threshold="spiking == 1 and pixel_levels(t, i) == steps - step",
+    threshold="spiking_stage == 1 and pixel_levels(t, i) == window_steps - window_step",
     reset="",
 )
 
@@ -103,8 +105,8 @@ passed : 1
     threshold="arrived > 0 and passed == 0",
     reset="passed = 1",
     at_start_of_window="""
-arrived = arrived * int(step > 0)
-passed = passed * int(step > 0)
+arrived = arrived * int(window_step > 0)
+passed = passed * int(window_step > 0)
 """,
 )
 
@@ -128,7 +130,7 @@ t_max : second (shared, constant)
 du/dt = slope/t_max : 1
 slope : 1
 """,
-        threshold="spiking == 1 and u >= u_th",
+        threshold="spiking_stage == 1 and u >= u_th",
         reset="""
 u = 0
 slope = 0
@@ -136,9 +138,9 @@ slope = 0
         # a window that is not the spiking stage starts afresh; the spiking stage keeps what the
         # silent stage has reached, and the current that charges it takes the place of the inputs
         at_start_of_window="""
-charge = int(step == 0) * spiking
-clear = int(step == 0) * (1 - spiking)
-keep = int(step > 0)
+charge = int(window_step == 0) * spiking_stage
+clear = int(window_step == 0) * (1 - spiking_stage)
+keep = int(window_step > 0)
 u = clear*u_rest + (1 - clear)*u
 slope = charge*u_th + keep*slope
 """,
@@ -161,16 +163,16 @@ v : 1
         # being told. Both sides of the second comparison are the first's of the step before, so
         # that exactly one step of the window satisfies both, whatever the rounding
         threshold="""
-spiking == 1 and v*steps >= u_th*(steps - step)
-and (v*steps < u_th*(steps - step + 1) or step == 0)
+spiking_stage == 1 and v*window_steps >= u_th*(window_steps - window_step)
+and (v*window_steps < u_th*(window_steps - window_step + 1) or window_step == 0)
 """.replace("\n", " ").strip(),
         reset="",
         at_start_of_window="""
-v = int(step == 0)*u + int(step > 0)*v
-u = int(step == 0)*u_rest + int(step > 0)*u
+v = int(window_step == 0)*u + int(window_step > 0)*v
+u = int(window_step == 0)*u_rest + int(window_step > 0)*u
 """,
     ),
-    on_pre="u_post += w*share_of_step_post*(steps_post - step_post)",
+    on_pre="u_post += w*share_of_step_post*(window_steps_post - window_step_post)",
     potential="v",
     shortest_interval=1,
 )
