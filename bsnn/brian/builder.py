@@ -9,7 +9,7 @@ import numpy as np
 
 from bsnn.brian.connectivity import Connections, pool_connections, projection
 from bsnn.brian.network import SpikingNetwork
-from bsnn.brian.neurons import INPUT, MAX_POOL, NEURON_FORMS, PopulationEquations
+from bsnn.brian.neurons import INPUT, MAX_POOL, NEURON_FORMS, READ_OUT_EVENT, PopulationEquations
 from bsnn.brian.size import check_memory
 from bsnn.conversion import Population, Projection, SpikingModel
 from bsnn.errors import BuildError
@@ -103,11 +103,7 @@ def build(
 def _add_group(net: SpikingNetwork, population: Population, order: int) -> None:
     model, name = net.model, population.name
     equations = _equations(net, population)
-    events = (
-        {"read_out": "spiking_stage == 1 and window_step == 0"}
-        if population.role == "read_out"
-        else {}
-    )
+    events = {"read_out": READ_OUT_EVENT} if population.role == "read_out" else {}
     group = b2.NeuronGroup(
         population.size,
         equations.model,

@@ -27,7 +27,14 @@ from __future__ import annotations
 
 import dataclasses
 
-__all__ = ["INPUT", "MAX_POOL", "NEURON_FORMS", "NeuronForm", "PopulationEquations"]
+__all__ = [
+    "INPUT",
+    "MAX_POOL",
+    "NEURON_FORMS",
+    "READ_OUT_EVENT",
+    "NeuronForm",
+    "PopulationEquations",
+]
 
 _SCHEDULE = """
 window_steps : integer (shared, constant)
@@ -109,6 +116,9 @@ arrived = arrived * int(window_step > 0)
 passed = passed * int(window_step > 0)
 """,
 )
+
+#: When a read-out has the potentials of an image: in the first step after its silent stage.
+READ_OUT_EVENT = "spiking_stage == 1 and window_step == 0"
 
 _TWO_STAGE = (
     _SCHEDULE
