@@ -38,6 +38,7 @@ __all__ = [
     "provenance",
     "read_tree",
     "save_graph",
+    "versions",
     "write_tree",
 ]
 

@@ -69,6 +69,13 @@ def test_help_teaches(run):
         assert "Example: bsnn" in " ".join(out.split())
 
 
+def test_version(run):
+    status, out, _ = run("--version")
+    assert status == 0
+    assert out.startswith("python 3")
+    assert "brian2 2" in out
+
+
 def test_demo(run, tmp_path):
     status, out, _ = run("demo", "--device", "runtime", "--json", "demo.json", "--out", "fig.png")
     assert status == 0

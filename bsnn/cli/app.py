@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -10,6 +11,7 @@ from rich.markup import escape
 
 from bsnn.cli import convert, demo, info, papers, run
 from bsnn.errors import BsnnError
+from bsnn.storage import versions
 
 __all__ = ["app", "main"]
 
@@ -22,6 +24,26 @@ app = typer.Typer(
     "Begin with [bold]bsnn demo[/bold]. Your own network: [bold]bsnn convert[/bold], then "
     "[bold]bsnn run[/bold].",
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        for name, version in versions().items():
+            typer.echo(f"{name.removesuffix('_version')} {version}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print versions and exit."
+        ),
+    ] = False,
+) -> None:
+    pass
+
 
 for _module in (demo, convert, info, run, papers):
     _module.register(app)
