@@ -9,6 +9,7 @@ import typer
 
 import bsnn
 from bsnn.cli.model_source import trained_graph
+from bsnn.cli.options import DataFolder
 from bsnn.cli.output import console, facts_table
 from bsnn.conversion import READ_OUTS, SCALE_RULES
 
@@ -47,10 +48,7 @@ def convert(
     dataset: Annotated[
         str, typer.Option(help=f"Calibration images: {', '.join(bsnn.datasets.DATASETS)}.")
     ] = "mnist",
-    data: Annotated[
-        Path | None,
-        typer.Option(help="Folder with the data set's files; otherwise BSNN_DATA, or a download."),
-    ] = None,
+    data: DataFolder = None,
     images: Annotated[
         int, typer.Option(min=1, help="How many training images to calibrate with.")
     ] = 1000,

@@ -9,7 +9,7 @@ import brian2 as b2
 import typer
 
 import bsnn
-from bsnn.brian import DEVICES
+from bsnn.cli.options import Device, JsonFile
 from bsnn.cli.output import console, print_result, write_json
 
 __all__ = ["register"]
@@ -27,8 +27,8 @@ def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="Where the figure goes.")] = Path(
         "bsnn_demo.png"
     ),
-    device: Annotated[str, typer.Option(help=f"Where to simulate: {', '.join(DEVICES)}.")] = "cpp",
-    json: Annotated[Path | None, typer.Option(help="Write the figures to this file.")] = None,
+    device: Device = "cpp",
+    json: JsonFile = None,
 ) -> None:
     """Convert a network that comes with bsnn and simulate it on MNIST images that come with it.
 

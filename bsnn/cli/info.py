@@ -11,6 +11,7 @@ from rich.table import Table
 
 import bsnn
 from bsnn.brian import estimate
+from bsnn.cli.options import JsonFile
 from bsnn.cli.output import console, facts_table, write_json
 from bsnn.storage import read_tree
 
@@ -24,7 +25,7 @@ def register(app: typer.Typer) -> None:
 
 def info(
     model: Annotated[Path, typer.Argument(metavar="MODEL.h5", help="A file of bsnn's.")],
-    json: Annotated[Path | None, typer.Option(help="Write the figures to this file.")] = None,
+    json: JsonFile = None,
 ) -> None:
     """Show what is in a file: layers, cost, scales, and where it came from."""
     graph = bsnn.load_graph(model)

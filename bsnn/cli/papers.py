@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from bsnn.cli.options import DataFolder, Device, JsonFile
 from bsnn.cli.output import console, write_json
 
 __all__ = ["register"]
@@ -23,10 +24,7 @@ def register(app: typer.Typer) -> None:
 def train(
     paper: Annotated[str, _PAPER],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for weights, log and model.")],
-    data: Annotated[
-        Path | None,
-        typer.Option(help="Folder with the data set's files; otherwise BSNN_DATA, or a download."),
-    ] = None,
+    data: DataFolder = None,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the training images.")] = 20,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 1,
     penalty: Annotated[
@@ -40,7 +38,7 @@ def train(
         bool, typer.Option("--resume", help="Go on from the checkpoint in the folder.")
     ] = False,
 ) -> None:
-    """Train a paper's network and convert it (needs the extra bsnn[torch])."""
+    """Train a paper's network and convert it (needs PyTorch)."""
     from bsnn.networks import paper as find_paper
 
     try:
@@ -65,17 +63,14 @@ def train(
 def reproduce(
     paper: Annotated[str, _PAPER],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for tables and figures.")],
-    data: Annotated[
-        Path | None,
-        typer.Option(help="Folder with the data set's files; otherwise BSNN_DATA, or a download."),
-    ] = None,
+    data: DataFolder = None,
     images: Annotated[int, typer.Option(min=1, help="Test images.")] = 10000,
     models: Annotated[
         Path | None,
         typer.Option(help="Folder with further trained models (.h5) for the frontier."),
     ] = None,
-    device: Annotated[str, typer.Option(help="Where to simulate.")] = "cpp",
-    json: Annotated[Path | None, typer.Option(help="Write the figures to this file too.")] = None,
+    device: Device = "cpp",
+    json: JsonFile = None,
 ) -> None:
     """Print and plot a paper's results, ours beside the paper's."""
     from bsnn.networks import paper as find_paper

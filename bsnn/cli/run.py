@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 import bsnn
-from bsnn.brian import DEVICES, NEURON_FORMS, estimate
+from bsnn.brian import NEURON_FORMS, estimate
+from bsnn.cli.options import DataFolder, Device, JsonFile
 from bsnn.cli.output import console, facts_table, print_result, write_json
 from bsnn.datasets import DATASETS, Dataset
 from bsnn.errors import SimulationError
@@ -34,13 +35,10 @@ def run(
             "bsnn). By default those of the data set that the model was calibrated on."
         ),
     ] = None,
-    data: Annotated[
-        Path | None,
-        typer.Option(help="Folder with the data set's files; otherwise BSNN_DATA, or a download."),
-    ] = None,
+    data: DataFolder = None,
     images: Annotated[int, typer.Option(min=1, help="How many images.")] = 1000,
     first: Annotated[int, typer.Option(min=0, help="Index of the first image.")] = 0,
-    device: Annotated[str, typer.Option(help=f"Where to simulate: {', '.join(DEVICES)}.")] = "cpp",
+    device: Device = "cpp",
     form: Annotated[
         str, typer.Option(help=f"Form of the neuron: {', '.join(NEURON_FORMS)}.")
     ] = "event",
@@ -51,7 +49,7 @@ def run(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Write the result to this HDF5 file.")
     ] = None,
-    json: Annotated[Path | None, typer.Option(help="Write the figures to this file.")] = None,
+    json: JsonFile = None,
     build_dir: Annotated[
         Path | None,
         typer.Option(help="Keep the generated code here; the next build of it is short."),
