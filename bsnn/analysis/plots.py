@@ -15,7 +15,7 @@ from bsnn.brian import SpikingNetwork, build
 from bsnn.conversion import SpikingModel
 from bsnn.simulation import Result
 
-__all__ = ["digit_figure", "overview_figure", "record_image"]
+__all__ = ["overview_figure", "record_image"]
 
 _COLOURS = ("#6b7280", "#2563eb", "#60a5fa", "#059669", "#6ee7b7", "#d97706", "#dc2626", "#7c3aed")
 
@@ -64,17 +64,6 @@ def _telling_neurons(net: SpikingNetwork, name: str, potential: np.ndarray) -> l
     shape = net.model.populations[name].shape
     layer_indices = dict.fromkeys((int(flat.argmax()), int(typical), int(flat.argmin())))
     return [net.neuron_index(name, *np.unravel_index(index, shape)) for index in layer_indices]
-
-
-def digit_figure(net: SpikingNetwork, chosen: dict[str, list], image: np.ndarray) -> Figure:
-    """Raster of every layer and membrane traces for one image, from `record_image`."""
-    figure = Figure(figsize=(11, 8), layout="constrained")
-    top, bottom = figure.subfigures(2, 1, height_ratios=(1, 1.15))
-    axes = top.subplots(1, 2, width_ratios=(1, 3.4))
-    _draw_image(axes[0], image)
-    _draw_raster(axes[1], net)
-    _draw_traces(bottom, net, chosen)
-    return figure
 
 
 def overview_figure(
