@@ -33,6 +33,8 @@ FRONTIER_SETTINGS = ((8, False), (16, False), (32, False), (4, True), (8, True),
 _FIGURE_2_STEPS = (8, 16, 32, 64, 128, 256, 512)
 _FIGURE_2_IMAGES = 200
 
+_LOG_TICKS = (0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 3.0, 5.0)
+
 
 def reproduce(
     out: str | os.PathLike[str],
@@ -292,6 +294,10 @@ def _plot_frontier(points: list[dict[str, Any]]) -> Figure:
             label="paper",
         )  # fmt: skip
         axes.set_xscale("log")
+        low, high = axes.get_xlim()
+        ticks = [tick for tick in _LOG_TICKS if low < tick < high]
+        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        axes.minorticks_off()
         axes.set_xlabel(label)
         axes.grid(color="0.92")
         for side in ("top", "right"):
