@@ -30,10 +30,10 @@ def info(
     """Show what is in a file: layers, cost, scales, and where it came from."""
     graph = bsnn.load_graph(model)
     cost = bsnn.count(graph)
-    table = Table(title=str(model), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
+    table = Table(title=str(model), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for column in ("layer", "kind", "reads"):
-        table.add_column(column)
-    for column in ("shape", "parameters", "MACs", "connections"):
+        table.add_column(column, overflow="fold")
+    for column in ("shape", "values", "MACs", "connections"):
         table.add_column(column, justify="right")
     for layer in cost.layers:
         table.add_row(

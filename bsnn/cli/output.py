@@ -21,7 +21,7 @@ console = Console()
 
 def facts_table(title: str, rows: list[tuple[str, str]]) -> Table:
     """Return a table of descriptions and values."""
-    table = Table(title=title, show_header=False, title_justify="left")
+    table = Table(title=title, show_header=False, title_justify="left", min_width=len(title))
     table.add_column(style="bold")
     table.add_column(justify="right")
     for row in rows:
