@@ -141,13 +141,13 @@ def test_interruption_keeps_what_is_done(small_cnn, monkeypatch):
     run = b2.Network.run
     calls = []
 
-    def third_time_interrupted(self, *args, **kwargs):
+    def third_chunk_interrupted(self, *args, **kwargs):
         calls.append(1)
-        if len(calls) == 3:
+        if len(calls) == 4:  # one to compile, then one a chunk
             raise KeyboardInterrupt
         return run(self, *args, **kwargs)
 
-    monkeypatch.setattr(b2.Network, "run", third_time_interrupted)
+    monkeypatch.setattr(b2.Network, "run", third_chunk_interrupted)
     with pytest.raises(bsnn.Interrupted) as caught:
         simulate(model, images[:9], np.zeros(9, dtype=int), chunk=3)
     result = caught.value.result

@@ -43,6 +43,10 @@ class Runner:
 class _RuntimeRunner(Runner):
     def __init__(self, net: SpikingNetwork) -> None:
         self._net = net
+        started = time.perf_counter()
+        # generates and compiles the code, without a step of simulation
+        net.network.run(0 * b2.second, namespace={})
+        self.build_seconds = time.perf_counter() - started
         net.network.store("bsnn_before_images")
 
     def run(self, images: np.ndarray) -> None:

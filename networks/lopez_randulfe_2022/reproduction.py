@@ -247,9 +247,9 @@ def _frontier_as_table(points: list[dict[str, Any]], images: int) -> Table:
     table = Table(
         title=f"Accuracy against cost ({images:,} MNIST test images)", title_justify="left"
     )
-    table.add_column("network")
+    table.add_column("network", overflow="fold")
     columns = (
-        "ANN", "steps", "spike times", "SNN", "synaptic operations", "spikes per neuron"
+        "ANN", "steps", "spike times", "SNN", "operations", "spikes/neuron"
     )  # fmt: skip
     for column in columns:
         table.add_column(column, justify="right")
