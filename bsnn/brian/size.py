@@ -15,7 +15,7 @@ __all__ = ["BuildEstimate", "check_memory", "estimate"]
 
 # Bytes an explicit synapse takes at the peak of a build: Brian2's two int32 indices, the float64
 # weight and the int32 entry in its source's list, twice while arrays are written or grown, and
-# bsnn's own index arrays. Measured in C++ standalone and in runtime mode with 7 million synapses.
+# bsnn's own index arrays. `tests/benchmarks/device_costs.py` prints the peaks behind this figure.
 _BYTES_PER_SYNAPSE = 90
 _BYTES_PER_NEURON = 200
 _BASE_BYTES = 150_000_000

@@ -26,10 +26,11 @@ class DeviceCost:
     operation: float
 
 
-#: By device, measured on the MNIST network (see `tests/benchmarks/device_costs.py`).
+#: By device, as `tests/benchmarks/device_costs.py` measures them; the build is that of a network
+#: whose code was not compiled on this machine before.
 DEVICE_COSTS = {
-    "runtime": DeviceCost(build=60.0, step=2.0e-3, neuron_step=4.0e-9, operation=1.0e-9),
-    "cpp": DeviceCost(build=30.0, step=1.0e-6, neuron_step=3.3e-9, operation=0.8e-9),
+    "runtime": DeviceCost(build=60.0, step=4.5e-4, neuron_step=3.4e-9, operation=2.7e-9),
+    "cpp": DeviceCost(build=20.0, step=1.0e-6, neuron_step=3.4e-9, operation=2.3e-9),
 }
 
 
