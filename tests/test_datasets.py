@@ -128,11 +128,11 @@ def test_cifar_and_its_approximate_images(tmp_path, monkeypatch):
     np.testing.assert_array_equal(exact.pixels, np.delete(pixels, [4, 13], axis=0))
     assert len(exact.approximate) == 0
     np.testing.assert_array_equal(found.first(8, start=10).approximate, [3])
+    (tmp_path / "approximate_images.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(bsnn.DatasetError, match="approximate_images.csv cannot be understood"):
+        load("cifar10", "train", tmp_path)
     (tmp_path / "data_batch_1.bin.xz").write_bytes(lzma.compress(b"x" * 5000))
     with pytest.raises(bsnn.DatasetError, match="no whole number of records"):
-        load("cifar10", "train", tmp_path)
-    (tmp_path / "approximate_images.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(bsnn.DatasetError, match=r"data_batch_1|approximate_images.csv"):
         load("cifar10", "train", tmp_path)
 
 
