@@ -68,10 +68,10 @@ def bias_of(model: SpikingModel, name: str, known: dict) -> torch.Tensor:
 def simulate(model: SpikingModel, images: np.ndarray) -> ReferenceRun:
     """Simulate a batch; time runs in an explicit loop over the steps of each window."""
     steps = model.steps
-    pixels = images.astype(np.float32)
-    level = np.float32(steps / model.scales[model.input.name]) * pixels
-    level = np.clip(np.floor(level + np.float32(0.5 if model.rounding else 0)), 0, steps)
-    levels = {model.input.name: level.astype(np.float64)}
+    # a pixel that misses a level by its last bit only counts as that level
+    level = images.astype(np.float64) * steps / model.scales[model.input.name] + 1e-4
+    level = np.clip(np.floor(level + (0.5 if model.rounding else 0)), 0, steps)
+    levels = {model.input.name: level}
     potentials = np.empty(0)
     for name, population in model.populations.items():
         if population.role == "input":

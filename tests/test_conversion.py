@@ -16,7 +16,7 @@ from torch import nn
 import bsnn
 from bsnn.conversion import SCALE_RULES, rmse_by_scale
 from bsnn.conversion.populations import relu_before_pool
-from bsnn.conversion.time_code import decode, levels
+from bsnn.conversion.time_code import decode, levels, pixel_levels
 
 
 def continuous_time_layer(weights, x, x_max_in, x_max_out, t_max=0.064):
@@ -99,13 +99,17 @@ def test_levels(values, scale, steps):
     assert (floored[x <= 0] == 0).all(), "negative and zero values give no spike"
 
 
-def test_pixels_on_the_grid_keep_their_level():
-    """Pixels of 8 bits coded in 5, 15, 51 or 255 steps lie on the grid and must not fall below."""
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_pixels_on_the_grid_keep_their_level(dtype):
+    """Pixels of 8 bits in 5, 15, 51 or 255 steps, and k/N in N steps, must not fall below."""
     pixels = np.arange(256, dtype=np.uint8)
-    x = pixels.astype(np.float32) / np.float32(255)
+    x = pixels.astype(dtype) / dtype(255)
     for steps in (5, 15, 51, 255):
         expected = pixels.astype(int) * steps // 255
-        np.testing.assert_array_equal(levels(x, 1.0, steps, False), expected)
+        np.testing.assert_array_equal(pixel_levels(x, 1.0, steps, False), expected)
+    for steps in range(1, 300):
+        grid = np.arange(steps + 1).astype(dtype) / dtype(steps)
+        np.testing.assert_array_equal(pixel_levels(grid, 1.0, steps, False), np.arange(steps + 1))
 
 
 def test_bias_is_an_initial_potential(small_cnn):

@@ -227,3 +227,29 @@ def test_potential_looks_like_the_papers(small_cnn, numpy_target):
     np.testing.assert_allclose(ramp, model.scales["conv1"] / 10, atol=1e-12)
     rest = net.to_layer("conv1", u[:, 20][None])[0]
     np.testing.assert_allclose(rest, model.rest_potential("conv1"), atol=1e-12)
+
+
+@pytest.mark.parametrize("steps", [16, 50])
+def test_continuous_spike_time_is_the_clipped_relu(small_cnn, numpy_target, steps):
+    """For inputs on the grid of steps nothing but the spike's own time is discrete.
+
+    The potential that Brian2 reaches is exact, and so is the moment at which the ramp crosses the
+    threshold; the spike comes in the step that follows it.
+    """
+    model, images = small_cnn(steps=steps, scale="percentile", percentile=95.0)
+    image = np.round(images[:1].astype(np.float64) * steps) / steps
+    net = bsnn.build(model, form="trace", one_at_a_time=True, monitors={"conv1": ["u", "spikes"]})
+    net.present(image)
+    net.network.run(net.duration, namespace={})
+    scale = model.scales["conv1"]
+    u = net.monitors["conv1"]["u"].u[:, steps]
+    crossing = np.clip(1 - u / scale, 0, 1)  # eq. 1 to 4, in windows after the silent stage
+    value = net.to_layer("conv1", (scale * (1 - crossing))[None])
+    exact = np.clip(model.graph.activations(image)["conv1"], 0, scale)
+    assert (exact == scale).any()
+    assert (exact == 0).any()
+    np.testing.assert_allclose(value, exact, atol=1e-9)
+    monitor = net.monitors["conv1"]["spikes"]
+    late = np.asarray(monitor.t / net.clock.dt) - steps - steps * crossing[np.asarray(monitor.i)]
+    assert (late > -1e-6).all()
+    assert (late < 1).all()

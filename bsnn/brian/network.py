@@ -10,7 +10,7 @@ import numpy as np
 from bsnn.brian.connectivity import neuron_order
 from bsnn.brian.neurons import NeuronForm
 from bsnn.conversion import SpikingModel
-from bsnn.conversion.time_code import levels
+from bsnn.conversion.time_code import pixel_levels
 from bsnn.errors import BuildError, SimulationError
 
 __all__ = ["SpikingNetwork"]
@@ -136,7 +136,7 @@ class SpikingNetwork:
                 f"takes values from 0 to {scale:g}. Were they normalised twice, or not divided "
                 "by 255?"
             )
-        level = levels(images, scale, self.model.steps, self.model.rounding)
+        level = pixel_levels(images, scale, self.model.steps, self.model.rounding)
         rows = np.zeros((self.capacity, self.model.input.size))
         order = neuron_order(self.model.input.shape)
         rows[: len(images)] = level.reshape(len(images), -1)[:, order]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bsnn.conversion.populations import Population, populations
-from bsnn.conversion.time_code import decode, levels, rounding_charge
+from bsnn.conversion.time_code import decode, levels, pixel_levels, rounding_charge
 from bsnn.errors import StorageError
 from bsnn.graph import Graph
 from bsnn.storage import (
@@ -148,8 +148,8 @@ class SpikingModel:
                 potentials[name] = value
             if not self.spikes(name):
                 continue
-            # pixels are measured, not integrated: they have no charge, but round by the same rule
-            coded[name] = levels(value, self.scales[name], self.steps, self.rounding)
+            code = pixel_levels if population.role == "input" else levels
+            coded[name] = code(value, self.scales[name], self.steps, self.rounding)
             known[population.layer] = decode(coded[name], self.scales[name], self.steps)
         values = {
             name: known[population.layer]

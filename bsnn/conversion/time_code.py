@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["decode", "levels", "rounding_charge"]
+__all__ = ["decode", "levels", "pixel_levels", "rounding_charge"]
+
+# In steps. Pixels such as 77/255 are not exact in binary, not even if they lie on a level.
+_PIXEL_TOLERANCE = 1e-4
 
 
 def rounding_charge(scale: float, steps: int) -> float:
@@ -44,6 +47,17 @@ def levels(values: np.ndarray, scale: float, steps: int, rounding: bool) -> np.n
     if rounding:
         raised = raised + values.dtype.type(0.5)
     return np.clip(np.floor(raised), 0, steps)
+
+
+def pixel_levels(pixels: np.ndarray, scale: float, steps: int, rounding: bool) -> np.ndarray:
+    """Return the level at which each pixel enters the network.
+
+    As `levels`, but a pixel that is less than a ten-thousandth of a step below a level counts as
+    that level: pixels are measured and not integrated, and one that lies on the grid of steps must
+    not fall to the level below by the rounding of its last bit.
+    """
+    tolerance = pixels.dtype.type(_PIXEL_TOLERANCE * scale / steps)
+    return levels(pixels + tolerance, scale, steps, rounding)
 
 
 def decode(level: np.ndarray, scale: float, steps: int) -> np.ndarray:
