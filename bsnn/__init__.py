@@ -22,6 +22,7 @@ from bsnn.errors import (
     GraphError,
     SimulationError,
     StorageError,
+    torch_is_missing,
 )
 from bsnn.graph import Graph, count
 from bsnn.simulation import Interrupted, Result, load_result, simulate
@@ -65,9 +66,6 @@ def __getattr__(name: str) -> Any:
         except ModuleNotFoundError as error:
             if error.name != "torch":
                 raise
-            raise ConversionError(
-                "Converting a PyTorch model needs PyTorch, which is not installed. Install it with "
-                "pip install 'bsnn[torch]'."
-            ) from error
+            raise torch_is_missing("Converting a PyTorch model") from error
         return from_torch
     raise AttributeError(f"module 'bsnn' has no attribute {name!r}")

@@ -11,6 +11,7 @@ __all__ = [
     "GraphError",
     "SimulationError",
     "StorageError",
+    "torch_is_missing",
 ]
 
 
@@ -40,3 +41,11 @@ class SimulationError(BsnnError):
 
 class DatasetError(BsnnError):
     """A data set that is missing, damaged or not what it claims to be."""
+
+
+def torch_is_missing(purpose: str) -> ConversionError:
+    """Return the error for something that needs PyTorch, which is an extra."""
+    return ConversionError(
+        f"{purpose} needs PyTorch, which is not installed. Install it with "
+        "pip install 'bsnn[torch]'."
+    )

@@ -39,6 +39,7 @@ __all__ = [
     "read_tree",
     "save_graph",
     "versions",
+    "weights_sha256",
     "write_tree",
 ]
 
@@ -155,7 +156,7 @@ def graph_to_tree(graph: Graph) -> Tree:
 
 
 def graph_from_tree(tree: Tree, path: str | os.PathLike[str]) -> Graph:
-    """Make a graph from a tree; `path` is named in errors.
+    """Make a graph from the tree of a whole file; `path` is named in errors.
 
     Raises
     ------
@@ -163,6 +164,7 @@ def graph_from_tree(tree: Tree, path: str | os.PathLike[str]) -> Graph:
         A layer is missing or of an unknown kind, an array is missing, of a wrong shape or not
         finite.
     """
+    tree = _required(tree, "graph", path, "/")
     layers = []
     for name in _required(tree, "layers", path, "/graph"):
         where = f"/graph/{name}"
@@ -218,23 +220,24 @@ def save_graph(
 
 def load_graph(path: str | os.PathLike[str]) -> Graph:
     """Read the trained network from a file, whether it was converted or not."""
-    tree = read_tree(path, "model")
-    return graph_from_tree(_required(tree, "graph", path, "/"), path)
+    return graph_from_tree(read_tree(path, "model"), path)
 
 
-def provenance(graph: Graph, source: Mapping[str, str] | None = None) -> Tree:
-    """Return when, with what and from what a file was made.
-
-    ``weights_sha256`` is over the trained arrays' names, shapes and bytes in layer order.
-    """
+def weights_sha256(graph: Graph) -> str:
+    """Return the SHA-256 of the trained arrays: names, shapes and bytes, in layer order."""
     digest = hashlib.sha256()
     for layer in graph:
         for name, array in layer.arrays.items():
             digest.update(f"{layer.name}/{name}{array.shape}".encode())
             digest.update(np.ascontiguousarray(array, dtype="<f4").tobytes())
+    return digest.hexdigest()
+
+
+def provenance(graph: Graph, source: Mapping[str, str] | None = None) -> Tree:
+    """Return when, with what and from what a file was made."""
     return {
         "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        "weights_sha256": digest.hexdigest(),
+        "weights_sha256": weights_sha256(graph),
         **versions(),
         **(source or {}),
     }

@@ -205,9 +205,7 @@ class SpikingNetwork:
         """
         population = self.model.populations[name]
         monitor = self.monitors[name]["spikes"]
-        neurons = np.asarray(monitor.i)
-        steps = np.rint(np.asarray(monitor.t / self.clock.dt)).astype(np.int64)
-        window, step = np.divmod(steps, self.model.steps)
+        neurons, window, step = self._events(monitor)
         image, remainder = np.divmod(window - population.depth, self.interval)
         level = np.zeros((self.capacity, population.size), dtype=np.float32)
         if (remainder != 0).any() or (image < 0).any() or (image >= self.capacity).any():
@@ -230,19 +228,23 @@ class SpikingNetwork:
         """
         population = self.model.output
         monitor = self.monitors[population.name]["read_out"]
-        neurons = np.asarray(monitor.i)
+        neurons, window, _ = self._events(monitor)
         if len(neurons) != self.capacity * population.size:
             raise SimulationError(
                 f"The last layer was read out for {len(neurons) // population.size} of "
                 f"{self.capacity} images: the run ended before its time. Run the network for its "
                 "whole duration."
             )
-        steps = np.rint(np.asarray(monitor.t / self.clock.dt)).astype(np.int64)
-        image = (steps // self.model.steps - population.depth) // self.interval
+        image = (window - population.depth) // self.interval
         potential = np.zeros((self.capacity, population.size))
         potential[image, neurons] = getattr(monitor, self.form.potential)
         potential -= self.model.initial_charge(population.name)
         return self.to_layer(population.name, potential)
+
+    def _events(self, monitor: b2.EventMonitor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Neuron, window and step within the window of each event that was recorded."""
+        steps = np.rint(np.asarray(monitor.t / self.clock.dt)).astype(np.int64)
+        return np.asarray(monitor.i), *np.divmod(steps, self.model.steps)
 
     def to_layer(self, name: str, values: np.ndarray) -> np.ndarray:
         """Bring values from the order of neurons, ``(n, neurons)``, to that of the layer."""

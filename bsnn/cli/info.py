@@ -13,7 +13,8 @@ import bsnn
 from bsnn.brian import estimate
 from bsnn.cli.options import JsonFile
 from bsnn.cli.output import console, facts_table, write_json
-from bsnn.storage import read_tree
+from bsnn.conversion.model import model_from_tree
+from bsnn.storage import graph_from_tree, read_tree
 
 __all__ = ["register"]
 
@@ -28,7 +29,8 @@ def info(
     json: JsonFile = None,
 ) -> None:
     """Show what is in a file: layers, cost, scales, and where it came from."""
-    graph = bsnn.load_graph(model)
+    tree = read_tree(model, "model")
+    graph = graph_from_tree(tree, model)
     cost = bsnn.count(graph)
     table = Table(title=str(model), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for column in ("layer", "kind", "reads"):
@@ -73,10 +75,9 @@ def info(
             for layer in cost.layers
         ],
     }
-    tree = read_tree(model, "model")
     content["provenance"] = tree["provenance"]
     if "conversion" in tree:
-        spiking = bsnn.load_model(model)
+        spiking = model_from_tree(tree, model)
         size = estimate(spiking)
         rows = [
             ("coding", spiking.coding),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import bsnn
-from bsnn.errors import ConversionError, StorageError
+from bsnn.errors import ConversionError, StorageError, torch_is_missing
 
 if TYPE_CHECKING:
     from torch import nn
@@ -94,10 +94,7 @@ def load_torch_model(source: str, weights: Path) -> nn.Module:
     try:
         import torch
     except ModuleNotFoundError:
-        raise ConversionError(
-            "Converting a PyTorch model needs PyTorch, which is not installed. Install it with "
-            "pip install 'bsnn[torch]'."
-        ) from None
+        raise torch_is_missing("Converting a PyTorch model") from None
     file_name, _, name = source.rpartition(":")
     path = Path(file_name)
     if not path.is_file():

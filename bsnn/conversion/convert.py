@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from bsnn.conversion.model import READ_OUTS, SpikingModel
-from bsnn.conversion.populations import populations, relu_before_pool
+from bsnn.conversion.populations import population_levels, populations, relu_before_pool
 from bsnn.conversion.scales import SCALE_RULES, ScaleContext
-from bsnn.conversion.time_code import decode, levels, pixel_levels
+from bsnn.conversion.time_code import decode
 from bsnn.errors import ConversionError
 from bsnn.graph import Graph
 
@@ -95,8 +95,7 @@ def convert_to_ttfs(
             scales[name] = _positive(SCALE_RULES[scale](context), population.layer, len(images))
         if population.role != "read_out":
             value = graph.evaluate(population.potential_layer, known)
-            code = pixel_levels if population.role == "input" else levels
-            level = code(value, scales[name], steps, rounding)
+            level = population_levels(population, value, scales[name], steps, rounding)
             known[population.layer] = decode(level, scales[name], steps)
     calibration: dict[str, Any] = {
         "images": len(images),

@@ -9,19 +9,21 @@ from typing import Any
 
 import numpy as np
 
-from bsnn.conversion.populations import Population, populations
-from bsnn.conversion.time_code import decode, levels, pixel_levels, rounding_charge
+from bsnn.conversion.populations import Population, population_levels, populations
+from bsnn.conversion.time_code import decode, rounding_charge
 from bsnn.errors import StorageError
 from bsnn.graph import Graph
 from bsnn.storage import (
+    Tree,
     graph_from_tree,
     graph_to_tree,
     provenance,
     read_tree,
+    weights_sha256,
     write_tree,
 )
 
-__all__ = ["READ_OUTS", "CodedImages", "SpikingModel", "load_model"]
+__all__ = ["READ_OUTS", "CodedImages", "SpikingModel", "load_model", "model_from_tree"]
 
 #: How a class is read from the last layer: its largest potential, or its earliest spike.
 READ_OUTS = ("potential", "first-spike")
@@ -148,8 +150,9 @@ class SpikingModel:
                 potentials[name] = value
             if not self.spikes(name):
                 continue
-            code = pixel_levels if population.role == "input" else levels
-            coded[name] = code(value, self.scales[name], self.steps, self.rounding)
+            coded[name] = population_levels(
+                population, value, self.scales[name], self.steps, self.rounding
+            )
             known[population.layer] = decode(coded[name], self.scales[name], self.steps)
         values = {
             name: known[population.layer]
@@ -192,10 +195,12 @@ def load_model(path: str | os.PathLike[str]) -> SpikingModel:
     StorageError
         The file is missing, damaged, or holds a trained network that was not converted.
     """
-    tree = read_tree(path, "model")
-    if "graph" not in tree:
-        raise StorageError(f"{path}: the group /graph is missing.")
-    graph = graph_from_tree(tree["graph"], path)
+    return model_from_tree(read_tree(path, "model"), path)
+
+
+def model_from_tree(tree: Tree, path: str | os.PathLike[str]) -> SpikingModel:
+    """Make a spiking model from a file's tree; `path` is named in errors (see `load_model`)."""
+    graph = graph_from_tree(tree, path)
     conversion = tree.get("conversion")
     if conversion is None:
         raise StorageError(
@@ -203,8 +208,7 @@ def load_model(path: str | os.PathLike[str]) -> SpikingModel:
             "`bsnn convert`."
         )
     stored = tree.get("provenance", {})
-    digest = provenance(graph)["weights_sha256"]
-    if stored.get("weights_sha256") != digest:
+    if stored.get("weights_sha256") != weights_sha256(graph):
         raise StorageError(
             f"{path}: the trained arrays under /graph do not have the SHA-256 under "
             "/provenance: they were changed after the file was written. Convert the network again."

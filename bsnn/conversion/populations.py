@@ -11,11 +11,12 @@ import dataclasses
 
 import numpy as np
 
+from bsnn.conversion.time_code import levels, pixel_levels
 from bsnn.errors import ConversionError
 from bsnn.graph import Conv2d, Graph, Input, Layer, Linear, MaxPool2d, ReLU
 from bsnn.graph.layers import Shape
 
-__all__ = ["Population", "Projection", "populations", "relu_before_pool"]
+__all__ = ["Population", "Projection", "population_levels", "populations", "relu_before_pool"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +75,14 @@ class Population:
     def size(self) -> int:
         """Number of neurons."""
         return int(np.prod(self.shape))
+
+
+def population_levels(
+    population: Population, values: np.ndarray, scale: float, steps: int, rounding: bool
+) -> np.ndarray:
+    """Return the levels at which a population codes values: pixels, or potentials of neurons."""
+    code = pixel_levels if population.role == "input" else levels
+    return code(values, scale, steps, rounding)
 
 
 def relu_before_pool(graph: Graph) -> Graph:

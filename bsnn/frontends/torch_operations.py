@@ -266,42 +266,46 @@ def _convert_batch_norm(draft: Draft, node: fx.Node, module: nn.BatchNorm2d) -> 
     draft.add(node, BatchNorm, scale=scale.detach().numpy(), shift=shift.detach().numpy())
 
 
-def _convert_pool(draft: Draft, node: fx.Node, arguments: Any) -> None:
-    """Max- and average-pooling, as a module or as a function."""
-    options = _options(node, arguments)
+def _convert_max_pool(draft: Draft, node: fx.Node, arguments: Any) -> None:
+    options = _pool_options(node, arguments, ("padding", "dilation", "ceil_mode"))
+    if options.get("return_indices"):
+        raise reject(node, "return_indices=True. Spikes carry no indices: leave it out.")
+    dilation = _pair(options.get("dilation", 1))
+    draft.add(node, MaxPool2d, dilation=dilation, **_window_fields(options))
+
+
+def _convert_avg_pool(draft: Draft, node: fx.Node, arguments: Any) -> None:
+    order = ("padding", "ceil_mode", "count_include_pad", "divisor_override")
+    options = _pool_options(node, arguments, order)
+    draft.add(
+        node,
+        AvgPool2d,
+        count_include_pad=bool(options.get("count_include_pad", True)),
+        divisor=int(options.get("divisor_override") or 0),
+        **_window_fields(options),
+    )
+
+
+def _pool_options(node: fx.Node, arguments: Any, order: tuple[str, ...]) -> dict[str, Any]:
+    """Settings of a pooling by name, from a module's attributes or a call's arguments.
+
+    `order` names a function's arguments after the kernel and the stride.
+    """
+    if isinstance(arguments, nn.Module):
+        return vars(arguments)
+    names = ("kernel_size", "stride", *order)
+    return {**dict(zip(names, node.args[1:], strict=False)), **node.kwargs}
+
+
+def _window_fields(options: dict[str, Any]) -> dict[str, Any]:
     kernel = _pair(options["kernel_size"])
     stride = options.get("stride")
-    fields: dict[str, Any] = {
+    return {
         "kernel": kernel,
         "stride": kernel if stride is None or stride == [] else _pair(stride),
         "padding": _pair(options.get("padding", 0)),
         "ceil_mode": bool(options.get("ceil_mode", False)),
     }
-    if isinstance(arguments, nn.MaxPool2d) or "max" in str(getattr(node.target, "__name__", "")):
-        if options.get("return_indices"):
-            raise reject(node, "return_indices=True. Spikes carry no indices: leave it out.")
-        draft.add(node, MaxPool2d, dilation=_pair(options.get("dilation", 1)), **fields)
-    else:
-        draft.add(
-            node,
-            AvgPool2d,
-            count_include_pad=bool(options.get("count_include_pad", True)),
-            divisor=int(options.get("divisor_override") or 0),
-            **fields,
-        )
-
-
-_MAX_POOL_ORDER = ("padding", "dilation", "ceil_mode")
-_AVG_POOL_ORDER = ("padding", "ceil_mode", "count_include_pad", "divisor_override")
-
-
-def _options(node: fx.Node, arguments: Any) -> dict[str, Any]:
-    """Settings of a pooling by name, from a module's attributes or a call's arguments."""
-    if isinstance(arguments, nn.Module):
-        return vars(arguments)
-    is_max = "max" in getattr(node.target, "__name__", "")
-    order = ("kernel_size", "stride", *(_MAX_POOL_ORDER if is_max else _AVG_POOL_ORDER))
-    return {**dict(zip(order, node.args[1:], strict=False)), **node.kwargs}
 
 
 def _convert_adaptive(draft: Draft, node: fx.Node, arguments: Any) -> None:
@@ -377,8 +381,8 @@ MODULES: dict[type[nn.Module], _Converter] = {
     nn.BatchNorm1d: _convert_batch_norm,
     nn.BatchNorm2d: _convert_batch_norm,
     nn.ReLU: _convert_relu,
-    nn.MaxPool2d: _convert_pool,
-    nn.AvgPool2d: _convert_pool,
+    nn.MaxPool2d: _convert_max_pool,
+    nn.AvgPool2d: _convert_avg_pool,
     nn.AdaptiveAvgPool2d: _convert_adaptive,
     nn.Flatten: _convert_reshape,
     nn.Dropout: _convert_nothing,
@@ -393,9 +397,9 @@ FUNCTIONS: dict[Any, _Converter] = {
     functional.relu_: _convert_relu,
     torch.relu: _convert_relu,
     torch.relu_: _convert_relu,
-    functional.max_pool2d: _convert_pool,
-    torch.max_pool2d: _convert_pool,
-    functional.avg_pool2d: _convert_pool,
+    functional.max_pool2d: _convert_max_pool,
+    torch.max_pool2d: _convert_max_pool,
+    functional.avg_pool2d: _convert_avg_pool,
     functional.adaptive_avg_pool2d: _convert_adaptive,
     functional.dropout: _convert_dropout,
     functional.dropout2d: _convert_dropout,

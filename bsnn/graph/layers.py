@@ -63,8 +63,6 @@ class Layer:
     kind: ClassVar[str]
     #: How many inputs the layer takes.
     arity: ClassVar[int] = 1
-    #: Whether the output is an affine function of the inputs.
-    is_linear: ClassVar[bool] = False
     #: Names of the fields that hold trained arrays.
     array_fields: ClassVar[tuple[str, ...]] = ()
 
@@ -150,7 +148,6 @@ class Conv2d(Layer):
     dilation: tuple[int, int] = (1, 1)
     groups: int = 1
     kind = "conv2d"
-    is_linear = True
     array_fields = ("weight", "bias")
 
     @property
@@ -223,7 +220,6 @@ class Linear(Layer):
     weight: np.ndarray
     bias: np.ndarray | None = None
     kind = "linear"
-    is_linear = True
     array_fields = ("weight", "bias")
 
     def output_shape(self, *inputs: Shape) -> Shape:
@@ -364,7 +360,6 @@ class AvgPool2d(_Pool2d):
     count_include_pad: bool = True
     divisor: int = 0
     kind = "avg_pool2d"
-    is_linear = True
 
     def divisors(self, height: int, width: int) -> np.ndarray:
         """Return what each window's sum is divided by, shape ``(out_h, out_w)``."""
@@ -396,7 +391,6 @@ class AdaptiveAvgPool2d(Layer):
 
     output_size: tuple[int, int]
     kind = "adaptive_avg_pool2d"
-    is_linear = True
 
     def bins(self, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
         """Return `adaptive_bins` of the rows and of the columns for a map of this size."""
@@ -428,7 +422,6 @@ class Flatten(Layer):
     """All values of an image in one row, channel first."""
 
     kind = "flatten"
-    is_linear = True
 
     def output_shape(self, *inputs: Shape) -> Shape:
         return (int(np.prod(inputs[0])),)
@@ -444,7 +437,6 @@ class Add(Layer):
 
     kind = "add"
     arity = 2
-    is_linear = True
 
     def output_shape(self, *inputs: Shape) -> Shape:
         first, second = inputs

@@ -64,16 +64,14 @@ def train(
         Of the trained network on the test images.
     """
     import bsnn
+    from bsnn.errors import torch_is_missing
 
     try:
         import torch
 
         from bsnn.networks.lopez_randulfe_2022 import training
     except ModuleNotFoundError as error:
-        raise bsnn.BsnnError(
-            "Training needs PyTorch, which is not installed. Install it with "
-            "pip install 'bsnn[torch]'."
-        ) from error
+        raise torch_is_missing("Training") from error
 
     torch.set_num_threads(threads)
     images = bsnn.datasets.load(DATASET, "train", data)

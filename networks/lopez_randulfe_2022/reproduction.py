@@ -215,7 +215,7 @@ def frontier(
     points = []
     for name, path in models.items():
         graph = bsnn.load_graph(path)
-        weights = bsnn.storage.provenance(graph)["weights_sha256"]
+        weights = bsnn.storage.weights_sha256(graph)
         for steps, rounding in FRONTIER_SETTINGS:
             key = {
                 "model": name,

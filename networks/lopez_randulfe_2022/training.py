@@ -79,7 +79,6 @@ def train(
     out: str | os.PathLike[str],
     settings: TrainingSettings | None = None,
     *,
-    initial: dict[str, torch.Tensor] | None = None,
     resume: bool = False,
     device: str = "cpu",
     quiet: bool = False,
@@ -95,8 +94,6 @@ def train(
         ``log.jsonl`` (one line an epoch).
     settings : TrainingSettings, optional
         Defaults to `TrainingSettings`'s defaults.
-    initial : dict, optional
-        State dict to start from, in place of random weights.
     resume : bool
         Go on from the checkpoint in `out`, if there is one.
     device : str
@@ -119,8 +116,6 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(settings.seed)
     net = MnistCnn().to(device, memory_format=torch.channels_last)
-    if initial is not None:
-        net.load_state_dict(initial)
     images = torch.from_numpy(training.images).to(device)
     labels = torch.from_numpy(training.labels).to(device)
     steps = math.ceil(len(images) / settings.batch_size)
