@@ -9,6 +9,7 @@ __all__ = [
     "ConversionError",
     "DatasetError",
     "GraphError",
+    "SettingsError",
     "SimulationError",
     "StorageError",
     "torch_is_missing",
@@ -37,6 +38,10 @@ class BuildError(BsnnError):
 
 class SimulationError(BsnnError):
     """A simulation that could not be run, or whose input does not fit the network."""
+
+
+class SettingsError(BsnnError, ValueError):
+    """Settings that do not fit what they are applied to."""
 
 
 class DatasetError(BsnnError):

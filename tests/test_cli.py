@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 import textwrap
@@ -16,6 +17,7 @@ from torch import nn
 import bsnn
 from bsnn.cli import main
 from bsnn.networks import paper
+from bsnn.networks.lopez_randulfe_2022.training import TrainingSettings
 
 RUN_KEYS = {
     "images", "correct", "accuracy", "ann_accuracy", "steps_per_window", "spikes_per_neuron",
@@ -273,3 +275,13 @@ def test_a_data_set_of_another_shape(error_of, data_folder):
 def test_unknown_papers(error_of):
     for command in ("train", "reproduce"):
         assert "There are no networks 'vgg'" in error_of(command, "vgg", "--out", "x")
+
+
+def test_resuming_with_other_settings(error_of, tmp_path, data_folder):
+    settings = dataclasses.asdict(TrainingSettings(epochs=3))
+    (tmp_path / "run").mkdir()
+    torch.save({"settings": settings}, tmp_path / "run" / "checkpoint.pt")
+    message = error_of(
+        "train", "lopez_randulfe_2022", "--data", data_folder, "--out", "run", "--resume"
+    )
+    assert "was made with other settings" in message

@@ -75,7 +75,11 @@ def reproduce(
     """Print and plot a paper's results, ours beside the paper's."""
     from bsnn.networks import paper as find_paper
 
-    content = find_paper(paper).reproduce(
-        out, data=data, images=images, models=models, device=device, console=console
-    )
+    try:
+        content = find_paper(paper).reproduce(
+            out, data=data, images=images, models=models, device=device, console=console
+        )
+    except KeyboardInterrupt:
+        console.print(f"Interrupted. What was measured is kept in {out}: the same command goes on.")
+        raise typer.Exit(130) from None
     write_json(json, content)

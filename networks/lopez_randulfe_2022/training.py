@@ -29,6 +29,7 @@ import torch
 from torch.nn import functional
 
 from bsnn.datasets import Dataset
+from bsnn.errors import SettingsError
 from bsnn.networks.lopez_randulfe_2022.network import MnistCnn
 from bsnn.progress import progress_bar
 
@@ -108,7 +109,7 @@ def train(
 
     Raises
     ------
-    ValueError
+    SettingsError
         The checkpoint was made with other settings.
     """
     settings = settings or TrainingSettings()
@@ -130,7 +131,7 @@ def train(
     if resume and checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)
         if state["settings"] != dataclasses.asdict(settings):
-            raise ValueError(
+            raise SettingsError(
                 f"{checkpoint} was made with other settings ({state['settings']}). Use those, or "
                 "another folder."
             )
