@@ -7,10 +7,19 @@ from collections.abc import Iterable, Mapping
 import brian2 as b2
 import numpy as np
 
-from bsnn.brian.connectivity import Connections, pool_connections, projection
+from bsnn.brian.connectivity import pool_connections, projection
 from bsnn.brian.network import SpikingNetwork
-from bsnn.brian.neurons import INPUT, MAX_POOL, NEURON_FORMS, READ_OUT_EVENT, PopulationEquations
-from bsnn.brian.size import check_memory
+from bsnn.brian.neurons import (
+    MAX_POOL,
+    NEURON_FORMS,
+    POOL_MODEL,
+    READ_OUT_EVENT,
+    PopulationEquations,
+)
+from bsnn.brian.pooling import Windows
+from bsnn.brian.shared_projection import shared_projection
+from bsnn.brian.size import CONNECTIVITIES, check_memory
+from bsnn.brian.spiking_groups import CalendarGroup, FirstSpikePool
 from bsnn.conversion import Population, Projection, SpikingModel
 from bsnn.errors import BuildError
 
@@ -19,12 +28,16 @@ __all__ = ["build"]
 #: Slot in which populations prepare a new window: after the state update, before thresholds.
 _BOUNDARY = "after_groups"
 
+_PRECISIONS = {"float64": np.float64, "float32": np.float32}
+
 
 def build(
     model: SpikingModel,
     *,
     images: int = 1,
-    form: str = "event",
+    form: str = "calendar",
+    connectivity: str = "shared",
+    precision: str = "float64",
     one_at_a_time: bool = False,
     dt: b2.Quantity = 1 * b2.ms,
     monitors: Mapping[str, str | Iterable[str]] | None = None,
@@ -38,9 +51,16 @@ def build(
     images : int
         Images that one run presents.
     form : str
-        ``"event"`` (analytic, fast) or ``"trace"`` (the paper's differential equation, whose
-        membrane potential is worth looking at); both emit the same spikes. See
-        `bsnn.brian.neurons`.
+        ``"calendar"`` (plans its spikes once a window: the fast one), ``"event"`` (the same by
+        Brian2's own threshold) or ``"trace"`` (the paper's differential equation, whose membrane
+        potential is worth looking at); all emit the same spikes. See `bsnn.brian.neurons`.
+    connectivity : str
+        ``"shared"`` (`Convolution` and `Dense`: weights are stored once, connections never) or
+        ``"synapses"`` (`brian2.Synapses`, with a row for each connection that you can inspect,
+        delay and make plastic); both give the same spikes.
+    precision : str
+        ``"float64"`` or ``"float32"``, for neurons and shared weights; explicit synapses keep
+        float64 weights.
     one_at_a_time : bool
         Present an image only when the last one has left the network. By default images follow one
         another as closely as the form allows: one each window (``event``) or every second window
@@ -77,21 +97,32 @@ def build(
         raise BuildError(f"There is no neuron form {form!r}. Known are {', '.join(NEURON_FORMS)}.")
     if images < 1:
         raise BuildError(f"images is {images}; a run presents at least one image.")
-    check_memory(model)
+    if connectivity not in CONNECTIVITIES:
+        raise BuildError(
+            f"There is no connectivity {connectivity!r}. Known are {', '.join(CONNECTIVITIES)}."
+        )
+    if precision not in _PRECISIONS:
+        raise BuildError(
+            f"There is no precision {precision!r}. Known are {', '.join(_PRECISIONS)}."
+        )
+    check_memory(model, connectivity, precision)
     neuron_form = NEURON_FORMS[form]
     interval = neuron_form.shortest_interval
     if one_at_a_time:
         interval = max(interval, model.output.depth + 1)
     clock = b2.Clock(dt=dt, name="window_clock")
-    net = SpikingNetwork(model, neuron_form, clock, images, interval)
+    net = SpikingNetwork(model, neuron_form, clock, images, interval, connectivity, precision)
     orders: dict[str, int] = {}
     for name, population in model.populations.items():
         source = population.projections[0].source if population.projections else name
         # a pooling decides after its source has spiked and the spikes have arrived, in one step
         orders[name] = orders[source] + 2 if population.role == "max_pool" else 0
         _add_group(net, population, orders[name])
-        for path in population.projections:
-            _add_synapses(net, population, path, orders[name])
+        if isinstance(net[name], FirstSpikePool):
+            _count_fan_out(net, source, net[name].fan_out())
+        else:
+            for path in population.projections:
+                _add_connections(net, population, path, orders[name])
         if population.role == "read_out":
             _add_read_out(net, population)
     for name, wanted in (monitors or {}).items():
@@ -102,28 +133,7 @@ def build(
 
 def _add_group(net: SpikingNetwork, population: Population, order: int) -> None:
     model, name = net.model, population.name
-    equations = _equations(net, population)
-    events = {"read_out": READ_OUT_EVENT} if population.role == "read_out" else {}
-    group = b2.NeuronGroup(
-        population.size,
-        equations.model,
-        threshold=equations.threshold if model.spikes(name) else None,
-        reset=equations.reset if model.spikes(name) else None,
-        method="euler",
-        clock=net.clock,
-        events=events,
-        namespace={"pixel_levels": net.pixel_levels} if population.role == "input" else {},
-        name=name,
-    )
-    if model.spikes(name):
-        group.thresholder["spike"].order = order
-    if equations.at_start_of_window:
-        group.run_regularly(
-            equations.at_start_of_window,
-            when=_BOUNDARY,
-            name=f"{name}_window_start",
-            clock=net.clock,
-        )
+    group = _make_group(net, population, order)
     net.groups[name] = group
     net.network.add(group)
     group.window_steps = model.steps
@@ -140,52 +150,122 @@ def _add_group(net: SpikingNetwork, population: Population, order: int) -> None:
         net.initial_values({"u_rest": rest, "u": rest}, name)
 
 
+def _make_group(net: SpikingNetwork, population: Population, order: int) -> b2.NeuronGroup:
+    model, name = net.model, population.name
+    options = {"clock": net.clock, "name": name, "dtype": _PRECISIONS[net.precision]}
+    if population.role == "max_pool" and net.connectivity == "shared":
+        source = population.projections[0].source
+        source_shape = model.populations[source].shape
+        windows = Windows(*model.graph[population.layer].taps(*source_shape[1:]))
+        return FirstSpikePool(
+            net[source],
+            source_shape,
+            windows,
+            window_steps=model.steps,
+            model=POOL_MODEL,
+            order=order,
+            **options,
+        )
+    equations = _equations(net, population)
+    options |= {
+        "events": {"read_out": READ_OUT_EVENT} if population.role == "read_out" else {},
+        "namespace": {"pixel_levels": net.pixel_levels} if population.role == "input" else {},
+        "method": "euler",
+    }
+    if equations.at_start_of_window:
+        return CalendarGroup(
+            population.size,
+            equations.model,
+            equations.at_start_of_window,
+            window_steps=model.steps,
+            **options,
+        )
+    spikes = bool(equations.threshold)
+    group = b2.NeuronGroup(
+        population.size,
+        equations.model,
+        threshold=equations.threshold if spikes else None,
+        reset=equations.reset if spikes else None,
+        **options,
+    )
+    if spikes:
+        group.thresholder["spike"].order = order
+    if equations.every_step:
+        group.run_regularly(
+            equations.every_step, when=_BOUNDARY, name=f"{name}_window_start", clock=net.clock
+        )
+    return group
+
+
 def _equations(net: SpikingNetwork, population: Population) -> PopulationEquations:
-    by_role = {"input": INPUT, "max_pool": MAX_POOL}
+    if population.role == "read_out" and not net.model.spikes(population.name):
+        return net.form.silent
+    by_role = {"input": net.form.input, "max_pool": MAX_POOL}
     return by_role.get(population.role, net.form.equations)
 
 
-def _add_synapses(
+def _add_connections(
     net: SpikingNetwork, population: Population, path: Projection, order: int
 ) -> None:
+    model = net.model
+    source = model.populations[path.source]
+    options = {
+        "delay": path.delay * model.steps * net.clock.dt,
+        "namespace": {},
+        "name": _unused(f"{path.source}_to_{population.name}", net.synapses),
+    }
+    shared = None
+    if net.connectivity == "shared":
+        shared = shared_projection(model.graph, path, source, population)
+    if shared is None:
+        connections, fan_out = _explicit(net, population, path, order, options)
+    else:
+        connections = shared.connect(
+            net[path.source],
+            net[population.name],
+            net.form.on_pre,
+            # a spike in the first step stands for the source's scale
+            model.scales[path.source],
+            dtype=_PRECISIONS[net.precision],
+            **options,
+        )
+        fan_out = shared.fan_out()
+    net.synapses[connections.name] = connections
+    net.network.add(connections)
+    _count_fan_out(net, path.source, fan_out)
+
+
+def _count_fan_out(net: SpikingNetwork, source: str, fan_out: np.ndarray) -> None:
+    net.fan_out[source] = net.fan_out.get(source, np.zeros_like(fan_out)) + fan_out
+
+
+def _explicit(
+    net: SpikingNetwork, population: Population, path: Projection, order: int, options: dict
+) -> tuple[b2.Synapses, np.ndarray]:
     model = net.model
     source = model.populations[path.source]
     is_pool = population.role == "max_pool"
     if is_pool:
         connections = pool_connections(model.graph[population.layer], source, population)
-        equations, on_pre = "", "arrived_post += 1"
     else:
         connections = projection(model.graph, path, source, population)
-        equations, on_pre = "w : 1 (constant)", net.form.on_pre
     if not len(connections):
         raise BuildError(f"The projection from {path.source!r} to {population.name!r} is empty.")
-    name = _unused(f"{path.source}_to_{population.name}", net.synapses)
-    delay = path.delay * model.steps * net.clock.dt
     synapses = b2.Synapses(
         net[path.source],
         net[population.name],
-        equations,
-        on_pre=on_pre,
-        delay=delay if path.delay else None,
-        namespace={},
+        "" if is_pool else "w : 1 (constant)",
+        on_pre="arrived_post += 1" if is_pool else net.form.on_pre,
         clock=net.clock,
-        name=name,
+        **options,
     )
     if is_pool:
         synapses.pre.when = "thresholds"
         synapses.pre.order = order - 1
-    _connect(synapses, connections, None if is_pool else model.scales[path.source])
-    net.synapses[name] = synapses
-    net.network.add(synapses)
-    fan_out = connections.fan_out(source.size)
-    net.fan_out[path.source] = net.fan_out.get(path.source, np.zeros_like(fan_out)) + fan_out
-
-
-def _connect(synapses: b2.Synapses, connections: Connections, scale: float | None) -> None:
     synapses.connect(i=connections.source, j=connections.target)
-    if scale is not None:
-        # a spike in the first step stands for the source's scale
-        synapses.w = connections.weight * scale
+    if not is_pool:
+        synapses.w = connections.weight * model.scales[path.source]
+    return synapses, connections.fan_out(source.size)
 
 
 def _add_read_out(net: SpikingNetwork, population: Population) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from bsnn.brian.connectivity import neuron_order
 from bsnn.brian.neurons import NeuronForm
+from bsnn.brian.shared import SharedConnections
 from bsnn.conversion import SpikingModel
 from bsnn.conversion.time_code import pixel_levels
 from bsnn.errors import BuildError, SimulationError
@@ -34,18 +35,20 @@ class SpikingNetwork:
         Clock of all objects; give it to objects that you add.
     groups : dict of str to brian2.NeuronGroup
         By population.
-    synapses : dict of str to brian2.Synapses
+    synapses : dict of str to Convolution, Dense or brian2.Synapses
         By object name, ``<source>_to_<target>``.
     monitors : dict of str to dict
         By population, then by what was asked for (``"count"``, ``"spikes"`` or a variable).
     fan_out : dict of str to numpy.ndarray
-        By population, the number of synapses that each neuron drives.
+        By population, the number of connections that each neuron drives.
     pixel_levels : brian2.TimedArray
         The images in spike times, one row an image.
     capacity : int
         Images that one run presents.
     interval : int
         Windows from one image to the next.
+    connectivity, precision : str
+        As given to `bsnn.build`.
     """
 
     def __init__(
@@ -55,15 +58,19 @@ class SpikingNetwork:
         clock: b2.Clock,
         capacity: int,
         interval: int,
+        connectivity: str,
+        precision: str,
     ) -> None:
         self.model = model
         self.form = form
         self.clock = clock
         self.capacity = capacity
         self.interval = interval
+        self.connectivity = connectivity
+        self.precision = precision
         self.network = b2.Network()
         self.groups: dict[str, b2.NeuronGroup] = {}
-        self.synapses: dict[str, b2.Synapses] = {}
+        self.synapses: dict[str, SharedConnections | b2.Synapses] = {}
         self.monitors: dict[str, dict[str, b2.BrianObject]] = {}
         self.fan_out: dict[str, np.ndarray] = {}
         blank = np.zeros((capacity, model.input.size))
@@ -80,12 +87,12 @@ class SpikingNetwork:
         neurons = sum(len(group) for group in self.groups.values())
         return (
             f"<SpikingNetwork of {len(self.groups)} populations, {neurons} neurons, "
-            f"{self.connections} synapses>"
+            f"{self.connections} connections ({self.connectivity})>"
         )
 
     @property
     def connections(self) -> int:
-        """Number of synapses."""
+        """Number of connections, whether they are stored or not."""
         return int(sum(fan_out.sum() for fan_out in self.fan_out.values()))
 
     @property

@@ -8,7 +8,7 @@ when their rounding exceeds the tolerance. The names are long so that they do no
 user's script, which Brian2 would warn about.
 
 The two-stage neuron of López-Randulfe et al. (2022) integrates its input during a silent stage and
-tells its potential by the time of one spike during the spiking stage after it. It comes in two
+tells its potential by the time of one spike during the spiking stage after it. It comes in three
 forms, which emit the same spikes:
 
 ``trace``
@@ -19,6 +19,10 @@ forms, which emit the same spikes:
     The analytic form: an input spike at step k adds what it will have contributed at the end of
     the stage, and the spike time follows from the potential. The next image's potential grows
     while the last one's is told, so that an image enters every window.
+``calendar``
+    The analytic form again, for many images: the step of the spike is computed once, when the
+    spiking stage begins, so that a neuron costs something once a window and when it spikes, and
+    nothing in other steps (`bsnn.brian.spiking_groups.CalendarGroup`).
 
 A form is one entry in `NEURON_FORMS`; write another to give the network neurons of your own.
 """
@@ -28,9 +32,9 @@ from __future__ import annotations
 import dataclasses
 
 __all__ = [
-    "INPUT",
     "MAX_POOL",
     "NEURON_FORMS",
+    "POOL_MODEL",
     "READ_OUT_EVENT",
     "NeuronForm",
     "PopulationEquations",
@@ -58,14 +62,18 @@ class PopulationEquations:
     model : str
         Equations.
     threshold, reset : str
-        Conditions and statements; an empty threshold makes a population that does not spike.
-    at_start_of_window : str
+        Condition and statements.
+    every_step : str
         Statements that are run in every step, before the threshold; they use ``window_step``.
+    at_start_of_window : str
+        In place of all three: statements that are run once a window and set ``spike_step``, the
+        step of the window in which the neuron will spike (see `CalendarGroup`).
     """
 
     model: str
-    threshold: str
-    reset: str
+    threshold: str = ""
+    reset: str = ""
+    every_step: str = ""
     at_start_of_window: str = ""
 
 
@@ -79,6 +87,10 @@ class NeuronForm:
         As in `NEURON_FORMS`.
     equations : PopulationEquations
         The neuron.
+    input : PopulationEquations
+        The population that tells the images.
+    silent : PopulationEquations
+        A last layer that is read out by its potential and does not spike.
     on_pre : str
         What an input spike does to it; ``w`` is the weight.
     potential : str
@@ -90,16 +102,22 @@ class NeuronForm:
 
     name: str
     equations: PopulationEquations
+    input: PopulationEquations
+    silent: PopulationEquations
     on_pre: str
     potential: str
     shortest_interval: int
 
 
 #: The input: pixel values as levels, one row of the timed array an image.
-INPUT = PopulationEquations(
+_INPUT = PopulationEquations(
     model=_SCHEDULE,
     threshold="spiking_stage == 1 and pixel_levels(t, i) == window_steps - window_step",
-    reset="",
+)
+
+_INPUT_CALENDAR = PopulationEquations(
+    model=_SCHEDULE + "spike_step : integer",
+    at_start_of_window="spike_step = window_steps - spiking_stage*int(pixel_levels(t, i))",
 )
 
 #: Max-pooling: the first spike of each window of neurons passes, in the same step.
@@ -111,11 +129,14 @@ passed : 1
 """,
     threshold="arrived > 0 and passed == 0",
     reset="passed = 1",
-    at_start_of_window="""
+    every_step="""
 arrived = arrived * int(window_step > 0)
 passed = passed * int(window_step > 0)
 """,
 )
+
+#: The same, if the pooling follows the spikes of its source (see `FirstSpikePool`).
+POOL_MODEL = _SCHEDULE
 
 #: When a read-out has the potentials of an image: in the first step after its silent stage.
 READ_OUT_EVENT = "spiking_stage == 1 and window_step == 0"
@@ -128,64 +149,93 @@ u_rest : 1 (constant)
 """
 )
 
-# Generated C++ divides two integers in float32: a step's share of a window is a number of its own.
-_SHARE = "share_of_step : 1 (shared, constant)"
-
-_TRACE = NeuronForm(
-    name="trace",
-    equations=PopulationEquations(
-        model=_TWO_STAGE
-        + """
+_TRACE_NEURON = PopulationEquations(
+    model=_TWO_STAGE
+    + """
 t_max : second (shared, constant)
 du/dt = slope/t_max : 1
 slope : 1
 """,
-        threshold="spiking_stage == 1 and u >= u_th",
-        reset="""
+    threshold="spiking_stage == 1 and u >= u_th",
+    reset="""
 u = 0
 slope = 0
 """,
-        # a window that is not the spiking stage starts afresh; the spiking stage keeps what the
-        # silent stage has reached, and the current that charges it takes the place of the inputs
-        at_start_of_window="""
+    # a window that is not the spiking stage starts afresh; the spiking stage keeps what the
+    # silent stage has reached, and the current that charges it takes the place of the inputs
+    every_step="""
 charge = int(window_step == 0) * spiking_stage
 clear = int(window_step == 0) * (1 - spiking_stage)
 keep = int(window_step > 0)
 u = clear*u_rest + (1 - clear)*u
 slope = charge*u_th + keep*slope
 """,
-    ),
+)
+
+_TRACE = NeuronForm(
+    name="trace",
+    equations=_TRACE_NEURON,
+    input=_INPUT,
+    silent=dataclasses.replace(_TRACE_NEURON, threshold="", reset=""),
     on_pre="slope_post += w",
     potential="u",
     shortest_interval=2,
 )
 
-_EVENT = NeuronForm(
-    name="event",
-    equations=PopulationEquations(
-        model=_TWO_STAGE
-        + """
+# u is what the silent stage has reached so far, v what it reached for the image that is being
+# told. Generated C++ divides two integers in float32: a step's share of a window is a number of
+# its own.
+_ANALYTIC = (
+    _TWO_STAGE
+    + """
 u : 1
 v : 1
+share_of_step : 1 (shared, constant)
+share_left = share_of_step*(window_steps - window_step) : 1 (shared)
 """
-        + _SHARE,
-        # u is what the silent stage has reached so far, v what it reached for the image that is
-        # being told. Both sides of the second comparison are the first's of the step before, so
-        # that exactly one step of the window satisfies both, whatever the rounding
-        threshold="""
+)
+
+_EVENT_NEURON = PopulationEquations(
+    model=_ANALYTIC,
+    # both sides of the second comparison are the first's of the step before, so that exactly one
+    # step of the window satisfies both, whatever the rounding
+    threshold="""
 spiking_stage == 1 and v*window_steps >= u_th*(window_steps - window_step)
 and (v*window_steps < u_th*(window_steps - window_step + 1) or window_step == 0)
 """.replace("\n", " ").strip(),
-        reset="",
-        at_start_of_window="""
+    every_step="""
 v = int(window_step == 0)*u + int(window_step > 0)*v
 u = int(window_step == 0)*u_rest + int(window_step > 0)*u
 """,
-    ),
-    on_pre="u_post += w*share_of_step_post*(window_steps_post - window_step_post)",
+)
+
+_EVENT = NeuronForm(
+    name="event",
+    equations=_EVENT_NEURON,
+    input=_INPUT,
+    silent=dataclasses.replace(_EVENT_NEURON, threshold="", reset=""),
+    on_pre="u_post += w*share_left_post",
     potential="v",
     shortest_interval=1,
 )
 
+_CALENDAR = dataclasses.replace(
+    _EVENT,
+    name="calendar",
+    input=_INPUT_CALENDAR,
+    equations=PopulationEquations(
+        model=_ANALYTIC + "spike_step : integer",
+        # the level is found by a division, and put right by the comparisons of the event form
+        at_start_of_window="""
+v = u
+u = u_rest
+reached = int(clip(v*window_steps/u_th, 0, window_steps))
+above = int(v*window_steps >= u_th*(reached + 1))
+below = int(v*window_steps < u_th*reached)
+spike_step = window_steps - spiking_stage*int(clip(reached + above - below, 0, window_steps))
+""",
+    ),
+)
+
 #: The forms by name.
-NEURON_FORMS: dict[str, NeuronForm] = {form.name: form for form in (_TRACE, _EVENT)}
+NEURON_FORMS: dict[str, NeuronForm] = {form.name: form for form in (_CALENDAR, _EVENT, _TRACE)}

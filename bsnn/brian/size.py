@@ -7,11 +7,18 @@ import dataclasses
 import numpy as np
 import psutil
 
+from bsnn.brian.shared_projection import shared_projection
 from bsnn.conversion import Projection, SpikingModel
 from bsnn.errors import BuildError
 from bsnn.graph import Graph
 
-__all__ = ["BuildEstimate", "check_memory", "estimate"]
+__all__ = ["CONNECTIVITIES", "BuildEstimate", "check_memory", "estimate"]
+
+#: How connections are kept, by name.
+CONNECTIVITIES = {
+    "shared": "kernels and matrices of weights; connections are computed",
+    "synapses": "a row of brian2.Synapses for each connection",
+}
 
 # Bytes an explicit synapse takes at the peak of a build: Brian2's two int32 indices, the float64
 # weight and the int32 entry in its source's list, twice while arrays are written or grown, and
@@ -20,39 +27,49 @@ _BYTES_PER_SYNAPSE = 90
 _BYTES_PER_NEURON = 200
 _BASE_BYTES = 150_000_000
 
+# A shared weight is there as it was read from a file, as it is used, and in the array that brings
+# it into the simulation.
+_COPIES_OF_WEIGHT = 3
+
 # Largest number of synapses of one Synapses object: Brian2 counts them in int32.
 _MOST_SYNAPSES = 2**31 - 1
 
 
 @dataclasses.dataclass(frozen=True)
 class BuildEstimate:
-    """Size of a network with explicit synapses.
+    """Size of a network.
 
     Attributes
     ----------
     neurons : int
         In all populations, input and pooling included.
     connections : int
-        Synapses with weights, border-exact.
+        Connections with weights, border-exact.
     pool_connections : int
-        Synapses of max-poolings.
-    memory_bytes : int
-        At the peak of build and run, about.
+        Connections of max-poolings.
+    stored_weights : int
+        Weights that shared connectivity keeps in place of connections.
+    explicit_connections : int
+        Connections that no shared object can stand for: explicit synapses in either connectivity.
+    memory_bytes : dict of str to int
+        At the peak of build and run, about, by connectivity (in float64).
     by_path : dict
-        Synapses of either kind from one population to another.
+        Connections of either kind from one population to another.
     """
 
     neurons: int
     connections: int
     pool_connections: int
-    memory_bytes: int
+    stored_weights: int
+    explicit_connections: int
+    memory_bytes: dict[str, int]
     by_path: dict[tuple[str, str], int]
 
 
-def estimate(model: SpikingModel) -> BuildEstimate:
-    """Estimate the size of a network with explicit synapses, without building it."""
+def estimate(model: SpikingModel, precision: str = "float64") -> BuildEstimate:
+    """Estimate the size of a network, without building it."""
     graph = model.graph
-    connections = pooled = 0
+    connections = pooled = weights = explicit = 0
     by_path: dict[tuple[str, str], int] = {}
     for population in model.populations.values():
         for path in population.projections:
@@ -62,11 +79,20 @@ def estimate(model: SpikingModel) -> BuildEstimate:
             else:
                 number = _path_connections(graph, path)
                 connections += number
+                source = model.populations[path.source]
+                shared = shared_projection(graph, path, source, population)
+                weights += shared.weights if shared else 0
+                explicit += 0 if shared else number
             pair = (path.source, population.name)
             by_path[pair] = by_path.get(pair, 0) + number
     neurons = sum(population.size for population in model.populations.values())
-    memory = _BASE_BYTES + neurons * _BYTES_PER_NEURON + (connections + pooled) * _BYTES_PER_SYNAPSE
-    return BuildEstimate(neurons, connections, pooled, memory, by_path)
+    base = _BASE_BYTES + neurons * _BYTES_PER_NEURON
+    weight_bytes = _COPIES_OF_WEIGHT * np.dtype(precision).itemsize
+    memory = {
+        "shared": base + weights * weight_bytes + explicit * _BYTES_PER_SYNAPSE,
+        "synapses": base + (connections + pooled) * _BYTES_PER_SYNAPSE,
+    }
+    return BuildEstimate(neurons, connections, pooled, weights, explicit, memory, by_path)
 
 
 def _path_connections(graph: Graph, path: Projection) -> int:
@@ -82,24 +108,30 @@ def _path_connections(graph: Graph, path: Projection) -> int:
     return connections
 
 
-def check_memory(model: SpikingModel) -> None:
+def check_memory(model: SpikingModel, connectivity: str, precision: str = "float64") -> None:
     """Refuse a build that cannot fit, with the numbers.
 
     Raises
     ------
     BuildError
-        The synapses need more memory than the machine has, or one object more than Brian2 counts.
+        The connections need more memory than the machine has, or one object more synapses than
+        Brian2 counts.
     """
-    expected = estimate(model)
-    if expected.connections > _MOST_SYNAPSES:
+    expected = estimate(model, precision)
+    stored = expected.explicit_connections if connectivity == "shared" else expected.connections
+    would_fit = "Simulate a smaller network."
+    if connectivity != "shared":
+        shared = expected.memory_bytes["shared"] / 1e9
+        would_fit = f"connectivity='shared' needs about {shared:.1f} GB."
+    if stored > _MOST_SYNAPSES:
         raise BuildError(
-            f"The network has {expected.connections:,} synapses; Brian2 counts up to "
-            f"{_MOST_SYNAPSES:,}. Simulate a smaller network."
+            f"The network has {stored:,} explicit synapses; Brian2 counts up to "
+            f"{_MOST_SYNAPSES:,}. {would_fit}"
         )
-    available = psutil.virtual_memory().available
-    if expected.memory_bytes > available:
+    available, needed = psutil.virtual_memory().available, expected.memory_bytes[connectivity]
+    if needed > available:
         raise BuildError(
-            f"The network's {expected.connections:,} explicit synapses need about "
-            f"{expected.memory_bytes / 1e9:.1f} GB; {available / 1e9:.1f} GB of memory are free. "
-            "Free some memory, or simulate a smaller network."
+            f"The network's {expected.connections:,} connections need about {needed / 1e9:.1f} GB "
+            f"with connectivity={connectivity!r}; {available / 1e9:.1f} GB of memory are free. "
+            f"{would_fit}"
         )

@@ -1,0 +1,464 @@
+"""Connections that are computed from their geometry and never stored.
+
+What `Convolution` and `Dense` have in common: everything but which targets a spike reaches.
+"""
+
+from __future__ import annotations
+
+import weakref
+from abc import abstractmethod
+from collections.abc import Iterator
+from typing import ClassVar
+
+import brian2 as b2
+import numpy as np
+from brian2.core.variables import ArrayVariable, Variables
+from brian2.equations.equations import PARAMETER, SUBEXPRESSION, Equations
+from brian2.groups.group import Group
+from brian2.parsing.statements import parse_statement
+from brian2.units.fundamentalunits import (
+    Quantity,
+    fail_for_dimension_mismatch,
+    get_dimensions,
+)
+from brian2.utils.stringtools import get_identifiers, word_substitute
+
+from bsnn.brian.pooling import AveragePooling, MaxPooling, Windows
+from bsnn.brian.targets import TemplateRunner
+
+__all__ = ["SharedConnections"]
+
+Shape = tuple[int, int, int]
+
+
+class SharedConnections(Group):
+    """Base of connections that are computed from their geometry and never stored.
+
+    Use `Convolution` or `Dense`. They behave as `brian2.Synapses` of one pathway does, as far as
+    what they offer reaches: same slot and order, same names in `on_pre`, same spikes.
+
+    Parameters
+    ----------
+    source, target : brian2.NeuronGroup or other group, or brian2.Subgroup
+        Where spikes come from, and whose variables they change.
+    weights : array or brian2.Quantity
+        In the order in which they are kept, one-dimensional.
+    on_pre : str
+        What a spike does to each target that it reaches: statements as for `brian2.Synapses`. They
+        may use ``w``, variables of the target (``v`` or ``v_post``) and of the source (``v_pre``),
+        ``i``, ``j``, ``t``, what `model` defines, functions, and names of the namespace. They may
+        write variables of the target.
+    source_shape : (int, int, int) or None
+        Channels, height and width of the source.
+    pool : MaxPooling, AveragePooling or Windows, optional
+        Pooling of the source's spikes before they are passed on.
+    model : str or brian2.Equations
+        Parameters and subexpressions that all connections share, each flagged ``(shared)``.
+    delay : brian2.Quantity, optional
+        Time from a spike to its effect, a whole number of steps; none by default.
+    on_event : str
+        Event of the source that is passed on.
+    dtype : dtype, optional
+        Of the weights; by default Brian2's preference ``core.default_float_dtype``.
+    namespace : dict, optional
+        Names in `on_pre` that are no variables; by default looked up where the run is started.
+    when, order : str, int
+        Scheduling slot and order in it; by default those of a pathway of `brian2.Synapses`.
+    name : str
+        Unique name.
+    on_post : None
+        Not offered.
+    """
+
+    add_to_magic_network = True
+
+    #: Name of the template, in the folder ``templates``.
+    template: ClassVar[str]
+
+    def __init__(
+        self,
+        source,
+        target,
+        weights,
+        on_pre,
+        *,
+        source_shape=None,
+        pool=None,
+        model="",
+        delay=None,
+        on_event="spike",
+        dtype=None,
+        namespace=None,
+        when="synapses",
+        order=-1,
+        name,
+        on_post=None,
+    ):
+        Group.__init__(
+            self, clock=source.clock, when=when, order=order, namespace=namespace, name=name
+        )
+        if on_post is not None:
+            raise self._not_offered("statements for postsynaptic spikes (on_post)")
+        self.codeobj_class = None
+        self.source, self.target = source, target
+        self.events = {}
+        self.on_event = on_event
+        self.source_shape = None if source_shape is None else tuple(map(int, source_shape))
+        self._delay = self._checked_delay(delay)
+        self._delay_steps = None
+        self.windows = self._checked_windows(pool)
+        eventspace = f"_{on_event}space"
+        if eventspace not in source.variables:
+            raise ValueError(
+                f"{self.name}: the source {source.name!r} has no event {on_event!r}. Give it a "
+                "threshold, or name one of its events with on_event."
+            )
+
+        self.variables = Variables(self)
+        self.variables.create_clock_variables(self._clock)
+        dimensions = get_dimensions(weights)
+        values = np.ravel(np.asarray(weights))
+        self.variables.add_constant("N", value=len(values))
+        self.variables.add_constant("N_pre", value=self._source_size)
+        self.variables.add_constant("N_post", value=self._target_size)
+        self.variables.add_array(
+            "w", size=len(values), dimensions=dimensions, dtype=dtype, constant=True
+        )
+        for index in ("_presynaptic_idx", "_postsynaptic_idx"):
+            self.variables.add_auxiliary_variable(index, dtype=np.int32)
+            # the targets of a spike differ from one another, and so do those of a pooling window
+            self.variables[index].unique = True
+        self.variables.add_auxiliary_variable("_pool_share", dtype=self.variables["w"].dtype)
+        self.variables.add_reference("_eventspace", source, eventspace)
+        self.variables.add_reference("i", source, "i", index="_presynaptic_idx")
+        self.variables.add_reference("j", target, "i", index="_postsynaptic_idx")
+        self._add_shared_equations(model)
+        self._add_references()
+        self.on_pre = on_pre
+        self._check_on_pre()
+        if self.windows is not None:
+            self._add_pooling()
+        itself = weakref.proxy(self)
+        self.variables.add_object("_arrivals", lambda spikes: itself._arrivals(spikes))
+        #: Passes spikes on; its ``when`` and ``order`` say at which point of a step.
+        self.pre = _SpikePropagation(self, when=when, order=order)
+        self.contained_objects.append(self.pre)
+        self._enable_group_attributes()
+        self.variables["w"].set_value(values)
+
+    # ---------------------------------------------------------------- what a subclass says
+
+    @abstractmethod
+    def _geometry(self) -> dict[str, int]:
+        """Numbers that the template needs, beside those of the source and the pooling."""
+
+    @abstractmethod
+    def _reached(self, position: int) -> tuple[np.ndarray, np.ndarray]:
+        """Weights (indices into ``w``) and targets of one position of the (pooled) source."""
+
+    # ---------------------------------------------------------------- what a user sees
+
+    @property
+    def delay(self) -> Quantity:
+        """Time from a spike to its effect."""
+        return self._delay * b2.second
+
+    def connections(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return all connections as `brian2.Synapses` would store them.
+
+        Returns
+        -------
+        i, j : numpy.ndarray
+            Source and target neuron of each connection, int32, sorted by source. With a maximum
+            over overlapping windows one pair may occur more than once.
+        k : numpy.ndarray
+            Index into ``w`` of its weight; an average pooling's share is not part of it.
+
+        Examples
+        --------
+        >>> i, j, k = conv.connections()                        # doctest: +SKIP
+        >>> synapses = Synapses(source, target, "w : 1", on_pre="v_post += w")  # doctest: +SKIP
+        >>> synapses.connect(i=i, j=j)                          # doctest: +SKIP
+        >>> synapses.w = conv.w[:][k]                           # doctest: +SKIP
+        """
+        parts = []
+        for pre in range(self._source_size):
+            for position, _ in self._positions(pre):
+                index, post = self._reached(position)
+                parts.append((np.full(len(index), pre), post, index))
+        if not parts:
+            return tuple(np.zeros(0, np.int32) for _ in range(3))
+        return tuple(np.concatenate(column).astype(np.int32) for column in zip(*parts, strict=True))
+
+    # ---------------------------------------------------------------- checks
+
+    def _not_offered(self, what: str) -> NotImplementedError:
+        return NotImplementedError(
+            f"{self.name}: {type(self).__name__} does not offer {what}. Use brian2.Synapses (in "
+            "bsnn.build: connectivity='synapses'), which store each connection; .connections() "
+            "gives their indices."
+        )
+
+    def _checked_delay(self, delay) -> float:
+        if delay is None:
+            return 0.0
+        fail_for_dimension_mismatch(
+            delay,
+            b2.second,
+            "Delay has to be specified in units of seconds but got {value}",
+            value=delay,
+        )
+        if np.size(delay) != 1:
+            raise self._not_offered("different delays for different connections")
+        seconds = float(np.asarray(delay).item())
+        if seconds < 0:
+            raise ValueError(f"{self.name}: the delay is negative ({delay}).")
+        return seconds
+
+    def _checked_windows(self, pool) -> Windows | None:
+        if pool is None:
+            return None
+        if not isinstance(pool, (MaxPooling, AveragePooling, Windows)):
+            raise TypeError(
+                f"{self.name}: pool is {pool!r}; MaxPooling, AveragePooling or Windows is expected."
+            )
+        if self.source_shape is None:
+            raise ValueError(f"{self.name}: pooling needs source_shape=(channels, height, width).")
+        return pool.over(*self.source_shape[1:])
+
+    def _check_sizes(self, source_shape: Shape | None, inputs: int, outputs: int) -> None:
+        """Compare the groups with what the weights expect, the pooling included."""
+        if source_shape is not None and int(np.prod(source_shape)) != self._source_size:
+            raise ValueError(
+                f"{self.name}: the source {self.source.name!r} has {self._source_size} neurons; "
+                f"source_shape={source_shape} takes {int(np.prod(source_shape))}."
+            )
+        pooled = int(np.prod(self.pooled_shape)) if source_shape else self._source_size
+        if pooled != inputs:
+            raise ValueError(
+                f"{self.name}: the weights take {inputs} inputs, but the source"
+                f"{' after its pooling' if self.windows else ''} has {pooled}."
+            )
+        if outputs != self._target_size:
+            raise ValueError(
+                f"{self.name}: the target {self.target.name!r} has {self._target_size} neurons; "
+                f"the connections reach {outputs}."
+            )
+
+    def _check_on_pre(self) -> None:
+        if not isinstance(self.on_pre, str):
+            raise TypeError(f"{self.name}: on_pre is {self.on_pre!r}; statements are expected.")
+        for line in self.on_pre.replace(";", "\n").splitlines():
+            if not line.strip() or line.strip().startswith("#"):
+                continue
+            written = parse_statement(line)[0]
+            if written == "w":
+                raise self._not_offered(f"plasticity: on_pre writes w ({line.strip()!r})")
+            if written in self._own_names:
+                raise self._not_offered(
+                    f"state that a spike changes: on_pre writes {written!r} ({line.strip()!r})"
+                )
+            if self.variables.indices.get(written) == "_presynaptic_idx":
+                raise self._not_offered(
+                    f"changes of the source: on_pre writes {written!r} ({line.strip()!r})"
+                )
+        if self.windows is not None and self.windows.share is None:
+            for name in get_identifiers(self.on_pre):
+                if self.variables.indices.get(name) == "_presynaptic_idx":
+                    raise ValueError(
+                        f"{self.name}: on_pre uses {name!r} of the source, but after max-pooling "
+                        "a spike stands for a window, not for one neuron."
+                    )
+
+    # ---------------------------------------------------------------- variables
+
+    @property
+    def _source_size(self) -> int:
+        return self.source.stop - self.source.start
+
+    @property
+    def _target_size(self) -> int:
+        return self.target.stop - self.target.start
+
+    @property
+    def pooled_shape(self) -> Shape:
+        """Channels, height and width of the source after its pooling."""
+        channels, height, width = self.source_shape
+        return (channels, *((height, width) if self.windows is None else self.windows.shape))
+
+    def _add_shared_equations(self, model) -> None:
+        equations = model if isinstance(model, Equations) else Equations(model)
+        self._own_names = set(equations.names)
+        for equation in equations.values():
+            if equation.type not in (PARAMETER, SUBEXPRESSION) or "shared" not in equation.flags:
+                raise self._not_offered(
+                    f"state of each connection: {equation.varname!r} in the model is not a "
+                    "parameter or subexpression flagged (shared)"
+                )
+            if equation.type == PARAMETER:
+                self.variables.add_array(
+                    equation.varname,
+                    size=1,
+                    dimensions=equation.dim,
+                    scalar=True,
+                    constant="constant" in equation.flags,
+                    index="0",
+                )
+            else:
+                self.variables.add_subexpression(
+                    equation.varname, dimensions=equation.dim, expr=str(equation.expr), scalar=True
+                )
+        self.equations = equations
+
+    def _add_references(self) -> None:
+        """Add variables of both groups, named as in `brian2.Synapses`."""
+        for group, suffix, index in (
+            (self.source, "_pre", "_presynaptic_idx"),
+            (self.target, "_post", "_postsynaptic_idx"),
+        ):
+            for name in group.variables:
+                if name.startswith("_"):
+                    continue
+                own = "0" if group.variables[name].scalar else index
+                self.variables.add_reference(name + suffix, group, name, index=own)
+                if suffix == "_post" and not name.endswith(("_pre", "_post")):
+                    self.variables.add_reference(name, group, name, index=own)
+
+    def _add_pooling(self) -> None:
+        _, height, width = self.source_shape
+        tables = dict(
+            zip(
+                ("_first_row_window", "_row_windows", "_first_column_window", "_column_windows"),
+                self.windows.containing(height, width),
+                strict=True,
+            )
+        )
+        if self.windows.share is not None:
+            tables["_window_share"] = self.windows.share.ravel()
+        for name, values in tables.items():
+            dtype = self.variables["w"].dtype if name == "_window_share" else np.int32
+            self.variables.add_array(
+                name, size=len(values), values=values, dtype=dtype, constant=True, read_only=True
+            )
+        if self.windows.share is None:
+            # the step in which each window last passed a spike, and those that do in this step
+            size = int(np.prod(self.pooled_shape))
+            for name in ("_window_passed", "_window_spikes"):
+                self.variables.add_array(name, size=size, dtype=np.int32)
+            self.variables["_window_passed"].set_value(-1)
+
+    def _prepare_delay(self) -> None:
+        """Make the ring in which spikes wait; the step is known when a run begins."""
+        dt = self.source.clock.dt_
+        steps = round(self._delay / dt)
+        if abs(steps * dt - self._delay) > 1e-6 * dt:
+            raise ValueError(
+                f"{self.name}: the delay of {self.delay} is not a whole number of steps of "
+                f"{dt * b2.second}."
+            )
+        if steps == self._delay_steps:
+            return
+        if self._delay_steps is not None:
+            raise NotImplementedError(
+                f"{self.name}: the step of the simulation has changed; spikes of steps of another "
+                "length may still wait for their delay. Make a new object for the new step."
+            )
+        self._delay_steps = steps
+        if steps:
+            # a row a step: the spikes, and last their number
+            size = (steps + 1) * (self._source_size + 1)
+            self.variables.add_array("_waiting_spikes", size=size, dtype=np.int32)
+            self.variables.add_array("_waiting_row", size=1, dtype=np.int32, scalar=True)
+
+    def _restore_from_full_state(self, state):
+        # what was stored before the first run has no waiting spikes yet
+        if self._delay_steps:
+            for name in ("_waiting_spikes", "_waiting_row"):
+                self.variables[name].set_value(0)
+        super()._restore_from_full_state(state)
+
+    # ---------------------------------------------------------------- the numpy target
+
+    def _positions(self, pre: int) -> Iterator[tuple[int, float]]:
+        """Positions of the (pooled) source that a neuron takes part in, and its share in each."""
+        if self.windows is None:
+            yield pre, 1.0
+            return
+        channels, _, width = self.source_shape
+        row, column, channel = np.unravel_index(pre, (self.source_shape[1], width, channels))
+        in_rows = (self.windows.rows == row).any(axis=1).nonzero()[0]
+        in_columns = (self.windows.columns == column).any(axis=1).nonzero()[0]
+        for y in in_rows:
+            for x in in_columns:
+                position = int((y * self.windows.shape[1] + x) * channels + channel)
+                yield position, 1.0 if self.windows.share is None else self.windows.share[y, x]
+
+    def _arrivals(self, spikes: np.ndarray) -> Iterator[tuple]:
+        """For each spike that arrives: weights, targets (in their group), sources, share."""
+        start = self.target.start
+        if self.windows is not None and self.windows.share is None:
+            positions = {p for pre in spikes for p, _ in self._positions(int(pre))}
+            found = [(0, position, 1.0) for position in sorted(positions)]
+        else:
+            found = [(int(pre), *where) for pre in spikes for where in self._positions(int(pre))]
+        for pre, position, share in found:
+            index, post = self._reached(position)
+            if len(index):
+                yield index, post + start, np.full(len(index), pre + self.source.start), share
+
+
+class _SpikePropagation(TemplateRunner):
+    """Runs `on_pre` for every target of every spike that arrives in a step."""
+
+    def __init__(self, connections: SharedConnections, when: str, order: int) -> None:
+        super().__init__(
+            connections,
+            connections.template,
+            clock=connections.clock,
+            when=when,
+            order=order,
+            name=f"{connections.name}_pre",
+        )
+
+    def before_run(self, run_namespace):
+        self.group._prepare_delay()
+        super().before_run(run_namespace)
+
+    def update_abstract_code(self, run_namespace):
+        connections = self.group
+        pooled = connections.windows is not None
+        averaged = pooled and connections.windows.share is not None
+        self.user_code = connections.on_pre
+        self.abstract_code = (
+            word_substitute(connections.on_pre, {"w": "(w*_pool_share)"})
+            if averaged
+            else connections.on_pre
+        )
+        source = connections.source
+        geometry = {
+            "source_start": source.start,
+            "source_size": connections._source_size,
+            "eventspace_size": connections.variables["_eventspace"].size,
+            "target_start": connections.target.start,
+            "delay_steps": connections._delay_steps,
+            "pooling": "average" if averaged else "max" if pooled else "none",
+            "weight_type": connections.variables["w"].dtype,
+            **connections._geometry(),
+        }
+        self.needed_variables = [
+            name
+            for name, variable in connections.variables.items()
+            if isinstance(variable, ArrayVariable)
+            and name.startswith(("_window_", "_waiting_", "_first_", "_row_", "_column_"))
+        ]
+        if pooled:
+            channels, height, width = connections.source_shape
+            pooled_height, pooled_width = connections.windows.shape
+            geometry |= {
+                "pooled_channels": channels,
+                "pooled_from_width": width,
+                "pooled_height": pooled_height,
+                "pooled_width": pooled_width,
+            }
+        # under one name, which no variable can have
+        self.template_kwds = {"_g": geometry}

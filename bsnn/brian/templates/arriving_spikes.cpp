@@ -1,0 +1,93 @@
+{# What happens for each spike that arrives stands in the block reach. It finds the neuron of the
+   source in _presynaptic_idx, the place in its (pooled) map in _position, and the share of the
+   spike that an average pooling passes on in _pool_share. #}
+{% extends 'common_group.cpp' %}
+
+{% block extra_headers %}
+#include <algorithm>
+{% endblock %}
+
+{% block maincode %}
+    // scalar code
+    const size_t _vectorisation_idx = -1;
+    {{scalar_code|autoindent}}
+
+    {% if _g.delay_steps %}
+    // the spikes of this step wait in a row of the ring, those of {{_g.delay_steps}} steps ago arrive
+    {
+        int32_t* _row = {{_waiting_spikes}} + (size_t){{_waiting_row}} * {{_g.source_size + 1}};
+        int32_t _waiting = 0;
+        for (int32_t _s = 0; _s < {{_eventspace}}[{{_g.eventspace_size - 1}}]; _s++)
+        {
+            const int32_t _spike = {{_eventspace}}[_s];
+            if (_spike >= {{_g.source_start}} && _spike < {{_g.source_start + _g.source_size}})
+                _row[_waiting++] = _spike;
+        }
+        _row[{{_g.source_size}}] = _waiting;
+        {{_waiting_row}} = ({{_waiting_row}} + 1) % {{_g.delay_steps + 1}};
+    }
+    const int32_t* const _spikes = {{_waiting_spikes}} + (size_t){{_waiting_row}} * {{_g.source_size + 1}};
+    const int32_t _num_spikes = _spikes[{{_g.source_size}}];
+    {% else %}
+    const int32_t* const _spikes = {{_eventspace}};
+    const int32_t _num_spikes = {{_eventspace}}[{{_g.eventspace_size - 1}}];
+    {% endif %}
+
+    {% if _g.pooling == 'max' %}
+    // a window passes one spike in a step, however many of its neurons spike
+    int32_t _num_windows = 0;
+    const int32_t _now = (int32_t){{t_in_timesteps}};
+    for (int32_t _s = 0; _s < _num_spikes; _s++)
+    {
+        const int32_t _pre = _spikes[_s] - {{_g.source_start}};
+        if (_pre < 0 || _pre >= {{_g.source_size}}) continue;
+        const int32_t _c = _pre % {{_g.pooled_channels}};
+        const int32_t _px = _pre / {{_g.pooled_channels}} % {{_g.pooled_from_width}};
+        const int32_t _py = _pre / {{_g.pooled_channels * _g.pooled_from_width}};
+        for (int32_t _r = {{_first_row_window}}[_py]; _r < {{_first_row_window}}[_py + 1]; _r++)
+            for (int32_t _q = {{_first_column_window}}[_px]; _q < {{_first_column_window}}[_px + 1]; _q++)
+            {
+                const int32_t _window = ({{_row_windows}}[_r] * {{_g.pooled_width}} + {{_column_windows}}[_q]) * {{_g.pooled_channels}} + _c;
+                if ({{_window_passed}}[_window] != _now)
+                {
+                    {{_window_passed}}[_window] = _now;
+                    {{_window_spikes}}[_num_windows++] = _window;
+                }
+            }
+    }
+    std::sort({{_window_spikes}}, {{_window_spikes}} + _num_windows);
+    for (int32_t _s = 0; _s < _num_windows; _s++)
+    {
+        const size_t _presynaptic_idx = 0;
+        const int32_t _position = {{_window_spikes}}[_s];
+        {{ self.reach() }}
+    }
+    {% else %}
+    for (int32_t _s = 0; _s < _num_spikes; _s++)
+    {
+        const size_t _presynaptic_idx = _spikes[_s];
+        const int32_t _pre = _spikes[_s] - {{_g.source_start}};
+        if (_pre < 0 || _pre >= {{_g.source_size}}) continue;
+        {% if _g.pooling == 'average' %}
+        const int32_t _c = _pre % {{_g.pooled_channels}};
+        const int32_t _px = _pre / {{_g.pooled_channels}} % {{_g.pooled_from_width}};
+        const int32_t _py = _pre / {{_g.pooled_channels * _g.pooled_from_width}};
+        for (int32_t _r = {{_first_row_window}}[_py]; _r < {{_first_row_window}}[_py + 1]; _r++)
+            for (int32_t _q = {{_first_column_window}}[_px]; _q < {{_first_column_window}}[_px + 1]; _q++)
+            {
+                const int32_t _window = {{_row_windows}}[_r] * {{_g.pooled_width}} + {{_column_windows}}[_q];
+                const int32_t _position = _window * {{_g.pooled_channels}} + _c;
+                const {{c_data_type(_g.weight_type)}} _pool_share = {{_window_share}}[_window];
+                {{ self.reach() }}
+            }
+        {% else %}
+        const int32_t _position = _pre;
+        {{ self.reach() }}
+        {% endif %}
+    }
+    {% endif %}
+    {% if false %}
+    {% block reach %}
+    {% endblock %}
+    {% endif %}
+{% endblock %}

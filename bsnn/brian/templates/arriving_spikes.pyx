@@ -1,0 +1,99 @@
+{# See arriving_spikes.cpp: the block reach is what happens for each spike that arrives. #}
+{% extends 'common_group.pyx' %}
+
+{% block template_support_code %}
+from libcpp.algorithm cimport sort as _sort
+{% endblock %}
+
+{% block maincode %}
+    cdef int32_t _s, _pre, _position, _num_spikes, _waiting, _spike
+    cdef int32_t* _spikes
+    cdef int32_t* _row
+    cdef int32_t _r, _q
+    {% if _g.pooling != 'none' %}
+    cdef int32_t _c, _px, _py, _window
+    cdef int32_t _num_windows = 0
+    cdef int32_t _now
+    {% endif %}
+    {% if _g.pooling == 'average' %}
+    cdef {{cpp_dtype(_g.weight_type)}} _pool_share
+    {% endif %}
+    {% block declarations %}
+    {% endblock %}
+
+    # scalar code
+    _vectorisation_idx = 1
+    {{scalar_code|autoindent}}
+
+    {% if _g.delay_steps %}
+    # the spikes of this step wait in a row of the ring, those of {{_g.delay_steps}} steps ago arrive
+    _row = {{_waiting_spikes}} + {{_waiting_row}} * {{_g.source_size + 1}}
+    _waiting = 0
+    for _s in range({{_eventspace}}[{{_g.eventspace_size - 1}}]):
+        _spike = {{_eventspace}}[_s]
+        if _spike >= {{_g.source_start}} and _spike < {{_g.source_start + _g.source_size}}:
+            _row[_waiting] = _spike
+            _waiting += 1
+    _row[{{_g.source_size}}] = _waiting
+    {{_waiting_row}} = ({{_waiting_row}} + 1) % {{_g.delay_steps + 1}}
+    _spikes = {{_waiting_spikes}} + {{_waiting_row}} * {{_g.source_size + 1}}
+    _num_spikes = _spikes[{{_g.source_size}}]
+    {% else %}
+    _spikes = {{_eventspace}}
+    _num_spikes = {{_eventspace}}[{{_g.eventspace_size - 1}}]
+    {% endif %}
+
+    {% if _g.pooling == 'max' %}
+    # a window passes one spike in a step, however many of its neurons spike
+    _now = {{t_in_timesteps}}
+    for _s in range(_num_spikes):
+        _pre = _spikes[_s] - {{_g.source_start}}
+        if _pre < 0 or _pre >= {{_g.source_size}}:
+            continue
+        _c = _pre % {{_g.pooled_channels}}
+        _px = _pre // {{_g.pooled_channels}} % {{_g.pooled_from_width}}
+        _py = _pre // {{_g.pooled_channels * _g.pooled_from_width}}
+        for _r in range({{_first_row_window}}[_py], {{_first_row_window}}[_py + 1]):
+            for _q in range({{_first_column_window}}[_px], {{_first_column_window}}[_px + 1]):
+                _window = ({{_row_windows}}[_r] * {{_g.pooled_width}} + {{_column_windows}}[_q]) * {{_g.pooled_channels}} + _c
+                if {{_window_passed}}[_window] != _now:
+                    {{_window_passed}}[_window] = _now
+                    {{_window_spikes}}[_num_windows] = _window
+                    _num_windows += 1
+    _sort({{_window_spikes}}, {{_window_spikes}} + _num_windows)
+    _spikes = {{_window_spikes}}
+    _num_spikes = _num_windows
+    {% endif %}
+    {% if _g.pooling == 'average' %}
+    {% set row_windows = _first_row_window ~ '[_py], ' ~ _first_row_window ~ '[_py + 1]' %}
+    {% set column_windows = _first_column_window ~ '[_px], ' ~ _first_column_window ~ '[_px + 1]' %}
+    {% else %}
+    {% set row_windows = '1' %}
+    {% set column_windows = '1' %}
+    {% endif %}
+    for _s in range(_num_spikes):
+        {% if _g.pooling == 'max' %}
+        _position = _spikes[_s]
+        _presynaptic_idx = 0
+        {% else %}
+        _presynaptic_idx = _spikes[_s]
+        _pre = _spikes[_s] - {{_g.source_start}}
+        if _pre < 0 or _pre >= {{_g.source_size}}:
+            continue
+        _position = _pre
+        {% endif %}
+        {% if _g.pooling == 'average' %}
+        _c = _pre % {{_g.pooled_channels}}
+        _px = _pre // {{_g.pooled_channels}} % {{_g.pooled_from_width}}
+        _py = _pre // {{_g.pooled_channels * _g.pooled_from_width}}
+        {% endif %}
+        for _r in range({{row_windows}}):
+            for _q in range({{column_windows}}):
+                {% if _g.pooling == 'average' %}
+                _window = {{_row_windows}}[_r] * {{_g.pooled_width}} + {{_column_windows}}[_q]
+                _position = _window * {{_g.pooled_channels}} + _c
+                _pool_share = {{_window_share}}[_window]
+                {% endif %}
+                {% block reach %}
+                {% endblock %}
+{% endblock %}
