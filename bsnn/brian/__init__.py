@@ -1,18 +1,31 @@
 """Spiking models as Brian2 objects: equations, connectivity, builders and devices."""
 
 from bsnn.brian.builder import build
+from bsnn.brian.convolution import Convolution
+from bsnn.brian.dense import Dense
 from bsnn.brian.devices import DEVICES, use_device
 from bsnn.brian.network import SpikingNetwork
 from bsnn.brian.neurons import NEURON_FORMS, NeuronForm, PopulationEquations
-from bsnn.brian.size import BuildEstimate, estimate
+from bsnn.brian.pooling import AveragePooling, MaxPooling, Windows
+from bsnn.brian.size import CONNECTIVITIES, BuildEstimate, estimate
+from bsnn.brian.spiking_groups import CalendarGroup, FirstSpikePool, OnePassGroup
 
 __all__ = [
+    "CONNECTIVITIES",
     "DEVICES",
     "NEURON_FORMS",
+    "AveragePooling",
     "BuildEstimate",
+    "CalendarGroup",
+    "Convolution",
+    "Dense",
+    "FirstSpikePool",
+    "MaxPooling",
     "NeuronForm",
+    "OnePassGroup",
     "PopulationEquations",
     "SpikingNetwork",
+    "Windows",
     "build",
     "estimate",
     "use_device",

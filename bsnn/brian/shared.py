@@ -452,13 +452,10 @@ class _SpikePropagation(TemplateRunner):
             and name.startswith(("_window_", "_waiting_", "_first_", "_row_", "_column_"))
         ]
         if pooled:
-            channels, height, width = connections.source_shape
-            pooled_height, pooled_width = connections.windows.shape
             geometry |= {
-                "pooled_channels": channels,
-                "pooled_from_width": width,
-                "pooled_height": pooled_height,
-                "pooled_width": pooled_width,
+                "pooled_channels": connections.source_shape[0],
+                "pooled_from_width": connections.source_shape[2],
+                "pooled_width": connections.windows.shape[1],
             }
         # under one name, which no variable can have
         self.template_kwds = {"_g": geometry}

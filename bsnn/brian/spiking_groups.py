@@ -133,7 +133,7 @@ class FirstSpikePool(_OwnSpikes):
 
 
 class OnePassGroup(_OwnSpikes):
-    """Neurons whose update, threshold and reset are one pass over their memory.
+    r"""Neurons whose update, threshold and reset are one pass over their memory.
 
     Does what a `brian2.NeuronGroup` does that updates by `update`, tests `threshold` and runs
     `reset` one after the other, neuron for neuron, in one slot: nothing else of the step comes
@@ -155,7 +155,7 @@ class OnePassGroup(_OwnSpikes):
 
     Examples
     --------
-    >>> neurons = OnePassGroup(1000, "v : 1\\nbias : 1 (constant)", update="v += bias",
+    >>> neurons = OnePassGroup(1000, "v : 1\nbias : 1 (constant)", update="v += bias",
     ...                        threshold="v >= 1", reset="v -= 1")  # doctest: +SKIP
     """
 
