@@ -38,6 +38,10 @@ def test_unknown_names_are_refused(small_cnn):
         net.monitor("fc2", "spikes")
     with pytest.raises(bsnn.BuildError, match="no neuron form 'best'"):
         bsnn.build(model, form="best")
+    with pytest.raises(bsnn.BuildError, match="no connectivity 'sparse'. Known are shared, syn"):
+        bsnn.build(model, connectivity="sparse")
+    with pytest.raises(bsnn.BuildError, match="no precision 'float16'"):
+        bsnn.build(model, precision="float16")
     with pytest.raises(bsnn.BuildError, match="at least one"):
         bsnn.build(model, images=0)
 
@@ -138,8 +142,10 @@ def test_too_large_a_network_is_refused_before_it_is_built(small_cnn, monkeypatc
         available = 100_000_000
 
     monkeypatch.setattr("bsnn.brian.size.psutil.virtual_memory", Memory)
-    with pytest.raises(bsnn.BuildError, match=r"synapses need about .* GB; 0.1 GB of memory"):
+    with pytest.raises(bsnn.BuildError, match=r"connections need about .* GB with .*'shared'; 0.1"):
         bsnn.build(model)
+    with pytest.raises(bsnn.BuildError, match=r"'synapses'; .*connectivity='shared' needs about"):
+        bsnn.build(model, connectivity="synapses")
 
 
 def test_no_compiler(monkeypatch):

@@ -16,6 +16,22 @@ import bsnn
 from bsnn.brian.devices import start, use_device
 from bsnn.networks import paper
 
+#: Every form of the neuron with every kind of connections.
+KINDS = [
+    {"form": form, "connectivity": connectivity}
+    for form in ("calendar", "event", "trace")
+    for connectivity in ("shared", "synapses")
+]
+#: The fast kind, Brian2's stock kind, and one that mixes them: where compiling takes its time.
+COMPILED_KINDS = [KINDS[0], KINDS[3], KINDS[4]]
+
+
+def kind_name(kind) -> str:
+    return f"{kind['form']}-{kind['connectivity']}"
+
+
+every_kind = pytest.mark.parametrize("kind", KINDS, ids=kind_name)
+
 
 def spiking(model) -> dict[str, str]:
     return {name: "spikes" for name in model.populations if model.spikes(name)}
@@ -38,42 +54,42 @@ def run_here(model, images, **options):
     return net
 
 
-@pytest.mark.parametrize("form", ["event", "trace"])
+@every_kind
 @pytest.mark.parametrize("rounding", [False, True])
 @pytest.mark.parametrize("read_out", ["potential", "first-spike"])
 @pytest.mark.parametrize("one_at_a_time", [False, True])
-def test_numpy_target(small_cnn, numpy_target, form, rounding, read_out, one_at_a_time):
+def test_numpy_target(small_cnn, numpy_target, kind, rounding, read_out, one_at_a_time):
     model, images = small_cnn(steps=7, rounding=rounding, read_out=read_out)
-    net = run_here(model, images[:6], form=form, one_at_a_time=one_at_a_time)
+    net = run_here(model, images[:6], **kind, one_at_a_time=one_at_a_time)
     assert_same_spikes(net, model, images[:6])
 
 
-@pytest.mark.parametrize("form", ["event", "trace"])
-def test_residual_network(residual_cnn, numpy_target, form):
+@every_kind
+def test_residual_network(residual_cnn, numpy_target, kind):
     """Branches of different depth meet in the same window; average pools have no neurons."""
     model, images = residual_cnn(steps=9)
     assert any(path.delay for path in model.populations["add"].projections)
-    assert_same_spikes(run_here(model, images[:5], form=form), model, images[:5])
+    assert_same_spikes(run_here(model, images[:5], **kind), model, images[:5])
 
 
-@pytest.mark.parametrize("form", ["event", "trace"])
-def test_cython_target(small_cnn, form):
+@pytest.mark.parametrize("kind", COMPILED_KINDS, ids=kind_name)
+def test_cython_target(small_cnn, kind):
     model, images = small_cnn(steps=5)
     before = b2.prefs.codegen.target
     b2.prefs.codegen.target = "cython"
     try:
-        assert_same_spikes(run_here(model, images[:4], form=form), model, images[:4])
+        assert_same_spikes(run_here(model, images[:4], **kind), model, images[:4])
     finally:
         b2.prefs.codegen.target = before
 
 
-@pytest.mark.parametrize("form", ["event", "trace"])
-def test_cpp_standalone_past_64_seconds(small_cnn, tmp_path, form):
+@pytest.mark.parametrize("kind", COMPILED_KINDS, ids=kind_name)
+def test_cpp_standalone_past_64_seconds(small_cnn, tmp_path, kind):
     """Comparing times in seconds goes wrong from 64 s on; steps are counted instead."""
-    model, images = small_cnn(steps=6, rounding=form == "trace")
+    model, images = small_cnn(steps=6, rounding=kind["form"] == "trace")
     many = np.concatenate([images] * 20)
     with use_device("cpp", tmp_path):
-        net = bsnn.build(model, images=len(many), form=form, dt=30 * b2.ms, monitors=spiking(model))
+        net = bsnn.build(model, images=len(many), **kind, dt=30 * b2.ms, monitors=spiking(model))
         assert net.duration > 100 * b2.second
         runner = start(net, tmp_path)
         runner.run(many)
@@ -139,9 +155,9 @@ def networks(draw):
     return net, shape, draw(st.integers(1, 9)), draw(st.integers(0, 99))
 
 
-@given(networks(), st.sampled_from(["event", "trace"]), st.booleans())
+@given(networks(), st.sampled_from(KINDS), st.booleans())
 @settings(max_examples=25)
-def test_any_geometry(network, form, rounding):
+def test_any_geometry(network, kind, rounding):
     net, shape, steps, seed = network
     try:
         model, images = make_model(net, shape, seed=seed, steps=steps, rounding=rounding)
@@ -152,15 +168,15 @@ def test_any_geometry(network, form, rounding):
     b2.prefs.codegen.target = "numpy"
     try:
         expected = reference.simulate(model, images[:3])
-        built = run_here(model, images[:3], form=form)
+        built = run_here(model, images[:3], **kind)
         for name, level in expected.levels.items():
             np.testing.assert_array_equal(built.recorded_levels(name), level, err_msg=name)
     finally:
         b2.prefs.codegen.target = before
 
 
-@pytest.mark.parametrize("form", ["event", "trace"])
-def test_normalisation_in_front(numpy_target, form):
+@every_kind
+def test_normalisation_in_front(numpy_target, kind):
     """Subtracted means become potentials, which at the border differ from those inside."""
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(2, 3, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(75, 4))
@@ -169,7 +185,7 @@ def test_normalisation_in_front(numpy_target, form):
     model = bsnn.convert_to_ttfs(graph, images, steps=11)
     rest = model.rest_potential("conv1")
     assert not np.allclose(rest[:, 0, 0], rest[:, 2, 2])
-    assert_same_spikes(run_here(model, images[:4], form=form), model, images[:4])
+    assert_same_spikes(run_here(model, images[:4], **kind), model, images[:4])
 
 
 def test_pool_of_pool(numpy_target):
@@ -183,14 +199,14 @@ def test_pool_of_pool(numpy_target):
     assert_same_spikes(run_here(model, images[:4]), model, images[:4])
 
 
-@pytest.mark.parametrize("form", ["event", "trace"])
-def test_images_do_not_leak_into_each_other(small_cnn, numpy_target, form):
+@every_kind
+def test_images_do_not_leak_into_each_other(small_cnn, numpy_target, kind):
     """An image gives the same spikes alone as between a black and a white one."""
     model, images = small_cnn(steps=6)
     image = images[:1]
     around = np.concatenate([np.ones_like(image), image, np.zeros_like(image), image])
-    alone = run_here(model, image, form=form)
-    among = run_here(model, around, form=form)
+    alone = run_here(model, image, **kind)
+    among = run_here(model, around, **kind)
     for name in spiking(model):
         one, many = alone.recorded_levels(name), among.recorded_levels(name)
         np.testing.assert_array_equal(one[0], many[1], err_msg=name)

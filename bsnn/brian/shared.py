@@ -5,6 +5,7 @@ What `Convolution` and `Dense` have in common: everything but which targets a sp
 
 from __future__ import annotations
 
+import contextlib
 import weakref
 from abc import abstractmethod
 from collections.abc import Iterator
@@ -130,8 +131,8 @@ class SharedConnections(Group):
             self.variables[index].unique = True
         self.variables.add_auxiliary_variable("_pool_share", dtype=self.variables["w"].dtype)
         self.variables.add_reference("_eventspace", source, eventspace)
-        self.variables.add_reference("i", source, "i", index="_presynaptic_idx")
-        self.variables.add_reference("j", target, "i", index="_postsynaptic_idx")
+        self._add_neuron_number("i", source, "_presynaptic_idx")
+        self._add_neuron_number("j", target, "_postsynaptic_idx")
         self._add_shared_equations(model)
         self._add_references()
         self.on_pre = on_pre
@@ -140,6 +141,8 @@ class SharedConnections(Group):
             self._add_pooling()
         itself = weakref.proxy(self)
         self.variables.add_object("_arrivals", lambda spikes: itself._arrivals(spikes))
+        # as groups have them: Brian2 asks for the extent of w when it is set from a file
+        self.start, self.stop = 0, len(values)
         #: Passes spikes on; its ``when`` and ``order`` say at which point of a step.
         self.pre = _SpikePropagation(self, when=when, order=order)
         self.contained_objects.append(self.pre)
@@ -310,6 +313,17 @@ class SharedConnections(Group):
                 )
         self.equations = equations
 
+    def _add_neuron_number(self, name: str, group, index: str) -> None:
+        """Add the number of a neuron in its group, or in its subgroup."""
+        whole = getattr(group, "source", group)
+        if group.start == 0:
+            self.variables.add_reference(name, whole, "i", index=index)
+            return
+        self.variables.add_reference(f"_{name}_of_whole", whole, "i", index=index)
+        self.variables.add_subexpression(
+            name, expr=f"_{name}_of_whole - {group.start}", dtype=np.int32, index=index
+        )
+
     def _add_references(self) -> None:
         """Add variables of both groups, named as in `brian2.Synapses`."""
         for group, suffix, index in (
@@ -320,9 +334,14 @@ class SharedConnections(Group):
                 if name.startswith("_"):
                     continue
                 own = "0" if group.variables[name].scalar else index
-                self.variables.add_reference(name + suffix, group, name, index=own)
+                names = [name + suffix]
                 if suffix == "_post" and not name.endswith(("_pre", "_post")):
-                    self.variables.add_reference(name, group, name, index=own)
+                    names.append(name)
+                for known_as in names:
+                    # variables that are not one a neuron (the spikes of a SpikeGeneratorGroup)
+                    # cannot be meant
+                    with contextlib.suppress(TypeError):
+                        self.variables.add_reference(known_as, group, name, index=own)
 
     def _add_pooling(self) -> None:
         _, height, width = self.source_shape

@@ -12,6 +12,8 @@ import functools
 import sys
 
 import brian2 as b2
+from brian2.codegen.runtime.numpy_rt import NumpyCodeObject
+from brian2.core.functions import Function
 from brian2.groups.group import CodeRunner
 
 from bsnn.errors import BuildError
@@ -25,6 +27,22 @@ class TemplateRunner(CodeRunner):
     def before_run(self, run_namespace):
         self.codeobj_class = _with_templates(_stock_class(), self.template)
         super().before_run(run_namespace)
+
+    def create_default_code_object(self, run_namespace):
+        if _stock_class() is NumpyCodeObject:
+            # a Python function serves as it is; Brian2 sees to that for its own class only
+            for value in {**run_namespace, **(self.group.namespace or {})}.values():
+                if isinstance(value, Function) and not _has_numpy(value):
+                    value.implementations.add_numpy_implementation(value.pyfunc)
+        return super().create_default_code_object(run_namespace)
+
+
+def _has_numpy(function: Function) -> bool:
+    try:
+        function.implementations[NumpyCodeObject]
+    except KeyError:
+        return False
+    return True
 
 
 def _stock_class() -> type:

@@ -15,9 +15,6 @@ from libcpp.algorithm cimport sort as _sort
     cdef int32_t _num_windows = 0
     cdef int32_t _now
     {% endif %}
-    {% if _g.pooling == 'average' %}
-    cdef {{cpp_dtype(_g.weight_type)}} _pool_share
-    {% endif %}
     {% block declarations %}
     {% endblock %}
 
