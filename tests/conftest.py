@@ -9,6 +9,7 @@ import brian2 as b2
 import numpy as np
 import pytest
 import torch
+from brian2.devices.device import reset_device
 from hypothesis import settings
 from torch import nn
 
@@ -46,6 +47,20 @@ def numpy_target():
     b2.prefs.codegen.target = "numpy"
     yield
     b2.prefs.codegen.target = before
+
+
+@pytest.fixture
+def cpp_standalone(tmp_path):
+    """C++ standalone mode; call the fixture to build and run what was set up."""
+    b2.set_device("cpp_standalone", build_on_run=False)
+    try:
+        yield lambda **options: b2.device.build(
+            directory=str(tmp_path), with_output=False, **options
+        )
+    finally:
+        b2.device.reinit()
+        b2.device.activate()
+        reset_device()
 
 
 class SmallCnn(nn.Module):

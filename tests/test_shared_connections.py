@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from brian2 import ms, mV, nS
-from brian2.devices.device import reset_device
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
@@ -19,26 +18,21 @@ STEPS = 12
 
 
 @pytest.fixture(params=["numpy", "cython", "cpp"])
-def run(request, tmp_path):
+def run(request):
     """Function that runs a network for a time on each of the targets."""
+    if request.param == "cpp":
+        build = request.getfixturevalue("cpp_standalone")
+
+        def simulate(network, duration):
+            network.run(duration, namespace={})
+            build()
+
+        yield simulate
+        return
     before = b2.prefs.codegen.target
-    if request.param == "cpp":
-        b2.set_device("cpp_standalone", build_on_run=False)
-    else:
-        b2.prefs.codegen.target = request.param
-
-    def simulate(network, duration):
-        network.run(duration, namespace={})
-        if request.param == "cpp":
-            b2.device.build(directory=str(tmp_path), with_output=False)
-
-    simulate.target = request.param
-    yield simulate
+    b2.prefs.codegen.target = request.param
+    yield lambda network, duration: network.run(duration, namespace={})
     b2.prefs.codegen.target = before
-    if request.param == "cpp":
-        b2.device.reinit()
-        b2.device.activate()
-        reset_device()
 
 
 def channel_last(values: torch.Tensor) -> np.ndarray:
@@ -508,28 +502,22 @@ def test_float32_within_its_rounding(numpy_target):
     np.testing.assert_allclose(target.total, weights @ raster.sum(axis=0), atol=1e-4)
 
 
-def test_weights_by_run_args(tmp_path):
+def test_weights_by_run_args(cpp_standalone):
     """One binary, two kernels, two results; and the first again."""
     rng = np.random.default_rng(6)
     kernels = [dyadic(rng, (3, 2, 3, 3)) for _ in range(2)]
-    b2.set_device("cpp_standalone", build_on_run=False)
-    try:
-        source, raster = spikes_at_random(rng, 40)
-        target = b2.NeuronGroup(60, "total : 1")
-        conv = convolution((source, target), "total += w", kernel=kernels[0])
-        b2.Network(source, target, conv).run(STEPS * 0.1 * ms)
-        b2.device.build(directory=str(tmp_path), run=False, with_output=False)
-        counts = torch.from_numpy(raster.sum(axis=0, dtype=float)).reshape(1, 4, 5, 2)
-        for kernel in (*kernels, kernels[0]):
-            b2.device.run(with_output=False, run_args={conv.w: conv.in_memory_order(kernel)})
-            expected = functional.conv2d(
-                counts.permute(0, 3, 1, 2), torch.from_numpy(kernel), padding=1
-            )
-            np.testing.assert_array_equal(target.total, channel_last(expected)[0])
-    finally:
-        b2.device.reinit()
-        b2.device.activate()
-        reset_device()
+    source, raster = spikes_at_random(rng, 40)
+    target = b2.NeuronGroup(60, "total : 1")
+    conv = convolution((source, target), "total += w", kernel=kernels[0])
+    b2.Network(source, target, conv).run(STEPS * 0.1 * ms)
+    cpp_standalone(run=False)
+    counts = torch.from_numpy(raster.sum(axis=0, dtype=float)).reshape(1, 4, 5, 2)
+    for kernel in (*kernels, kernels[0]):
+        b2.device.run(with_output=False, run_args={conv.w: conv.in_memory_order(kernel)})
+        expected = functional.conv2d(
+            counts.permute(0, 3, 1, 2), torch.from_numpy(kernel), padding=1
+        )
+        np.testing.assert_array_equal(target.total, channel_last(expected)[0])
 
 
 def test_a_target_without_templates_is_named(groups, monkeypatch):
