@@ -1,0 +1,81 @@
+"""bsnn itself as a system under test: C++ standalone mode, with either kind of connectivity."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import ExitStack
+from inspect import signature
+from pathlib import Path
+from typing import Any
+
+import brian2 as b2
+import numpy as np
+
+from bsnn.benchmark.system import Case, Outcome, System
+from bsnn.benchmark.usage import launch_command, read_usage
+from bsnn.brian import SpikingNetwork, build
+from bsnn.brian.devices import start, use_device
+
+__all__ = ["BrianSystem"]
+
+# Images in one run of the binary, as in `bsnn.simulate`.
+_CHUNK = 500
+
+
+class BrianSystem(System):
+    """A network built by `bsnn.build`, as a generated program.
+
+    Parameters
+    ----------
+    name, about : str
+        See `System`.
+    connectivity, form : str
+        See `bsnn.build`.
+    """
+
+    def __init__(self, name: str, about: str, *, connectivity: str, form: str) -> None:
+        self.name = name
+        self.about = about
+        self._options = {"connectivity": connectivity, "form": form}
+        self._open = ExitStack()
+
+    def missing(self) -> str | None:
+        if "connectivity" not in signature(build).parameters and self.name == "bsnn_shared":
+            return "bsnn.build has no shared connectivity yet"
+        if shutil.which("g++") is None or shutil.which("make") is None:
+            return "g++ and make are not installed"
+        return None
+
+    def prepare(self, case: Case, folder: Path) -> None:
+        self._case = case
+        self._report = folder / "usage.jsonl"
+        directory = self._open.enter_context(use_device("cpp", folder / "code"))
+        self._net = self._build(case)
+        for name in case.model.populations:
+            if case.model.spikes(name):
+                self._net.monitor(name, "count")
+        self._runner = start(self._net, directory)
+        # what the binary uses is told apart from what this process does for it
+        b2.prefs["devices.cpp_standalone.run_cmd_unix"] = [
+            *launch_command(self._report), "./main",
+        ]  # fmt: skip
+
+    def _build(self, case: Case) -> SpikingNetwork:
+        options: dict[str, Any] = self._options
+        if "connectivity" not in signature(build).parameters:
+            options = {}
+        return build(case.model, images=min(_CHUNK, len(case.images)), **options)
+
+    def run(self) -> Outcome:
+        net, images = self._net, self._case.images
+        predictions = np.empty(len(images), dtype=np.int64)
+        events = 0
+        for first in range(0, len(images), net.capacity):
+            part = images[first : first + net.capacity]
+            self._runner.run(part)
+            potentials = net.read_potentials()[: len(part)]
+            predictions[first : first + len(part)] = potentials.reshape(len(part), -1).argmax(1)
+            for name, fan_out in net.fan_out.items():
+                if "count" in net.monitors.get(name, {}):
+                    events += int(net.monitors[name]["count"].count[:].astype(np.int64) @ fan_out)
+        return Outcome(read_usage(self._report), predictions, events)
