@@ -22,7 +22,7 @@ __all__ = ["CHECKOUT_SYSTEMS", "checkout_folder", "choose", "systems"]
 CHECKOUT_SYSTEMS = (
     "event_driven_cpp",
     "torch_time_stepped",
-    "torch_time_stepped_all_threads",
+    "torch_all_threads",
     "spikingjelly_rate",
     "brian2_rate",
 )

@@ -1,4 +1,4 @@
-"""The event-driven C++ program: writes what it reads, compiles it, runs it, reads what it writes."""
+"""The event-driven C++ program: its input written, itself compiled and run, its output read."""
 
 from __future__ import annotations
 
@@ -125,7 +125,9 @@ class Simulation:
 
 def _network_bytes(model: SpikingModel) -> bytes:
     if model.read_out != "potential":
-        raise BuildError("event_driven.cpp reads out potentials; convert with read_out='potential'.")
+        raise BuildError(
+            "event_driven.cpp reads out potentials; convert with read_out='potential'."
+        )
     if model.steps > 65535:
         raise BuildError(f"event_driven.cpp counts up to 65535 steps; the model has {model.steps}.")
     parts = [np.array([model.steps, len(model.populations)], "<i4").tobytes()]

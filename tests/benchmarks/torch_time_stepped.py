@@ -117,7 +117,6 @@ class TimeStepped:
         # a pixel charges its neuron like a potential
         charge = torch.from_numpy(pixel_levels(images, scale, steps, model.rounding))
         threshold = float(steps)
-        source = model.input.name
         for pools, population, linear in self._windows:
             u = self._rest[population.name].expand(len(images), *population.shape).clone()
             slope = torch.zeros_like(u)
@@ -136,9 +135,10 @@ class TimeStepped:
                     spikes = apply(spikes)
                 slope += spikes
                 u.add_(slope, alpha=scale / steps)
-            self.events += int((spiked.double() * self._fan_out[population.projections[0].source]).sum())
-            charge, source = u, population.name
-            threshold = scale = model.scales[source]
+            fan_out = self._fan_out[population.projections[0].source]
+            self.events += int((spiked.double() * fan_out).sum())
+            charge = u
+            threshold = scale = model.scales[population.name]
         return charge.numpy()
 
 
@@ -201,7 +201,7 @@ class TorchTimeStepped(System):
 SYSTEMS = (
     TorchTimeStepped("torch_time_stepped", "PyTorch, step by step, batches of 50, 1 thread", 1),
     TorchTimeStepped(
-        "torch_time_stepped_all_threads",
+        "torch_all_threads",
         "the same, as many threads as cores",
         os.cpu_count() or 1,
     ),
