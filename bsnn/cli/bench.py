@@ -83,8 +83,8 @@ def bench(
         bar.update(task, description="done", completed=turns)
     comparison.left_out.update(left_out)
     title = (
-        f"{path.name}, {steps} steps a window, {len(test):,} images of {test.name}; medians of "
-        f"{rounds} rounds"
+        f"For an image: {path.name}, {steps} steps, {len(test):,} images of {test.name}, "
+        f"medians of {rounds}"
     )
     _print(comparison, title)
     write_json(
@@ -109,18 +109,18 @@ def _test_images(data: Path | None) -> Dataset:
 
 def _print(comparison: Comparison, title: str) -> None:
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("for an image", no_wrap=True)
-    for column in ("CPU ms", "ms", "events/s", "build s", "MB", "right", "images"):
-        table.add_column(column, justify="right")
+    table.add_column("", no_wrap=True)
+    for column in ("CPU ms", "ms", "events/s", "build s", "MB", "acc. %", "images"):
+        table.add_column(column, justify="right", no_wrap=True)
     for row in comparison.rows:
         table.add_row(
             row.system if row.code == "ttfs" else f"{row.system} *",
-            f"{row.cpu_ms_per_image:,.3f}",
-            f"{row.ms_per_image:,.3f}",
-            "-" if row.events_per_second is None else f"{row.events_per_second / 1e6:,.0f} M",
-            f"{row.build_seconds:,.1f}",
+            _short(row.cpu_ms_per_image),
+            _short(row.ms_per_image),
+            "-" if row.events_per_second is None else f"{_short(row.events_per_second / 1e9)} G",
+            _short(row.build_seconds),
             f"{row.peak_mb:,.0f}",
-            f"{100 * row.accuracy:.1f} %",
+            f"{100 * row.accuracy:.1f}",
             f"{row.images:,}",
         )
     console.print(table)
@@ -135,6 +135,11 @@ def _print(comparison: Comparison, title: str) -> None:
         console.print(
             "The systems to compare with come with bsnn's source: install it with pip install -e."
         )
+
+
+def _short(value: float) -> str:
+    """Three digits, more before the point if there are more."""
+    return f"{value:.3g}" if value < 100 else f"{value:,.0f}"
 
 
 def _machine() -> dict[str, str | int | None]:
