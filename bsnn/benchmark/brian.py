@@ -14,6 +14,7 @@ import numpy as np
 from bsnn.benchmark.system import Case, Outcome, System
 from bsnn.benchmark.usage import launch_command, read_usage
 from bsnn.brian import SpikingNetwork, build
+from bsnn.brian.connectivity import pool_connections
 from bsnn.brian.devices import start, use_device
 
 __all__ = ["BrianSystem"]
@@ -51,9 +52,9 @@ class BrianSystem(System):
         self._report = folder / "usage.jsonl"
         directory = self._open.enter_context(use_device("cpp", folder / "code"))
         self._net = self._build(case)
-        for name in case.model.populations:
-            if case.model.spikes(name):
-                self._net.monitor(name, "count")
+        self._fan_out = _weighted_fan_out(self._net)
+        for name in self._fan_out:
+            self._net.monitor(name, "count")
         self._runner = start(self._net, directory)
         # what the binary uses is told apart from what this process does for it
         b2.prefs["devices.cpp_standalone.run_cmd_unix"] = [
@@ -75,7 +76,18 @@ class BrianSystem(System):
             self._runner.run(part)
             potentials = net.read_potentials()[: len(part)]
             predictions[first : first + len(part)] = potentials.reshape(len(part), -1).argmax(1)
-            for name, fan_out in net.fan_out.items():
-                if "count" in net.monitors.get(name, {}):
-                    events += int(net.monitors[name]["count"].count[:].astype(np.int64) @ fan_out)
+            for name, fan_out in self._fan_out.items():
+                events += int(net.monitors[name]["count"].count[:].astype(np.int64) @ fan_out)
         return Outcome(read_usage(self._report), predictions, events)
+
+
+def _weighted_fan_out(net: SpikingNetwork) -> dict[str, np.ndarray]:
+    """Connections with weights of each neuron, by population; what leads to a pooling has none."""
+    model = net.model
+    found = {name: fan_out.copy() for name, fan_out in net.fan_out.items()}
+    for population in model.populations.values():
+        if population.role == "max_pool":
+            source = model.populations[population.projections[0].source]
+            pooled = pool_connections(model.graph[population.layer], source, population)
+            found[source.name] -= pooled.fan_out(source.size)
+    return found

@@ -108,7 +108,9 @@ def _test_images(data: Path | None) -> Dataset:
 
 
 def _print(comparison: Comparison, title: str) -> None:
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(
+        title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)
+    )
     table.add_column("", no_wrap=True)
     for column in ("CPU ms", "ms", "events/s", "build s", "MB", "acc. %", "images"):
         table.add_column(column, justify="right", no_wrap=True)
@@ -117,7 +119,7 @@ def _print(comparison: Comparison, title: str) -> None:
             row.system if row.code == "ttfs" else f"{row.system} *",
             _short(row.cpu_ms_per_image),
             _short(row.ms_per_image),
-            "-" if row.events_per_second is None else f"{_short(row.events_per_second / 1e9)} G",
+            "-" if row.events_per_second is None else f"{row.events_per_second / 1e9:.2g} G",
             _short(row.build_seconds),
             f"{row.peak_mb:,.0f}",
             f"{100 * row.accuracy:.1f}",

@@ -28,12 +28,16 @@ def torch_module(graph: Graph):
     for layer in list(graph)[1:]:
         if isinstance(layer, Conv2d):
             top, bottom, left, right = layer.padding
-            modules.append(nn.ZeroPad2d((left, right, top, bottom)))
+            if (top, left) != (bottom, right):
+                raise BuildError(
+                    f"SpikingJelly converts no padding of its own, which {layer.name!r} would need "
+                    "for different numbers of zeros on opposite sides."
+                )
             out_channels, group_channels, *kernel = layer.weight.shape
             modules.append(
                 nn.Conv2d(
                     group_channels * layer.groups, out_channels, tuple(kernel), layer.stride,
-                    dilation=layer.dilation, groups=layer.groups, bias=layer.bias is not None,
+                    (top, left), layer.dilation, layer.groups, layer.bias is not None,
                 )
             )  # fmt: skip
         elif isinstance(layer, Linear):
