@@ -15,7 +15,7 @@ from conftest import make_model
 from torch import nn
 
 import bsnn
-from bsnn.benchmark import CHECKOUT_SYSTEMS, Case, choose, compare, registry, systems
+from bsnn.benchmark import CHECKOUT_SYSTEMS, OWN_SYSTEMS, Case, choose, compare, registry, systems
 from bsnn.benchmark.usage import Usage, run_here, run_program
 from bsnn.cli import main
 from bsnn.errors import BuildError, SettingsError, SimulationError
@@ -228,8 +228,6 @@ def test_bench_writes_what_is_documented(bench, tmp_path):
 
 def test_ratios_are_those_of_a_round():
     """Medians of ratios, which a machine that changes its speed between rounds does not change."""
-    system, other = (s for s in systems().values() if s.name in ("bsnn_shared", "bsnn_explicit"))
-    assert (system.name, other.name) == ("bsnn_shared", "bsnn_explicit")
     ratio = bsnn.benchmark.RATIOS["cpu_explicit_over_shared"]
     assert (ratio.figure, ratio.system, ratio.other) == (
         "cpu_seconds", "bsnn_explicit", "bsnn_shared",
@@ -248,7 +246,7 @@ def test_an_unknown_system_is_named(bench):
 
 def test_an_installed_package_says_what_the_checkout_has(monkeypatch):
     monkeypatch.setattr(registry, "checkout_folder", lambda: None)
-    assert systems().keys() == {"bsnn_shared", "bsnn_explicit"}
+    assert systems().keys() == set(OWN_SYSTEMS)
     _, left_out = choose()
     assert left_out.keys() >= set(CHECKOUT_SYSTEMS)
     with pytest.raises(SettingsError, match="source checkout"):
@@ -256,7 +254,7 @@ def test_an_installed_package_says_what_the_checkout_has(monkeypatch):
 
 
 def test_the_list_of_the_checkout_is_complete():
-    assert set(CHECKOUT_SYSTEMS) == systems().keys() - {"bsnn_shared", "bsnn_explicit"}
+    assert set(CHECKOUT_SYSTEMS) == systems().keys() - set(OWN_SYSTEMS)
 
 
 def test_a_system_that_fails_is_left_out(residual_cnn):

@@ -22,6 +22,8 @@ __all__ = ["BrianSystem"]
 # Images in one run of the binary, as in `bsnn.simulate`.
 _CHUNK = 500
 
+_KNOWN_OPTIONS = signature(build).parameters
+
 
 class BrianSystem(System):
     """A network built by `bsnn.build`, as a generated program.
@@ -30,19 +32,19 @@ class BrianSystem(System):
     ----------
     name, about : str
         See `System`.
-    connectivity, form : str
-        See `bsnn.build`.
+    **options
+        For `bsnn.build`: ``connectivity``, ``form``, ``precision``.
     """
 
-    def __init__(self, name: str, about: str, *, connectivity: str, form: str) -> None:
+    def __init__(self, name: str, about: str, **options: str) -> None:
         self.name = name
         self.about = about
-        self._options = {"connectivity": connectivity, "form": form}
+        self._options = options
         self._open = ExitStack()
 
     def missing(self) -> str | None:
-        if "connectivity" not in signature(build).parameters and self.name == "bsnn_shared":
-            return "bsnn.build has no shared connectivity yet"
+        if "connectivity" not in _KNOWN_OPTIONS and self._options["connectivity"] == "shared":
+            return "this version of bsnn.build has explicit connectivity only"
         if shutil.which("g++") is None or shutil.which("make") is None:
             return "g++ and make are not installed"
         return None
@@ -62,9 +64,7 @@ class BrianSystem(System):
         ]  # fmt: skip
 
     def _build(self, case: Case) -> SpikingNetwork:
-        options: dict[str, Any] = self._options
-        if "connectivity" not in signature(build).parameters:
-            options = {}
+        options: dict[str, Any] = {k: v for k, v in self._options.items() if k in _KNOWN_OPTIONS}
         return build(case.model, images=min(_CHUNK, len(case.images)), **options)
 
     def run(self) -> Outcome:

@@ -77,6 +77,10 @@ class Ratio:
 #: The ratios that are reported, by name. `figure` is a field of `bsnn.benchmark.Usage`.
 RATIOS = {
     "cpu_shared_over_event_driven_cpp": Ratio("cpu_seconds", "bsnn_shared", "event_driven_cpp"),
+    # the same precision as the program's
+    "cpu_shared_float32_over_event_driven_cpp": Ratio(
+        "cpu_seconds", "bsnn_shared_float32", "event_driven_cpp"
+    ),
     "cpu_explicit_over_event_driven_cpp": Ratio("cpu_seconds", "bsnn_explicit", "event_driven_cpp"),
     "cpu_torch_time_stepped_over_shared": Ratio("cpu_seconds", "torch_time_stepped", "bsnn_shared"),
     "wall_torch_all_threads_over_shared": Ratio("wall_seconds", "torch_all_threads", "bsnn_shared"),

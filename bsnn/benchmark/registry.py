@@ -16,7 +16,19 @@ from bsnn.benchmark.brian import BrianSystem
 from bsnn.benchmark.system import System
 from bsnn.errors import SettingsError
 
-__all__ = ["CHECKOUT_SYSTEMS", "checkout_folder", "choose", "systems"]
+__all__ = ["CHECKOUT_SYSTEMS", "OWN_SYSTEMS", "checkout_folder", "choose", "systems"]
+
+_SHARED = {"connectivity": "shared", "form": "calendar"}
+
+#: bsnn's own: what each is, and the options of `bsnn.build`.
+OWN_SYSTEMS: dict[str, tuple[str, dict[str, str]]] = {
+    "bsnn_shared": ("bsnn, each kernel stored once", _SHARED),
+    "bsnn_shared_float32": ("the same in single precision", {**_SHARED, "precision": "float32"}),
+    "bsnn_explicit": (
+        "bsnn, one row of Synapses for each connection",
+        {"connectivity": "synapses", "form": "event"},
+    ),
+}
 
 #: Systems that come with the source checkout.
 CHECKOUT_SYSTEMS = (
@@ -38,22 +50,8 @@ def checkout_folder() -> Path | None:
 
 def systems() -> dict[str, System]:
     """Return all systems that are there, by name; not all of them may be able to run."""
-    found: list[System] = [
-        BrianSystem(
-            "bsnn_shared",
-            "bsnn, each kernel stored once",
-            connectivity="shared",
-            form="calendar",
-        ),
-        BrianSystem(
-            "bsnn_explicit",
-            "bsnn, one Synapses row a connection",
-            connectivity="synapses",
-            form="event",
-        ),
-        *_from_checkout(),
-    ]
-    return {system.name: system for system in found}
+    own = (BrianSystem(name, about, **options) for name, (about, options) in OWN_SYSTEMS.items())
+    return {system.name: system for system in (*own, *_from_checkout())}
 
 
 def _from_checkout() -> tuple[System, ...]:

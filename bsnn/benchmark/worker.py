@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -15,6 +16,9 @@ from bsnn.benchmark.usage import peak_mb
 from bsnn.errors import BsnnError, SimulationError
 
 __all__ = ["Worker"]
+
+# Names the folder for what bsnn keeps from one build to the next.
+_CACHE_VARIABLE = "BSNN_CACHE"
 
 # Seconds in which a process that was asked to end may do so.
 _PATIENCE = 10
@@ -76,6 +80,8 @@ class Worker:
 
 
 def _serve(connection: Connection, name: str, case: Case, folder: Path) -> None:
+    # nothing is kept from an earlier comparison: the time of a build is that of a whole build
+    os.environ[_CACHE_VARIABLE] = str(folder / "cache")
     system = systems()[name]
 
     def prepare() -> tuple[float, float]:

@@ -13,7 +13,15 @@ from rich import box
 from rich.table import Table
 
 import bsnn
-from bsnn.benchmark import CHECKOUT_SYSTEMS, Case, Comparison, checkout_folder, choose, compare
+from bsnn.benchmark import (
+    CHECKOUT_SYSTEMS,
+    OWN_SYSTEMS,
+    Case,
+    Comparison,
+    checkout_folder,
+    choose,
+    compare,
+)
 from bsnn.cli.options import DataFolder, JsonFile
 from bsnn.cli.output import console, facts_table, write_json
 from bsnn.datasets import DATA_VARIABLE, Dataset
@@ -41,8 +49,8 @@ def bench(
         str | None,
         typer.Option(
             "--systems",
-            help="Systems to compare, with commas between them: bsnn_shared, bsnn_explicit, "
-            f"{', '.join(CHECKOUT_SYSTEMS)}. By default all that can run here.",
+            help="Systems to compare, with commas between them: "
+            f"{', '.join((*OWN_SYSTEMS, *CHECKOUT_SYSTEMS))}. By default all that can run here.",
         ),
     ] = None,
     data: DataFolder = None,
