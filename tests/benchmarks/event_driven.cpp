@@ -25,10 +25,6 @@
 
 namespace {
 
-constexpr int LANES = 16;
-// one vector of 16 values; the compiler splits it where registers are shorter
-typedef float Vector __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
-
 enum Role : int32_t { INPUT = 0, CONVOLUTION = 1, DENSE = 2, MAX_POOL = 3 };
 
 struct Window {
@@ -136,18 +132,16 @@ std::vector<Population> read_network(const char* path, int32_t& steps) {
         if (here.role == CONVOLUTION || here.role == DENSE) {
             const Population& source = network[i - 1];
             here.rest = file.many<float>(here.channels);
-            const size_t taps = here.role == DENSE
-                                    ? source.size()
-                                    : size_t(source.channels) * here.window.height * here.window.width;
-            here.weights = file.many<float>(taps * here.channels);
+            const size_t kernel = size_t(here.window.height) * here.window.width;
+            const size_t rows = here.role == DENSE ? source.size() : source.channels * kernel;
+            here.weights = file.many<float>(rows * here.channels);
             if (here.role == CONVOLUTION) {
                 const Window& w = here.window;
                 here.rows = reaches(source.height, here.height, w.height, w.stride_y, w.pad_y);
                 here.columns = reaches(source.width, here.width, w.width, w.stride_x, w.pad_x);
             }
         }
-        // a vector may be read and written beyond the last value
-        here.map.resize(here.size() + LANES);
+        here.map.resize(here.size());
         here.found.resize(here.size() + 1);
         here.events.resize(here.size());
         here.amplitudes.resize(here.size());
@@ -156,27 +150,18 @@ std::vector<Population> read_network(const char* path, int32_t& steps) {
     return network;
 }
 
-// target[0..count) += amplitude * weight[0..count); count is a multiple of CHANNELS
-template <int CHANNELS> inline void add_run(float* target, const float* weight, float amplitude, int count) {
-    if constexpr (CHANNELS == 0) {
-        for (int i = 0; i < count; ++i) target[i] += amplitude * weight[i];
-    } else {
-        for (int i = 0; i < count; i += CHANNELS) {
-#pragma GCC unroll 16
-            for (int j = 0; j < CHANNELS; j += LANES) {
-                *reinterpret_cast<Vector*>(target + i + j) +=
-                    amplitude * *reinterpret_cast<const Vector*>(weight + i + j);
-            }
-        }
-    }
+// target[0..count) += amplitude * weight[0..count). Compilers make vectors of it as long as the
+// machine has; unrolling it by hand for each number of channels made nothing faster.
+inline void add_run(float* target, const float* weight, float amplitude, size_t count) {
+    for (size_t i = 0; i < count; ++i) target[i] += amplitude * weight[i];
 }
 
 // Delivers all spikes of `source`; returns the number of synaptic operations.
-template <int CHANNELS> int64_t convolve(const Population& source, Population& here) {
-    const int channels = CHANNELS ? CHANNELS : here.channels;
-    const size_t kernel_row = size_t(here.window.width) * channels;
+int64_t convolve(const Population& source, Population& here) {
+    const size_t channels = here.channels;
+    const size_t kernel_row = here.window.width * channels;
     const size_t kernel = here.window.height * kernel_row;
-    const size_t map_row = size_t(here.width) * channels;
+    const size_t map_row = here.width * channels;
     int64_t taps = 0;
     for (size_t e = 0; e < source.events_count; ++e) {
         const Event event = source.events[e];
@@ -184,17 +169,17 @@ template <int CHANNELS> int64_t convolve(const Population& source, Population& h
         const Reach column = here.columns[event.position % source.width];
         const float amplitude = source.amplitudes[e];
         const float* weight = here.weights.data() + event.channel * kernel + row.tap * kernel_row +
-                              size_t(column.tap) * channels;
-        float* target = here.map.data() + row.first * map_row + size_t(column.first) * channels;
-        const int run = column.count * channels;
+                              column.tap * channels;
+        float* target = here.map.data() + row.first * map_row + column.first * channels;
+        const size_t run = column.count * channels;
         for (int r = 0; r < row.count; ++r) {
-            add_run<CHANNELS>(target, weight, amplitude, run);
+            add_run(target, weight, amplitude, run);
             weight += kernel_row;
             target += map_row;
         }
         taps += row.count * column.count;
     }
-    return taps * channels;
+    return taps * here.channels;
 }
 
 int64_t deliver_dense(const Population& source, Population& here) {
@@ -216,20 +201,9 @@ int64_t deliver_dense(const Population& source, Population& here) {
         }
     }
     for (; e < source.events_count; ++e) {
-        add_run<0>(target, row(e), source.amplitudes[e], channels);
+        add_run(target, row(e), source.amplitudes[e], channels);
     }
     return int64_t(source.events_count) * channels;
-}
-
-int64_t deliver(const Population& source, Population& here) {
-    if (here.role == DENSE) return deliver_dense(source, here);
-    switch (here.channels) {
-        case 32: return convolve<32>(source, here);
-        case 64: return convolve<64>(source, here);
-        case 128: return convolve<128>(source, here);
-        case 256: return convolve<256>(source, here);
-        default: return convolve<0>(source, here);
-    }
 }
 
 void begin_window(Population& here) {
@@ -265,8 +239,10 @@ int64_t pool(const Population& source, Population& here) {
         for (int x = 0; x < here.width; ++x) {
             float* out = here.map.data() + (size_t(y) * here.width + x) * channels;
             const int top = y * w.stride_y - w.pad_y, left = x * w.stride_x - w.pad_x;
-            for (int ky = std::max(0, top); ky < std::min(source.height, top + w.height); ++ky) {
-                for (int kx = std::max(0, left); kx < std::min(source.width, left + w.width); ++kx) {
+            const int bottom = std::min(source.height, top + w.height);
+            const int right = std::min(source.width, left + w.width);
+            for (int ky = std::max(0, top); ky < bottom; ++ky) {
+                for (int kx = std::max(0, left); kx < right; ++kx) {
                     const float* in =
                         source.map.data() + (size_t(ky) * source.width + kx) * channels;
                     for (int c = 0; c < channels; ++c) out[c] = out[c] > in[c] ? out[c] : in[c];
@@ -343,7 +319,8 @@ int main(int argc, char** argv) {
             } else {
                 begin_window(here);
                 // operations are those of the spikes' source
-                operations_here[i - 1] = deliver(network[i - 1], here);
+                operations_here[i - 1] = here.role == DENSE ? deliver_dense(network[i - 1], here)
+                                                            : convolve(network[i - 1], here);
                 if (i + 1 == network.size()) {
                     std::copy_n(here.map.begin(), outputs, potentials.begin() + image * outputs);
                 }
@@ -361,9 +338,13 @@ int main(int argc, char** argv) {
     std::FILE* results = std::fopen(argv[3], "wb");
     if (!results) fail(std::string("cannot write ") + argv[3]);
     bool written = std::fwrite(times, sizeof times, 1, results) == 1;
-    written &= std::fwrite(potentials.data(), sizeof(float), potentials.size(), results) == potentials.size();
-    written &= std::fwrite(spikes.data(), sizeof(int64_t), spikes.size(), results) == spikes.size();
-    written &= std::fwrite(operations.data(), sizeof(int64_t), operations.size(), results) == operations.size();
+    auto write = [&](const auto& values) {
+        const size_t count = std::fwrite(values.data(), sizeof values[0], values.size(), results);
+        written &= count == values.size();
+    };
+    write(potentials);
+    write(spikes);
+    write(operations);
     written &= std::fclose(results) == 0;
     if (!written) fail(std::string("cannot write ") + argv[3]);
     return 0;

@@ -148,6 +148,8 @@ def _population_bytes(model: SpikingModel, population: Population, before: str |
     channels, height, width = population.shape if len(population.shape) == 3 else (
         population.size, 1, 1,
     )  # fmt: skip
+    if max(channels, height * width) > 65536:
+        raise BuildError(f"event_driven.cpp numbers 65536 channels or positions; see {name!r}.")
     spikes = model.spikes(name)
     raise_, lower = (
         (model.steps / model.scales[name], model.scales[name] / model.steps) if spikes else (0, 0)
