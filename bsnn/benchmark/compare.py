@@ -147,12 +147,13 @@ def compare(
     outcomes: dict[str, list[Outcome]] = {system.name: [] for system in chosen}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bsnn_bench_")))
+        case.save(folder)
         workers: dict[str, Worker] = {}
         for system in chosen:
             report(f"building {system.name}")
             own = folder / system.name
             own.mkdir()
-            worker = Worker(system.name, case.first(system.most_images), own)
+            worker = Worker(system.name, folder, system.most_images, own)
             workers[system.name] = stack.enter_context(closing(worker))
             try:
                 built[system.name] = worker.prepare()

@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from bsnn.benchmark.usage import Usage
-from bsnn.conversion import SpikingModel
+from bsnn.conversion import SpikingModel, load_model
 
 __all__ = ["Case", "Outcome", "System"]
+
+_MODEL_FILE, _IMAGES_FILE = "model.h5", "images.npz"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +37,17 @@ class Case:
     def first(self, count: int | None) -> Case:
         """Return the case of the first images; all of them for None."""
         return dataclasses.replace(self, images=self.images[:count], labels=self.labels[:count])
+
+    def save(self, folder: Path) -> None:
+        """Write the case into a folder."""
+        self.model.save(folder / _MODEL_FILE)
+        np.savez(folder / _IMAGES_FILE, images=self.images, labels=self.labels)
+
+    @classmethod
+    def load(cls, folder: Path) -> Case:
+        """Read what `save` has written."""
+        with np.load(folder / _IMAGES_FILE) as arrays:
+            return cls(load_model(folder / _MODEL_FILE), arrays["images"], arrays["labels"])
 
 
 @dataclasses.dataclass(frozen=True)

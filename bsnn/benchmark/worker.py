@@ -31,19 +31,22 @@ class Worker:
     ----------
     name : str
         Of the system.
-    case : Case
-        What it simulates.
+    case : path
+        Folder with what it simulates (see `Case.save`): a process that was sent large arrays would
+        have had them in memory twice.
+    images : int or None
+        How many of the images; None for all.
     folder : path
         Empty, its own.
     """
 
-    def __init__(self, name: str, case: Case, folder: Path) -> None:
+    def __init__(self, name: str, case: Path, images: int | None, folder: Path) -> None:
         # a new interpreter: a copy of this one would begin with its memory
         context = multiprocessing.get_context("spawn")
         self._name = name
         self._connection, theirs = context.Pipe()
         self._process = context.Process(
-            target=_serve, args=(theirs, name, case, folder), name=name, daemon=True
+            target=_serve, args=(theirs, name, case, images, folder), name=name, daemon=True
         )
         self._process.start()
         theirs.close()
@@ -79,14 +82,15 @@ class Worker:
             self._process.join()
 
 
-def _serve(connection: Connection, name: str, case: Case, folder: Path) -> None:
+def _serve(connection: Connection, name: str, case: Path, images: int | None, folder: Path) -> None:
     # nothing is kept from an earlier comparison: the time of a build is that of a whole build
     os.environ[_CACHE_VARIABLE] = str(folder / "cache")
     system = systems()[name]
 
     def prepare() -> tuple[float, float]:
+        loaded = Case.load(case).first(images)
         started = time.perf_counter()
-        system.prepare(case, folder)
+        system.prepare(loaded, folder)
         return time.perf_counter() - started, peak_mb()
 
     answers: dict[str, Callable[[], Any]] = {"prepare": prepare, "run": system.run}
