@@ -279,3 +279,10 @@ def test_a_program_is_measured_alone(tmp_path):
     assert run_here(lambda: None).peak_mb > ballast.nbytes / 2**20
     with pytest.raises(SimulationError, match="status 3"):
         run_program([sys.executable, "-c", "raise SystemExit(3)"], tmp_path / "u")
+
+
+def test_a_network_for_other_images_is_refused(bench, small_cnn, tmp_path):
+    small_cnn()[0].save(tmp_path / "small.h5")
+    status, _, err = bench("small.h5", "--systems", "event_driven_cpp", "--images", 1)
+    assert status == 1
+    assert "(1, 9, 8)" in err

@@ -22,9 +22,10 @@ from bsnn.benchmark import (
     choose,
     compare,
 )
-from bsnn.cli.options import DataFolder, JsonFile
+from bsnn.cli.options import JsonFile
 from bsnn.cli.output import console, facts_table, write_json
-from bsnn.datasets import DATA_VARIABLE, Dataset
+from bsnn.cli.run import test_images
+from bsnn.datasets import DATA_VARIABLE
 from bsnn.errors import SettingsError
 from bsnn.progress import progress_bar
 from bsnn.storage import versions
@@ -41,7 +42,7 @@ def bench(
     model: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[MODEL.h5]",
+            metavar="MODEL.h5",
             help="A spiking model for MNIST; by default the paper's CNN that comes with bsnn.",
         ),
     ] = None,
@@ -53,7 +54,10 @@ def bench(
             f"{', '.join((*OWN_SYSTEMS, *CHECKOUT_SYSTEMS))}. By default all that can run here.",
         ),
     ] = None,
-    data: DataFolder = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Folder with MNIST's files; otherwise BSNN_DATA, or the sample."),
+    ] = None,
     images: Annotated[int, typer.Option(min=1, help="How many test images.")] = 1000,
     steps: Annotated[int, typer.Option(min=1, help="Steps in a window.")] = 32,
     rounds: Annotated[
@@ -63,8 +67,8 @@ def bench(
 ) -> None:
     """Measure bsnn against other ways to simulate the same network on the same images.
 
-    MNIST's test images are read from the folder of --data or BSNN_DATA; without one, the 500 that
-    come with bsnn are taken. tutorials/benchmarks.md explains the figures.
+    The images are MNIST's test images: those of --data or BSNN_DATA, or else the 500 that come
+    with bsnn. tutorials/benchmarks.md explains the figures.
 
     Example: bsnn bench --systems bsnn_shared,event_driven_cpp --images 500 --json bench.json
     """
@@ -77,7 +81,8 @@ def bench(
             f"{path} is read out by {spiking.read_out}; the benchmark compares potentials. Convert "
             "the network with --read-out potential."
         )
-    test = _test_images(data).first(images)
+    has_mnist = data is not None or os.environ.get(DATA_VARIABLE) is not None
+    test = test_images(spiking, "mnist" if has_mnist else "mnist-sample", data, 0, images)
     chosen, left_out = choose(None if names is None else [n.strip() for n in names.split(",")])
     with progress_bar() as bar:
         turns = len(chosen) * (rounds + 1)
@@ -107,12 +112,6 @@ def bench(
             "versions": versions(),
         },
     )
-
-
-def _test_images(data: Path | None) -> Dataset:
-    if data is None and os.environ.get(DATA_VARIABLE) is None:
-        return bsnn.datasets.mnist_sample()
-    return bsnn.datasets.load("mnist", "test", data)
 
 
 def _print(comparison: Comparison, title: str) -> None:
