@@ -26,7 +26,7 @@ from bsnn.cli.options import JsonFile
 from bsnn.cli.output import console, facts_table, write_json
 from bsnn.cli.run import test_images
 from bsnn.datasets import DATA_VARIABLE
-from bsnn.errors import SettingsError
+from bsnn.errors import SettingsError, SimulationError
 from bsnn.progress import progress_bar
 from bsnn.storage import versions
 
@@ -94,6 +94,9 @@ def bench(
             lambda doing: bar.update(task, description=doing, advance=1),
         )
         bar.update(task, description="done", completed=turns)
+    if not comparison.rows:
+        reasons = "; ".join(f"{name} {reason}" for name, reason in comparison.left_out.items())
+        raise SimulationError(f"No system could be measured: {reasons}")
     comparison.left_out.update(left_out)
     title = (
         f"For an image: {path.name}, {steps} steps, {len(test):,} images of {test.name}, "
