@@ -74,26 +74,22 @@ class Brian2Rate(System):
                 self._network.add(synapses, monitor)
                 if population.role != "max_pool":
                     self._counts.append((monitor, connections.fan_out(source.size)))
-        # generates and compiles the code
-        self._network.run(0 * b2.ms, namespace={"ms": b2.ms})
         self._network.store()
+        # generates and compiles all code
+        self._present(case.images[0])
+
+    def _present(self, image: np.ndarray) -> tuple[int, int]:
+        """Simulate one image; return its class and the synaptic events."""
+        model = self._model
+        self._network.restore()
+        order = neuron_order(model.input.shape)
+        self._groups[model.input.name].drive = image.reshape(-1)[order]
+        self._network.run(STEPS * b2.ms, namespace={"ms": b2.ms})
+        events = sum(int(monitor.count[:].astype(int) @ out) for monitor, out in self._counts)
+        return int(np.argmax(self._groups[model.output.name].v[:])), events
 
     def run(self) -> Outcome:
-        predictions: list[int] = []
-        events: list[int] = []
-
-        def simulate() -> None:
-            first, last = (
-                self._groups[self._model.input.name],
-                self._groups[self._model.output.name],
-            )
-            order = neuron_order(self._model.input.shape)
-            for image in self._images:
-                self._network.restore()
-                first.drive = image.reshape(-1)[order]
-                self._network.run(STEPS * b2.ms, namespace={"ms": b2.ms})
-                predictions.append(int(np.argmax(last.v[:])))
-                events.append(sum(int(m.count[:].astype(int) @ out) for m, out in self._counts))
-
-        usage = run_here(simulate)
+        found: list[tuple[int, int]] = []
+        usage = run_here(lambda: found.extend(self._present(image) for image in self._images))
+        predictions, events = zip(*found, strict=True)
         return Outcome(usage, np.array(predictions), sum(events))
