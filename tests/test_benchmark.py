@@ -11,6 +11,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from conftest import make_model
 from torch import nn
 
@@ -30,6 +31,7 @@ ROW_KEYS = {
 systems()
 event_driven = sys.modules[f"{registry._PACKAGE}.event_driven"]
 torch_time_stepped = sys.modules[f"{registry._PACKAGE}.torch_time_stepped"]
+spikingjelly_rate = sys.modules[f"{registry._PACKAGE}.spikingjelly_rate"]
 
 
 class WideCnn(nn.Sequential):
@@ -184,6 +186,29 @@ def test_bsnn_as_a_system(small_cnn, tmp_path):
         )
         # the program alone, not the Python that built it
         assert 1 < outcome.usage.peak_mb < 60
+
+
+def test_rate_coded_brian2_finds_the_classes_of_the_trained_network(
+    wide_cnn, tmp_path, numpy_target
+):
+    model, images = wide_cnn()
+    case = Case(model, images[:5], np.zeros(5, dtype=int))
+    (system,), _ = choose(["brian2_rate"])
+    system.prepare(case, tmp_path)
+    outcome = system.run()
+    trained = model.graph.forward(case.images).argmax(1)
+    assert (outcome.predictions == trained).sum() >= 4
+    assert outcome.events > 0
+    np.testing.assert_array_equal(system.run().predictions, outcome.predictions)
+
+
+@pytest.mark.parametrize("name", ["mnist_cnn", "mnist_cnn_sparse"])
+def test_the_torch_module_for_spikingjelly_is_the_trained_network(name):
+    graph = bsnn.load_graph(paper("lopez_randulfe_2022").SHIPPED[name])
+    images = bsnn.datasets.mnist_sample().first(3).images
+    with torch.no_grad():
+        found = spikingjelly_rate.torch_module(graph)(torch.from_numpy(images))
+    np.testing.assert_allclose(found, graph.forward(images), rtol=1e-4, atol=1e-4)
 
 
 @pytest.fixture

@@ -119,7 +119,12 @@ def bench(
 
 def _print(comparison: Comparison, title: str) -> None:
     table = Table(
-        title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)
+        title=title,
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+        min_width=len(title),
     )
     table.add_column("", no_wrap=True)
     for column in ("CPU ms", "ms", "events/s", "build s", "MB", "acc. %", "images"):
