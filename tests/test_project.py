@@ -20,6 +20,7 @@ FLOORS = (
     ("brian",),
     ("simulation",),
     ("analysis", "datasets"),
+    ("benchmark",),
     ("networks",),
     ("cli",),
 )
@@ -27,7 +28,7 @@ FLOORS = (
 #: Packages that only some parts may import.
 CONFINED = {
     "torch": ("frontends/", "networks/", "cli/model_source.py"),
-    "brian2": ("brian/", "analysis/", "cli/demo.py"),
+    "brian2": ("brian/", "analysis/", "benchmark/", "cli/demo.py"),
     "h5py": ("storage.py",),
     "pooch": ("datasets/downloads.py",),
     "matplotlib": ("analysis/", "networks/"),

@@ -1,0 +1,93 @@
+"""bsnn itself as a system under test: C++ standalone mode, with either kind of connectivity."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import ExitStack
+from inspect import signature
+from pathlib import Path
+from typing import Any
+
+import brian2 as b2
+import numpy as np
+
+from bsnn.benchmark.system import Case, Outcome, System
+from bsnn.benchmark.usage import launch_command, read_usage
+from bsnn.brian import SpikingNetwork, build
+from bsnn.brian.connectivity import pool_connections
+from bsnn.brian.devices import start, use_device
+
+__all__ = ["BrianSystem"]
+
+# Images in one run of the binary, as in `bsnn.simulate`.
+_CHUNK = 500
+
+_KNOWN_OPTIONS = signature(build).parameters
+
+
+class BrianSystem(System):
+    """A network built by `bsnn.build`, as a generated program.
+
+    Parameters
+    ----------
+    name, about : str
+        See `System`.
+    **options
+        For `bsnn.build`: ``connectivity``, ``form``, ``precision``.
+    """
+
+    def __init__(self, name: str, about: str, **options: str) -> None:
+        self.name = name
+        self.about = about
+        self._options = options
+        self._open = ExitStack()
+
+    def missing(self) -> str | None:
+        if "connectivity" not in _KNOWN_OPTIONS and self._options["connectivity"] == "shared":
+            return "this version of bsnn.build has explicit connectivity only"
+        if shutil.which("g++") is None or shutil.which("make") is None:
+            return "g++ and make are not installed"
+        return None
+
+    def prepare(self, case: Case, folder: Path) -> None:
+        self._case = case
+        self._report = folder / "usage.jsonl"
+        directory = self._open.enter_context(use_device("cpp", folder / "code"))
+        self._net = self._build(case)
+        self._fan_out = _weighted_fan_out(self._net)
+        for name in self._fan_out:
+            self._net.monitor(name, "count")
+        self._runner = start(self._net, directory)
+        # what the binary uses is told apart from what this process does for it
+        b2.prefs["devices.cpp_standalone.run_cmd_unix"] = [
+            *launch_command(self._report), "./main",
+        ]  # fmt: skip
+
+    def _build(self, case: Case) -> SpikingNetwork:
+        options: dict[str, Any] = {k: v for k, v in self._options.items() if k in _KNOWN_OPTIONS}
+        return build(case.model, images=min(_CHUNK, len(case.images)), **options)
+
+    def run(self) -> Outcome:
+        net, images = self._net, self._case.images
+        predictions = np.empty(len(images), dtype=np.int64)
+        events = 0
+        for first in range(0, len(images), net.capacity):
+            part = images[first : first + net.capacity]
+            self._runner.run(part)
+            potentials = net.read_potentials()[: len(part)]
+            predictions[first : first + len(part)] = potentials.reshape(len(part), -1).argmax(1)
+            for name, fan_out in self._fan_out.items():
+                events += int(net.monitors[name]["count"].count[:].astype(np.int64) @ fan_out)
+        return Outcome(read_usage(self._report), predictions, events)
+
+
+def _weighted_fan_out(net: SpikingNetwork) -> dict[str, np.ndarray]:
+    """Connections with weights of each neuron, by population; what leads to a pooling has none."""
+    model = net.model
+    found = {name: fan_out.copy() for name, fan_out in net.fan_out.items()}
+    for population in model.populations.values():
+        if population.role == "max_pool":
+            source = model.populations[population.projections[0].source]
+            pooled = pool_connections(model.graph[population.layer], source, population)
+            found[source.name] -= pooled.fan_out(source.size)
+    return found

@@ -1,0 +1,171 @@
+"""`bsnn bench`."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import platform
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich import box
+from rich.table import Table
+
+import bsnn
+from bsnn.benchmark import (
+    CHECKOUT_SYSTEMS,
+    OWN_SYSTEMS,
+    Case,
+    Comparison,
+    checkout_folder,
+    choose,
+    compare,
+)
+from bsnn.cli.options import JsonFile
+from bsnn.cli.output import console, facts_table, write_json
+from bsnn.cli.run import test_images
+from bsnn.datasets import DATA_VARIABLE
+from bsnn.errors import SettingsError, SimulationError
+from bsnn.progress import progress_bar
+from bsnn.storage import versions
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(bench)
+
+
+def bench(
+    model: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="MODEL.h5",
+            help="A spiking model for MNIST; by default the paper's CNN that comes with bsnn.",
+        ),
+    ] = None,
+    names: Annotated[
+        str | None,
+        typer.Option(
+            "--systems",
+            help="Systems to compare, with commas between them: "
+            f"{', '.join((*OWN_SYSTEMS, *CHECKOUT_SYSTEMS))}. By default all that can run here.",
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Folder with MNIST's files; otherwise BSNN_DATA, or the sample."),
+    ] = None,
+    images: Annotated[int, typer.Option(min=1, help="How many test images.")] = 1000,
+    steps: Annotated[int, typer.Option(min=1, help="Steps in a window.")] = 32,
+    rounds: Annotated[
+        int, typer.Option(min=1, help="How often each system simulates all images, in turns.")
+    ] = 3,
+    json: JsonFile = None,
+) -> None:
+    """Measure bsnn against other ways to simulate the same network on the same images.
+
+    The images are MNIST's test images: those of --data or BSNN_DATA, or else the 500 that come
+    with bsnn. tutorials/benchmarks.md explains the figures.
+
+    Example: bsnn bench --systems bsnn_shared,event_driven_cpp --images 500 --json bench.json
+    """
+    from bsnn.networks import paper
+
+    path = model or paper("lopez_randulfe_2022").SHIPPED["mnist_cnn"]
+    spiking = dataclasses.replace(bsnn.load_model(path), steps=steps)
+    if spiking.read_out != "potential":
+        raise SettingsError(
+            f"{path} is read out by {spiking.read_out}; the benchmark compares potentials. Convert "
+            "the network with --read-out potential."
+        )
+    has_mnist = data is not None or os.environ.get(DATA_VARIABLE) is not None
+    test = test_images(spiking, "mnist" if has_mnist else "mnist-sample", data, 0, images)
+    chosen, left_out = choose(None if names is None else [n.strip() for n in names.split(",")])
+    with progress_bar() as bar:
+        turns = len(chosen) * (rounds + 1)
+        task = bar.add_task("starting", total=turns, completed=-1)
+        comparison = compare(
+            chosen,
+            Case(spiking, test.images, test.labels),
+            rounds,
+            lambda doing: bar.update(task, description=doing, advance=1),
+        )
+        bar.update(task, description="done", completed=turns)
+    if not comparison.rows:
+        reasons = "; ".join(f"{name} {reason}" for name, reason in comparison.left_out.items())
+        raise SimulationError(f"No system could be measured: {reasons}")
+    comparison.left_out.update(left_out)
+    title = (
+        f"For an image: {path.name}, {steps} steps, {len(test):,} images of {test.name}, "
+        f"medians of {rounds}"
+    )
+    _print(comparison, title)
+    write_json(
+        json,
+        {
+            "network": path.name,
+            "steps_per_window": steps,
+            "dataset": test.name,
+            "rounds": rounds,
+            **comparison.summary(),
+            "machine": _machine(),
+            "versions": versions(),
+        },
+    )
+
+
+def _print(comparison: Comparison, title: str) -> None:
+    table = Table(
+        title=title,
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+        min_width=len(title),
+    )
+    table.add_column("", no_wrap=True)
+    for column in ("CPU ms", "ms", "events/s", "build s", "MB", "acc. %", "images"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in comparison.rows:
+        table.add_row(
+            row.system if row.code == "ttfs" else f"{row.system} *",
+            _short(row.cpu_ms_per_image),
+            _short(row.ms_per_image),
+            "-" if row.events_per_second is None else f"{row.events_per_second / 1e9:.2g} G",
+            _short(row.build_seconds),
+            f"{row.peak_mb:,.0f}",
+            f"{100 * row.accuracy:.1f}",
+            f"{row.images:,}",
+        )
+    console.print(table)
+    if any(row.code != "ttfs" for row in comparison.rows):
+        console.print("* another code than time to first spike: other work, for context only")
+    if comparison.ratios:
+        rows = [(name, f"{value:.2f}") for name, value in comparison.ratios.items()]
+        console.print(facts_table("Ratios", rows))
+    for name, reason in comparison.left_out.items():
+        console.print(f"[yellow]Left out:[/] {name} ({reason})", highlight=False)
+    if checkout_folder() is None:
+        console.print(
+            "The systems to compare with come with bsnn's source: install it with pip install -e."
+        )
+
+
+def _short(value: float) -> str:
+    """Three digits, more before the point if there are more."""
+    return f"{value:.3g}" if value < 100 else f"{value:,.0f}"
+
+
+def _machine() -> dict[str, str | int | None]:
+    """What is known of the machine without asking for rights."""
+    processor = platform.processor() or platform.machine()
+    described = Path("/proc/cpuinfo")
+    if described.exists():
+        for line in described.read_text().splitlines():
+            if line.startswith("model name"):
+                processor = line.partition(":")[2].strip()
+                break
+    return {"processor": processor, "cores": os.cpu_count(), "system": platform.system()}
