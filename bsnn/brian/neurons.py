@@ -224,15 +224,21 @@ _CALENDAR = dataclasses.replace(
     name="calendar",
     input=_INPUT_CALENDAR,
     equations=PopulationEquations(
-        model=_ANALYTIC + "spike_step : integer",
-        # the level is found by a division, and put right by the comparisons of the event form
+        model=_ANALYTIC
+        + """
+levels_per_unit = window_steps/u_th : 1 (shared)
+spike_step : integer
+""",
+        # spike_step holds the level first: found by a multiplication, and put right by the
+        # comparisons of the event form
         at_start_of_window="""
 v = u
 u = u_rest
-reached = int(clip(v*window_steps/u_th, 0, window_steps))
-above = int(v*window_steps >= u_th*(reached + 1))
-below = int(v*window_steps < u_th*reached)
-spike_step = window_steps - spiking_stage*int(clip(reached + above - below, 0, window_steps))
+spike_step = int(v*levels_per_unit*int(v > 0)*int(v < u_th))
+spike_step += int(v*window_steps >= u_th*(spike_step + 1)) - int(v*window_steps < u_th*spike_step)
+spike_step *= int(v*window_steps < u_th*window_steps)
+spike_step += window_steps*int(v*window_steps >= u_th*window_steps)
+spike_step = window_steps - spiking_stage*spike_step
 """,
     ),
 )

@@ -113,6 +113,9 @@ class FirstSpikePool(_OwnSpikes):
             self.variables.add_array(
                 name, size=len(values), values=values, dtype=np.int32, constant=True, read_only=True
             )
+        # a bit a neuron, for those that a step's spikes have reached
+        words = -(-len(self) // 64)
+        self.variables.add_array("_reached", size=words, dtype=np.int64)
         self.variables.add_reference("_source_spikespace", source, "_spikespace")
         self._find_spikes_by(
             _Runner(

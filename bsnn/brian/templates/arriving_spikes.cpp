@@ -8,10 +8,6 @@
 {% endblock %}
 
 {% block maincode %}
-    // scalar code
-    const size_t _vectorisation_idx = -1;
-    {{scalar_code|autoindent}}
-
     {% if _g.delay_steps %}
     // the spikes of this step wait in a row of the ring, those of {{_g.delay_steps}} steps ago arrive
     {
@@ -32,6 +28,12 @@
     const int32_t* const _spikes = {{_eventspace}};
     const int32_t _num_spikes = {{_eventspace}}[{{_g.eventspace_size - 1}}];
     {% endif %}
+
+    if (_num_spikes)
+    {
+    // scalar code
+    const size_t _vectorisation_idx = -1;
+    {{scalar_code|autoindent}}
 
     {% if _g.pooling == 'max' %}
     // a window passes one spike in a step, however many of its neurons spike
@@ -86,6 +88,7 @@
         {% endif %}
     }
     {% endif %}
+    }
     {% if false %}
     {% block reach %}
     {% endblock %}

@@ -1,13 +1,11 @@
 {# USES_VARIABLES { N, t_in_timesteps, passed_window, _spikespace, _source_spikespace,
-                    _first_row_window, _row_windows, _first_column_window, _column_windows } #}
+                    _reached, _first_row_window, _row_windows, _first_column_window,
+                    _column_windows } #}
 {% extends 'common_group.cpp' %}
-{% block extra_headers %}
-#include <algorithm>
-{% endblock %}
 {% block maincode %}
-    const int32_t _now = (int32_t)({{t_in_timesteps}} / {{_g.window_steps}});
     const int32_t _num_spikes = {{_source_spikespace}}[{{_g.source_size}}];
-    int32_t _count = 0;
+    const int32_t _now = (int32_t)({{t_in_timesteps}} / {{_g.window_steps}});
+    uint64_t* const _bits = (uint64_t*){{_reached}};
     for (int32_t _s = 0; _s < _num_spikes; _s++)
     {
         const int32_t _pre = {{_source_spikespace}}[_s];
@@ -21,12 +19,26 @@
                 if ({{passed_window}}[_neuron] != _now)
                 {
                     {{passed_window}}[_neuron] = _now;
-                    {{_spikespace}}[_count++] = _neuron;
+                    _bits[_neuron / 64] |= (uint64_t)1 << (_neuron % 64);
                 }
             }
     }
-    // in the order in which Brian2's own threshold would list them
-    std::sort({{_spikespace}}, {{_spikespace}} + _count);
+    // a bit for each neuron lists them in the order in which Brian2's own threshold would
+    int32_t _count = 0;
+    for (int32_t _word = 0; _num_spikes && _word < _num_reached; _word++)
+    {
+        for (uint64_t _left = _bits[_word]; _left; _left &= _left - 1)
+        {
+            #ifdef _MSC_VER
+            unsigned long _bit;
+            _BitScanForward64(&_bit, _left);
+            #else
+            const int _bit = __builtin_ctzll(_left);
+            #endif
+            {{_spikespace}}[_count++] = _word * 64 + _bit;
+        }
+        _bits[_word] = 0;
+    }
     {{_spikespace}}[N] = _count;
 {% endblock %}
 
