@@ -203,17 +203,26 @@ class SpikingNetwork:
             A neuron spiked twice for one image or outside its windows, which only altered
             equations can make it do.
         """
-        population = self.model.populations[name]
-        monitor = self.monitors[name]["spikes"]
-        neurons, window, step = self._events(monitor)
-        image, remainder = np.divmod(window - population.depth, self.interval)
-        level = np.zeros((self.capacity, population.size), dtype=np.float32)
+        return self.layer_levels(name, *self.recorded_spikes(name))
+
+    def recorded_spikes(self, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return image, neuron and level of each spike of the last run (see `recorded_levels`)."""
+        neurons, window, step = self._events(self.monitors[name]["spikes"])
+        image, remainder = np.divmod(window - self.model.populations[name].depth, self.interval)
         if (remainder != 0).any() or (image < 0).any() or (image >= self.capacity).any():
             raise SimulationError(f"Neurons of {name!r} spiked outside their windows.")
-        level[image, neurons] = self.model.steps - step
-        if np.count_nonzero(level) != len(neurons):
+        return image, neurons, self.model.steps - step
+
+    def layer_levels(
+        self, name: str, image: np.ndarray, neurons: np.ndarray, levels: np.ndarray
+    ) -> np.ndarray:
+        """Return spikes as an array of levels in the layout of the layer."""
+        shape = self.model.populations[name].shape
+        layer = np.zeros((self.capacity, self.model.populations[name].size), dtype=np.float32)
+        layer[image, neuron_order(shape)[neurons]] = levels
+        if np.count_nonzero(layer) != len(neurons):
             raise SimulationError(f"Neurons of {name!r} spiked more than once for an image.")
-        return self.to_layer(name, level)
+        return layer.reshape(self.capacity, *shape)
 
     def read_potentials(self) -> np.ndarray:
         """Return the potentials of the last layer for each image of the last run.
@@ -243,8 +252,8 @@ class SpikingNetwork:
 
     def _events(self, monitor: b2.EventMonitor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Neuron, window and step within the window of each event that was recorded."""
-        steps = np.rint(np.asarray(monitor.t / self.clock.dt)).astype(np.int64)
-        return np.asarray(monitor.i), *np.divmod(steps, self.model.steps)
+        steps = np.rint(monitor.t_[:] / self.clock.dt_).astype(np.int64)
+        return monitor.i[:], *np.divmod(steps, self.model.steps)
 
     def to_layer(self, name: str, values: np.ndarray) -> np.ndarray:
         """Bring values from the order of neurons, ``(n, neurons)``, to that of the layer."""
