@@ -22,7 +22,7 @@ from bsnn.networks.lopez_randulfe_2022.training import TrainingSettings
 RUN_KEYS = {
     "images", "correct", "accuracy", "ann_accuracy", "steps_per_window", "spikes_per_neuron",
     "spikes_per_neuron_with_pools", "synaptic_operations", "ann_macs", "ann_flops", "layer_rmse",
-    "build_seconds", "run_seconds", "device", "versions",
+    "build_seconds", "run_seconds", "cpu_seconds", "wall_seconds", "device", "workers", "versions",
 }  # fmt: skip
 
 SPARSE = str(paper("lopez_randulfe_2022").SHIPPED["mnist_cnn_sparse"])

@@ -27,6 +27,7 @@ __all__ = [
     "DEVICES",
     "Runner",
     "active_device",
+    "check_device",
     "code_target",
     "start",
     "use_code_target",
@@ -151,14 +152,19 @@ def use_device(name: str, directory: Path | None = None) -> AbstractContextManag
     BuildError
         The name is unknown, or there is no compiler.
     """
-    if name not in DEVICES:
-        raise BuildError(f"There is no device {name!r}. Known are {', '.join(DEVICES)}.")
+    check_device(name)
     if active_device() != "runtime":
         raise BuildError(
             f"The device {active_device()!r} is active already. Build the network yourself and "
             "simulate it there, or go back to runtime mode first."
         )
     return DEVICES[name](directory)
+
+
+def check_device(name: str) -> None:
+    """Refuse a name that is not in `DEVICES`, with a `BuildError`."""
+    if name not in DEVICES:
+        raise BuildError(f"There is no device {name!r}. Known are {', '.join(DEVICES)}.")
 
 
 def active_device() -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from bsnn.brian.connectivity import neuron_order
 from bsnn.brian.neurons import NeuronForm
 from bsnn.conversion import SpikingModel
-from bsnn.conversion.time_code import pixel_levels
+from bsnn.conversion.time_code import check_pixels, pixel_levels
 from bsnn.errors import BuildError, SimulationError
 
 __all__ = ["SpikingNetwork"]
@@ -130,12 +130,7 @@ class SpikingNetwork:
                 f"{len(images)} images were given to a network built for {self.capacity} a run. "
                 "Build it with images=... or present them in several runs."
             )
-        if len(images) and not (images.min() >= 0 and images.max() <= scale):
-            raise SimulationError(
-                f"The images have values from {images.min():g} to {images.max():g}; the network "
-                f"takes values from 0 to {scale:g}. Were they normalised twice, or not divided "
-                "by 255?"
-            )
+        check_pixels(images, scale)
         level = pixel_levels(images, scale, self.model.steps, self.model.rounding)
         rows = np.zeros((self.capacity, self.model.input.size))
         order = neuron_order(self.model.input.shape)
