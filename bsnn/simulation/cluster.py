@@ -85,7 +85,7 @@ class Cluster(Executor):
     def run(self, images: np.ndarray, chunks: Sequence[np.ndarray]) -> Iterator[Outcome]:
         waiting = deque(chunks)
         pending: dict[str, tuple[distributed.Future, np.ndarray]] = {}
-        completed = distributed.as_completed(raise_errors=False)
+        completed = distributed.as_completed(loop=self._client.loop, raise_errors=False)
         try:
             while waiting or pending:
                 while waiting and len(pending) < _AT_HAND * self._count_workers():
