@@ -198,10 +198,13 @@ class SpikingNetwork:
             A neuron spiked twice for one image or outside its windows, which only altered
             equations can make it do.
         """
-        return self.layer_levels(name, *self.recorded_spikes(name))
+        return self.layer_levels(name, *self.recorded_spikes(name), self.capacity)
 
     def recorded_spikes(self, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return image, neuron and level of each spike of the last run (see `recorded_levels`)."""
+        """Return image, neuron and level of each spike of the last run, image after image.
+
+        See `recorded_levels`, which has them as one array.
+        """
         neurons, window, step = self._events(self.monitors[name]["spikes"])
         image, remainder = np.divmod(window - self.model.populations[name].depth, self.interval)
         if (remainder != 0).any() or (image < 0).any() or (image >= self.capacity).any():
@@ -209,15 +212,15 @@ class SpikingNetwork:
         return image, neurons, self.model.steps - step
 
     def layer_levels(
-        self, name: str, image: np.ndarray, neurons: np.ndarray, levels: np.ndarray
+        self, name: str, image: np.ndarray, neurons: np.ndarray, levels: np.ndarray, images: int
     ) -> np.ndarray:
-        """Return spikes as an array of levels in the layout of the layer."""
+        """Return spikes for the first `images` images as levels in the layout of the layer."""
         shape = self.model.populations[name].shape
-        layer = np.zeros((self.capacity, self.model.populations[name].size), dtype=np.float32)
+        layer = np.zeros((images, self.model.populations[name].size), dtype=np.float32)
         layer[image, neuron_order(shape)[neurons]] = levels
         if np.count_nonzero(layer) != len(neurons):
             raise SimulationError(f"Neurons of {name!r} spiked more than once for an image.")
-        return layer.reshape(self.capacity, *shape)
+        return layer.reshape(images, *shape)
 
     def read_potentials(self) -> np.ndarray:
         """Return the potentials of the last layer for each image of the last run.

@@ -20,8 +20,8 @@ from bsnn.simulation.records import Records
 
 __all__ = ["Presented", "Presenter", "open_presenter"]
 
-# Images for which all activations of the trained network are in memory at once.
-_ANN_BATCH = 50
+# Images for which all values of both networks are in memory at once.
+_BATCH = 50
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -74,36 +74,47 @@ class Presenter:
         net, model, count = self._net, self._net.model, len(images)
         records = Records.empty(model, count)
         records.potentials[:] = net.read_potentials()[:count].reshape(count, -1)
-        levels = {}
-        for name in records.spikes:
-            image, neurons, level = net.recorded_spikes(name)
+        spikes = {name: net.recorded_spikes(name) for name in records.spikes}
+        for name, (image, neurons, _) in spikes.items():
             fan_out = net.fan_out.get(name, np.zeros(model.populations[name].size))
             records.spikes[name][:] = np.bincount(image, minlength=count)[:count]
             # the sums are whole numbers far below 2**53, so that they are exact
             operations = np.bincount(image, weights=fan_out[neurons], minlength=count)
             records.operations[name][:] = operations[:count]
-            levels[name] = net.layer_levels(name, image, neurons, level)[:count]
-        records.predictions[:] = _classes(records.potentials, levels.get(model.output.name))
-        for first in range(0, count, _ANN_BATCH):
-            self._compare(images, levels, records, slice(first, first + _ANN_BATCH))
+        for first in range(0, count, _BATCH):
+            batch = slice(first, min(first + _BATCH, count))
+            self._compare(images[batch], self._levels(spikes, batch), records, batch)
         return records
+
+    def _levels(
+        self, spikes: dict[str, tuple[np.ndarray, ...]], batch: slice
+    ) -> dict[str, np.ndarray]:
+        levels = {}
+        for name, (image, neurons, level) in spikes.items():
+            own = slice(*np.searchsorted(image, (batch.start, batch.stop)))
+            levels[name] = self._net.layer_levels(
+                name, image[own] - batch.start, neurons[own], level[own], batch.stop - batch.start
+            )
+        return levels
 
     def _compare(
         self, images: np.ndarray, levels: dict[str, np.ndarray], records: Records, batch: slice
     ) -> None:
         model = self._net.model
-        exact = model.graph.activations(images[batch])
+        potentials = records.potentials[batch]
+        records.predictions[batch] = _classes(potentials, levels.get(model.output.name))
+        exact = model.graph.activations(images)
         for name, population in model.populations.items():
-            wanted = exact[population.layer]
             if name in levels:
-                found = decode(levels[name][batch], model.scales[name], model.steps)
+                found = decode(levels[name], model.scales[name], model.steps)
+                wanted = exact[population.layer]
                 if population.role == "read_out":
                     wanted = np.maximum(wanted, 0)
             else:
                 # a read-out's potentials are compared before a last rectification
                 wanted = exact[population.potential_layer]
-                found = records.potentials[batch].reshape(wanted.shape)
-            error = (found - wanted).reshape(len(wanted), -1)
+                found = potentials.reshape(wanted.shape)
+            error = (found - wanted).reshape(len(images), -1)
             squares = np.einsum("ij,ij->i", error, error, dtype=np.float64)
             records.squared_error[name][batch] = squares
         logits = exact[model.output.potential_layer]
