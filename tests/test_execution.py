@@ -198,13 +198,15 @@ def test_a_chunk_that_crashes_once_is_done_again(broken, workers, tmp_path):
     assert (tmp_path / "once").exists()
 
 
-def test_a_chunk_that_takes_its_worker_along(broken):
+def test_a_chunk_that_takes_its_worker_along(broken, tmp_path):
     model, images, expected = broken("kill -KILL $PPID")
     with pytest.raises(bsnn.IncompleteSimulation, match="ended by signal 9 .SIGKILL") as caught:
-        simulate(model, images, device="cpp", workers=2, chunk=2)
+        simulate(model, images, device="cpp", workers=2, chunk=2, directory=tmp_path / "code")
     result = caught.value.result
     np.testing.assert_array_equal(result.potentials, expected.potentials[result.indices])
     assert len(result) == 6
+    for name in ("worker_1", "worker_2"):
+        assert (tmp_path / "code" / name / "main").is_file()
 
 
 def test_what_fails_for_all_images_is_given_up_soon(small_cnn, monkeypatch):
@@ -371,4 +373,4 @@ def test_workers_end_with_the_one_who_started_them(command, tmp_path, monkeypatc
     assert len(workers_of(process.pid)) == 2
     process.kill()
     wait_for(lambda: not any(child.is_running() for child in family))
-    wait_for(lambda: not list((tmp_path / "temporary").glob("bsnn_*")))
+    wait_for(lambda: not list((tmp_path / "temporary").glob("bsnn_*")), 10)

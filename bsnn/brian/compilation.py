@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import brian2 as b2
@@ -26,7 +27,7 @@ from brian2.utils.filelock import FileLock
 
 from bsnn.errors import BuildError
 
-__all__ = ["CACHE_VARIABLE", "binary_cache", "compile_project"]
+__all__ = ["CACHE_VARIABLE", "binary_cache", "compile_project", "cores"]
 
 #: Environment variable that names the folder for what bsnn keeps between runs.
 CACHE_VARIABLE = "BSNN_CACHE"
@@ -75,10 +76,26 @@ def compile_project(directory: Path, sources: Iterable[str]) -> None:
     if _fetch(kept, program):
         return
     # whoever comes second waits for the first, and then finds the binary
-    with FileLock(str(cache / f"{key[:2]}.lock")):
+    lock = FileLock(str(cache / f"{key[:2]}.lock"))
+    try:
+        lock.acquire()
+    except OSError:
+        # a folder that several users share: this lock is another's
+        _compile(directory, sources)
+        return
+    try:
         if not _fetch(kept, program):
             _compile(directory, sources)
             _keep(program, kept)
+    finally:
+        lock.release()
+
+
+def cores() -> int:
+    """Return how many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _writable(folder: Path) -> Path | None:
@@ -147,10 +164,11 @@ def _fetch(kept: Path, program: Path) -> bool:
     temporary = program.with_name(f"{program.name}.new")
     try:
         shutil.copy(kept, temporary)
+    except OSError:
+        return False
+    with suppress(OSError):
         # the age of a binary counts from its last use
         os.utime(kept)
-    except FileNotFoundError:
-        return False
     os.replace(temporary, program)
     return True
 
@@ -206,7 +224,7 @@ def _make(directory: Path, *arguments: str) -> str:
     settings = b2.prefs["devices.cpp_standalone.extra_make_args_unix"]
     if settings == ["-j"]:
         # Brian2's default starts all compilers at once, whatever the cores and the memory
-        settings = [f"-j{len(os.sched_getaffinity(0))}"]
+        settings = [f"-j{cores()}"]
     made = subprocess.run(
         [b2.prefs["devices.cpp_standalone.make_cmd_unix"], "-B", *settings, *arguments],
         cwd=directory,

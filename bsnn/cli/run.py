@@ -74,7 +74,7 @@ def run(
     json: JsonFile = None,
     build_dir: Annotated[
         Path | None,
-        typer.Option(help="Keep the generated code here; the next build of it is short."),
+        typer.Option(help="Keep the generated code here."),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only estimate size, memory and time.")

@@ -198,16 +198,20 @@ class Result:
             ("synaptic operations per MAC", f"{self.operations_per_mac:.4f}"),
             ("MACs of the trained network", f"{self.ann_macs:,}"),
             ("build", f"{self.build_seconds:.1f} s"),
-            ("run", f"{self.run_seconds:.1f} s, {1e3 * self.run_seconds / count:.1f} ms an image"),
+            (
+                "run" if self.workers == 1 else "run, over all workers",
+                f"{self.run_seconds:.1f} s, {1e3 * self.run_seconds / count:.1f} ms an image",
+            ),
             (
                 "build, run and comparison",
                 f"{self.wall_seconds:.1f} s, {count / self.wall_seconds:,.0f} images/s",
             ),
-            ("device", f"{self.device}, {self.form} form" + self._crew()),
+            (
+                "device",
+                f"{self.device}, {self.form} form"
+                + ("" if self.workers == 1 else f", {self.workers} workers"),
+            ),
         ]
-
-    def _crew(self) -> str:
-        return "" if self.workers == 1 else f", {self.workers} workers"
 
     def __str__(self) -> str:
         rows = self.rows()

@@ -22,6 +22,7 @@ from types import TracebackType
 
 import numpy as np
 
+from bsnn.brian.compilation import cores
 from bsnn.errors import BsnnError, BuildError
 from bsnn.simulation.executor import ATTEMPTS, Executor, Outcome, describe
 from bsnn.simulation.job import Job
@@ -140,7 +141,7 @@ class _Worker:
         self.process = context.Process(
             target=_work, args=(temporary, there, folder), daemon=True, name=name
         )
-        with _threads(max(1, _cores() // workers)), _deaf_to_interrupts():
+        with _environment(temporary, max(1, cores() // workers)), _deaf_to_interrupts():
             self.process.start()
         # the worker's end of the pipe is to close when the worker ends
         there.close()
@@ -218,20 +219,20 @@ def _end_with_parent(temporary: Path) -> None:
     os.killpg(0, signal.SIGKILL)
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 @contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """Let processes that are started in a block compute with so many threads."""
-    added = [name for name in _THREAD_VARIABLES if name not in os.environ]
-    os.environ.update(dict.fromkeys(added, str(count)))
+def _environment(temporary: Path, threads: int) -> Iterator[None]:
+    """Let processes that are started in a block leave nothing behind, and share the processors."""
+    before = dict(os.environ)
+    os.environ["TMPDIR"] = str(temporary)
+    for name in _THREAD_VARIABLES:
+        os.environ.setdefault(name, str(threads))
     try:
         yield
     finally:
-        for name in added:
-            del os.environ[name]
+        for name in ("TMPDIR", *_THREAD_VARIABLES):
+            os.environ.pop(name)
+            if name in before:
+                os.environ[name] = before[name]
 
 
 @contextmanager
