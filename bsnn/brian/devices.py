@@ -146,6 +146,7 @@ def use_device(name: str, directory: Path | None = None) -> AbstractContextManag
         preferences) or ``"cpp"`` (C++ standalone).
     directory : path, optional
         Where generated code goes; kept. By default a temporary folder, deleted after the block.
+        Compiled binaries are kept apart from it (see `bsnn.brian.compilation`).
 
     Raises
     ------

@@ -16,6 +16,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from types import TracebackType
@@ -185,7 +186,7 @@ class _Worker:
 
 def _work(temporary: Path, connection: Connection, folder: Path) -> None:
     """Be a worker: build, then simulate what comes until nothing more does."""
-    # Ctrl-C is for the one who started this; the binary, which listens to it, is not to see it
+    # a group of its own, so that all that it starts can be ended with it
     os.setsid()
     threading.Thread(target=_end_with_parent, args=(temporary,), daemon=True).start()
     with suppress(EOFError, BrokenPipeError):
@@ -237,12 +238,15 @@ def _environment(temporary: Path, threads: int) -> Iterator[None]:
 
 @contextmanager
 def _deaf_to_interrupts() -> Iterator[None]:
-    """Let processes that are started in a block ignore Ctrl-C from their first moment."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Let Ctrl-C not reach processes that are started in a block, nor what they start.
+
+    It is blocked, because an ignored one would be heard again once a process imports Brian2, which
+    sets a handler. One that comes during the block reaches this process after it.
+    """
+    # started later, it would unblock the signal
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
