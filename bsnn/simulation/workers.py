@@ -13,6 +13,7 @@ import shutil
 import signal
 import tempfile
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -22,6 +23,7 @@ from pathlib import Path
 from types import TracebackType
 
 import numpy as np
+import psutil
 
 from bsnn.brian.compilation import cores
 from bsnn.errors import BsnnError, BuildError
@@ -188,8 +190,9 @@ def _work(temporary: Path, connection: Connection, folder: Path) -> None:
     """Be a worker: build, then simulate what comes until nothing more does."""
     # a group of its own, so that all that it starts can be ended with it
     os.setsid()
-    threading.Thread(target=_end_with_parent, args=(temporary,), daemon=True).start()
-    with suppress(EOFError, BrokenPipeError):
+    watch = threading.Thread(target=_end_with_parent, args=(temporary,), daemon=True)
+    watch.start()
+    try:
         try:
             job = pickle.loads((temporary / _JOB).read_bytes())
             with open_presenter(job, folder) as presenter:
@@ -198,10 +201,13 @@ def _work(temporary: Path, connection: Connection, folder: Path) -> None:
                     connection.send(_attempt(presenter.present, images))
         except BsnnError as error:
             connection.send(("unbuildable", error))
-        except (EOFError, BrokenPipeError):
+        except (EOFError, ConnectionError):
             raise
         except Exception as error:
             connection.send(("unbuildable", BuildError(describe(error))))
+    except (EOFError, ConnectionError):
+        # nobody is there any more: the thread cleans up, and ends this process
+        watch.join()
 
 
 def _attempt(
@@ -216,7 +222,14 @@ def _attempt(
 def _end_with_parent(temporary: Path) -> None:
     """End this worker, with all that it has started, when the process that started it ends."""
     wait([multiprocessing.parent_process().sentinel])
-    shutil.rmtree(temporary, ignore_errors=True)
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            child.kill()
+    deadline = time.monotonic() + _PATIENCE
+    while temporary.exists() and time.monotonic() < deadline:
+        # other workers may be writing there until they do the same
+        shutil.rmtree(temporary, ignore_errors=True)
+        time.sleep(0.05)
     os.killpg(0, signal.SIGKILL)
 
 
