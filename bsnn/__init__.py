@@ -26,7 +26,7 @@ from bsnn.errors import (
     torch_is_missing,
 )
 from bsnn.graph import Graph, count
-from bsnn.simulation import Interrupted, Result, load_result, simulate
+from bsnn.simulation import IncompleteSimulation, Interrupted, Result, load_result, simulate
 from bsnn.storage import load_graph, save_graph
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ __all__ = [
     "DatasetError",
     "Graph",
     "GraphError",
+    "IncompleteSimulation",
     "Interrupted",
     "Result",
     "SettingsError",

@@ -14,6 +14,7 @@ from hypothesis import settings
 from torch import nn
 
 import bsnn
+from bsnn.brian.compilation import CACHE_VARIABLE
 from bsnn.datasets import DATA_VARIABLE
 
 settings.register_profile("bsnn", deadline=None, print_blob=True)
@@ -23,6 +24,18 @@ settings.load_profile("bsnn")
 b2.BrianLogger.suppress_name("unused_brian_object")
 
 _SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory):
+    """Keep binaries for this session only: what the user's cache holds is not under test."""
+    before = os.environ.get(CACHE_VARIABLE)
+    os.environ[CACHE_VARIABLE] = str(tmp_path_factory.mktemp("cache"))
+    yield
+    if before is None:
+        del os.environ[CACHE_VARIABLE]
+    else:
+        os.environ[CACHE_VARIABLE] = before
 
 
 @pytest.fixture(scope="session")

@@ -18,11 +18,12 @@ import bsnn
 from bsnn.cli import main
 from bsnn.networks import paper
 from bsnn.networks.lopez_randulfe_2022.training import TrainingSettings
+from bsnn.simulation.presenter import Presenter
 
 RUN_KEYS = {
     "images", "correct", "accuracy", "ann_accuracy", "steps_per_window", "spikes_per_neuron",
     "spikes_per_neuron_with_pools", "synaptic_operations", "ann_macs", "ann_flops", "layer_rmse",
-    "build_seconds", "run_seconds", "device", "versions",
+    "build_seconds", "run_seconds", "cpu_seconds", "wall_seconds", "device", "workers", "versions",
 }  # fmt: skip
 
 SPARSE = str(paper("lopez_randulfe_2022").SHIPPED["mnist_cnn_sparse"])
@@ -128,6 +129,35 @@ def test_info(run, tmp_path):
     assert found["conversion"]["steps_per_window"] == 16
     for text in ("conv1", "1,229,312", "percentile", "bsnn train"):
         assert text in out
+
+
+def test_run_with_a_chunk_that_fails(run, tmp_path, monkeypatch):
+    original, calls = Presenter.present, []
+
+    def second_chunk_fails(self, images):
+        calls.append(1)
+        if len(calls) in (2, 3):
+            raise MemoryError("too much")
+        return original(self, images)
+
+    monkeypatch.setattr(Presenter, "present", second_chunk_fails)
+    command = (
+        "run", SPARSE, "--dataset", "mnist-sample", "--images", 6, "--chunk", 2,
+        "--device", "runtime", "--out", "run.h5",
+    )  # fmt: skip
+    status, out, err = run(*command)
+    assert status == 1
+    assert "2 of 6 images could not be simulated. Images 2 to 3: MemoryError: too much" in err
+    assert "run.h5.partial: the same command with --resume goes on" in out
+    np.testing.assert_array_equal(bsnn.load_result(tmp_path / "run.h5").indices, [0, 1, 4, 5])
+    status, out, err = run(*command, "--resume")
+    assert status == 0, err
+    assert len(bsnn.load_result(tmp_path / "run.h5")) == 6
+    assert not (tmp_path / "run.h5.partial").exists()
+
+
+def test_resuming_needs_a_result(error_of):
+    assert "give --out" in error_of("run", SPARSE, "--dataset", "mnist-sample", "--resume")
 
 
 def test_interrupted_run_keeps_what_is_done(run, tmp_path, monkeypatch):

@@ -31,6 +31,7 @@ CONFINED = {
     "brian2": ("brian/", "analysis/", "benchmark/", "cli/demo.py"),
     "h5py": ("storage.py",),
     "pooch": ("datasets/downloads.py",),
+    "distributed": ("simulation/cluster.py",),
     "matplotlib": ("analysis/", "networks/"),
     "typer": ("cli/",),
     "rich": ("cli/", "progress.py", "datasets/downloads.py", "networks/"),
@@ -82,7 +83,7 @@ def test_all_packages_are_listed():
 
 
 def test_importing_bsnn_needs_no_torch_and_no_command_line():
-    code = "import sys, bsnn; assert not {'torch', 'typer'} & set(sys.modules)"
+    code = "import sys, bsnn; assert not {'torch', 'typer', 'distributed'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

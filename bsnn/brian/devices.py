@@ -6,6 +6,7 @@ as its block lasts, and gives back the one before.
 
 from __future__ import annotations
 
+import gc
 import shutil
 import tempfile
 import time
@@ -18,10 +19,20 @@ import numpy as np
 from brian2.devices.cpp_standalone.device import CPPStandaloneDevice
 from brian2.devices.device import RuntimeDevice, reset_device
 
+from bsnn.brian.compilation import compile_project
 from bsnn.brian.network import SpikingNetwork
 from bsnn.errors import BuildError, SimulationError
 
-__all__ = ["DEVICES", "Runner", "active_device", "start", "use_device"]
+__all__ = [
+    "DEVICES",
+    "Runner",
+    "active_device",
+    "check_device",
+    "code_target",
+    "start",
+    "use_code_target",
+    "use_device",
+]
 
 
 class Runner:
@@ -61,13 +72,8 @@ class _CppRunner(Runner):
         self._net = net
         started = time.perf_counter()
         net.network.run(net.duration, namespace={})
-        try:
-            b2.device.build(directory=str(directory), compile=True, run=False, with_output=False)
-        except Exception as error:
-            raise BuildError(
-                f"The generated C++ could not be compiled ({error}). The sources are in "
-                f"{directory}; run `make` there to see the compiler's messages."
-            ) from error
+        b2.device.build(directory=str(directory), compile=False, run=False, with_output=False)
+        compile_project(directory, b2.device.writer.source_files)
         self.build_seconds = time.perf_counter() - started
 
     def run(self, images: np.ndarray) -> None:
@@ -96,6 +102,9 @@ def _require_compiler() -> None:
 @contextmanager
 def _cpp_standalone(directory: Path | None) -> Iterator[Path]:
     _require_compiler()
+    # Brian2 numbers its objects anew for as long as those of an earlier network are there, and code
+    # with other names is other code to the cache of binaries
+    gc.collect()
     with (
         tempfile.TemporaryDirectory(prefix="bsnn_cpp_")
         if directory is None
@@ -137,20 +146,26 @@ def use_device(name: str, directory: Path | None = None) -> AbstractContextManag
         preferences) or ``"cpp"`` (C++ standalone).
     directory : path, optional
         Where generated code goes; kept. By default a temporary folder, deleted after the block.
+        Compiled binaries are kept apart from it (see `bsnn.brian.compilation`).
 
     Raises
     ------
     BuildError
         The name is unknown, or there is no compiler.
     """
-    if name not in DEVICES:
-        raise BuildError(f"There is no device {name!r}. Known are {', '.join(DEVICES)}.")
+    check_device(name)
     if active_device() != "runtime":
         raise BuildError(
             f"The device {active_device()!r} is active already. Build the network yourself and "
             "simulate it there, or go back to runtime mode first."
         )
     return DEVICES[name](directory)
+
+
+def check_device(name: str) -> None:
+    """Refuse a name that is not in `DEVICES`, with a `BuildError`."""
+    if name not in DEVICES:
+        raise BuildError(f"There is no device {name!r}. Known are {', '.join(DEVICES)}.")
 
 
 def active_device() -> str:
@@ -169,6 +184,22 @@ def active_device() -> str:
     raise BuildError(
         f"The active Brian2 device is {type(device).__name__}; bsnn runs on {', '.join(DEVICES)}."
     )
+
+
+def code_target() -> str:
+    """Return Brian2's preference for what code runs as in runtime mode, such as ``"numpy"``."""
+    return b2.prefs["codegen.target"]
+
+
+@contextmanager
+def use_code_target(target: str) -> Iterator[None]:
+    """Set Brian2's preference for the duration of a block."""
+    before = code_target()
+    b2.prefs["codegen.target"] = target
+    try:
+        yield
+    finally:
+        b2.prefs["codegen.target"] = before
 
 
 def start(net: SpikingNetwork, directory: Path | None = None) -> Runner:

@@ -11,7 +11,7 @@ from bsnn.brian.connectivity import neuron_order
 from bsnn.brian.neurons import NeuronForm
 from bsnn.brian.shared import SharedConnections
 from bsnn.conversion import SpikingModel
-from bsnn.conversion.time_code import pixel_levels
+from bsnn.conversion.time_code import check_pixels, pixel_levels
 from bsnn.errors import BuildError, SimulationError
 
 __all__ = ["SpikingNetwork"]
@@ -137,12 +137,7 @@ class SpikingNetwork:
                 f"{len(images)} images were given to a network built for {self.capacity} a run. "
                 "Build it with images=... or present them in several runs."
             )
-        if len(images) and not (images.min() >= 0 and images.max() <= scale):
-            raise SimulationError(
-                f"The images have values from {images.min():g} to {images.max():g}; the network "
-                f"takes values from 0 to {scale:g}. Were they normalised twice, or not divided "
-                "by 255?"
-            )
+        check_pixels(images, scale)
         level = pixel_levels(images, scale, self.model.steps, self.model.rounding)
         rows = np.zeros((self.capacity, self.model.input.size))
         order = neuron_order(self.model.input.shape)
@@ -210,17 +205,29 @@ class SpikingNetwork:
             A neuron spiked twice for one image or outside its windows, which only altered
             equations can make it do.
         """
-        population = self.model.populations[name]
-        monitor = self.monitors[name]["spikes"]
-        neurons, window, step = self._events(monitor)
-        image, remainder = np.divmod(window - population.depth, self.interval)
-        level = np.zeros((self.capacity, population.size), dtype=np.float32)
+        return self.layer_levels(name, *self.recorded_spikes(name), self.capacity)
+
+    def recorded_spikes(self, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return image, neuron and level of each spike of the last run, image after image.
+
+        See `recorded_levels`, which has them as one array.
+        """
+        neurons, window, step = self._events(self.monitors[name]["spikes"])
+        image, remainder = np.divmod(window - self.model.populations[name].depth, self.interval)
         if (remainder != 0).any() or (image < 0).any() or (image >= self.capacity).any():
             raise SimulationError(f"Neurons of {name!r} spiked outside their windows.")
-        level[image, neurons] = self.model.steps - step
-        if np.count_nonzero(level) != len(neurons):
+        return image, neurons, self.model.steps - step
+
+    def layer_levels(
+        self, name: str, image: np.ndarray, neurons: np.ndarray, levels: np.ndarray, images: int
+    ) -> np.ndarray:
+        """Return spikes for the first `images` images as levels in the layout of the layer."""
+        shape = self.model.populations[name].shape
+        layer = np.zeros((images, self.model.populations[name].size), dtype=np.float32)
+        layer[image, neuron_order(shape)[neurons]] = levels
+        if np.count_nonzero(layer) != len(neurons):
             raise SimulationError(f"Neurons of {name!r} spiked more than once for an image.")
-        return self.to_layer(name, level)
+        return layer.reshape(images, *shape)
 
     def read_potentials(self) -> np.ndarray:
         """Return the potentials of the last layer for each image of the last run.
@@ -250,8 +257,8 @@ class SpikingNetwork:
 
     def _events(self, monitor: b2.EventMonitor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Neuron, window and step within the window of each event that was recorded."""
-        steps = np.rint(np.asarray(monitor.t / self.clock.dt)).astype(np.int64)
-        return np.asarray(monitor.i), *np.divmod(steps, self.model.steps)
+        steps = np.rint(monitor.t_[:] / self.clock.dt_).astype(np.int64)
+        return monitor.i[:], *np.divmod(steps, self.model.steps)
 
     def to_layer(self, name: str, values: np.ndarray) -> np.ndarray:
         """Bring values from the order of neurons, ``(n, neurons)``, to that of the layer."""

@@ -13,7 +13,7 @@ from bsnn.brian import NEURON_FORMS, estimate
 from bsnn.cli.options import DataFolder, Device, JsonFile
 from bsnn.cli.output import console, facts_table, print_result, write_json
 from bsnn.datasets import DATASETS, Dataset
-from bsnn.errors import SimulationError
+from bsnn.errors import SettingsError, SimulationError
 from bsnn.simulation.duration import estimate_seconds
 
 __all__ = ["register"]
@@ -45,14 +45,36 @@ def run(
     steps: Annotated[
         int | None, typer.Option(min=1, help="Steps in a window, in place of the model's.")
     ] = None,
-    chunk: Annotated[int, typer.Option(min=1, help="Images in one run of the network.")] = 500,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Write the result to this HDF5 file.")
+    workers: Annotated[
+        int, typer.Option(min=1, help="Processes that simulate; each builds the network.")
+    ] = 1,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Simulate on the Dask cluster with this scheduler, such as tcp://host:8786.",
+        ),
     ] = None,
+    chunk: Annotated[int, typer.Option(min=1, help="Most images in one run of the network.")] = 500,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Write the result to this HDF5 file. Until it is complete, what is done is kept "
+            "next to it, in a file of the same name with .partial after it.",
+        ),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume", help="Go on with what an earlier run with the same --out has kept."
+        ),
+    ] = False,
     json: JsonFile = None,
     build_dir: Annotated[
         Path | None,
-        typer.Option(help="Keep the generated code here; the next build of it is short."),
+        typer.Option(help="Keep the generated code here."),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only estimate size, memory and time.")
@@ -69,6 +91,9 @@ def run(
     if dry_run:
         _print_estimate(spiking, test, device)
         return
+    if resume and out is None:
+        raise SettingsError("--resume goes on with what is kept next to the result: give --out.")
+    checkpoint = None if out is None else out.with_name(f"{out.name}.partial")
     try:
         result = bsnn.simulate(
             spiking,
@@ -76,7 +101,11 @@ def run(
             test.labels,
             device=device,
             form=form,
+            workers=workers,
+            cluster=cluster,
             chunk=chunk,
+            checkpoint=checkpoint,
+            resume=resume,
             directory=build_dir,
         )
     except bsnn.Interrupted as interrupted:
@@ -84,8 +113,24 @@ def run(
             raise
         console.print("[yellow]Interrupted: these are the images that were done.[/]")
         _report(interrupted.result, test, out, json)
+        _say_how_to_go_on(checkpoint)
         raise typer.Exit(130) from None
+    except bsnn.IncompleteSimulation as incomplete:
+        if incomplete.result is not None:
+            _report(incomplete.result, test, out, json)
+            _say_how_to_go_on(checkpoint)
+        raise
     _report(result, test, out, json)
+    if checkpoint is not None:
+        checkpoint.unlink(missing_ok=True)
+
+
+def _say_how_to_go_on(checkpoint: Path | None) -> None:
+    if checkpoint is not None:
+        console.print(
+            f"What is done is kept in {checkpoint}: the same command with --resume goes on.",
+            highlight=False,
+        )
 
 
 def test_images(

@@ -30,7 +30,7 @@ class DeviceCost:
 #: whose code was not compiled on this machine before.
 DEVICE_COSTS = {
     "runtime": DeviceCost(build=60.0, step=4.5e-4, neuron_step=3.4e-9, operation=2.7e-9),
-    "cpp": DeviceCost(build=20.0, step=1.0e-6, neuron_step=3.4e-9, operation=2.3e-9),
+    "cpp": DeviceCost(build=5.0, step=1.0e-6, neuron_step=3.4e-9, operation=2.3e-9),
 }
 
 

@@ -52,6 +52,9 @@ class Result:
         True classes, if they were given.
     potentials : numpy.ndarray
         Of the last layer, shape ``(images, classes)``: the logits of the spiking network.
+    indices : numpy.ndarray
+        Which of the images that were given these are; not all, if the simulation has not come to
+        its end.
     populations : dict of str to PopulationResult
         By population, in the order of the network.
     steps_per_window : int
@@ -60,9 +63,15 @@ class Result:
         What the trained network needs for an image (see `bsnn.graph.cost`).
     device, form : str
         On what, and with which form of the neuron, it was simulated.
-    build_seconds, run_seconds : float
-        Time for building (connections, code, compilation) and for running all images, the
-        comparison with the trained network not included.
+    workers : int
+        Processes that have simulated.
+    build_seconds : float
+        Time until the first image could be presented: connections, code, compilation.
+    run_seconds, cpu_seconds : float
+        Time and processor time of simulating, the comparison with the trained network not
+        included, added up over all chunks: several workers together take more time than passes.
+    wall_seconds : float
+        Time that has passed for the whole simulation.
     versions : dict of str to str
         Of Python and packages.
     """
@@ -71,14 +80,18 @@ class Result:
     ann_predictions: np.ndarray
     labels: np.ndarray | None
     potentials: np.ndarray
+    indices: np.ndarray
     populations: dict[str, PopulationResult]
     steps_per_window: int
     ann_macs: int
     ann_flops: int
     device: str
     form: str
+    workers: int
     build_seconds: float
     run_seconds: float
+    cpu_seconds: float
+    wall_seconds: float
     versions: dict[str, str]
 
     def __len__(self) -> int:
@@ -156,7 +169,10 @@ class Result:
             "layer_rmse": self.layer_rmse,
             "build_seconds": self.build_seconds,
             "run_seconds": self.run_seconds,
+            "cpu_seconds": self.cpu_seconds,
+            "wall_seconds": self.wall_seconds,
             "device": self.device,
+            "workers": self.workers,
             "versions": self.versions,
         }
 
@@ -182,8 +198,19 @@ class Result:
             ("synaptic operations per MAC", f"{self.operations_per_mac:.4f}"),
             ("MACs of the trained network", f"{self.ann_macs:,}"),
             ("build", f"{self.build_seconds:.1f} s"),
-            ("run", f"{self.run_seconds:.1f} s, {1e3 * self.run_seconds / count:.1f} ms an image"),
-            ("device", f"{self.device}, {self.form} form"),
+            (
+                "run" if self.workers == 1 else "run, over all workers",
+                f"{self.run_seconds:.1f} s, {1e3 * self.run_seconds / count:.1f} ms an image",
+            ),
+            (
+                "build, run and comparison",
+                f"{self.wall_seconds:.1f} s, {count / self.wall_seconds:,.0f} images/s",
+            ),
+            (
+                "device",
+                f"{self.device}, {self.form} form"
+                + ("" if self.workers == 1 else f", {self.workers} workers"),
+            ),
         ]
 
     def __str__(self) -> str:
@@ -207,6 +234,7 @@ class Result:
             "predictions": self.predictions,
             "ann_predictions": self.ann_predictions,
             "potentials": self.potentials,
+            "indices": self.indices,
         }
         if self.labels is not None:
             arrays["labels"] = self.labels
@@ -229,8 +257,11 @@ _SETTINGS = (
     "ann_flops",
     "device",
     "form",
+    "workers",
     "build_seconds",
     "run_seconds",
+    "cpu_seconds",
+    "wall_seconds",
 )
 
 
@@ -256,6 +287,7 @@ def load_result(path: str | os.PathLike[str]) -> Result:
             ann_predictions=result["ann_predictions"],
             labels=result.get("labels"),
             potentials=result["potentials"],
+            indices=result["indices"],
             populations=populations,
             versions=tree["provenance"],
             **{name: result[name] for name in _SETTINGS},

@@ -6,27 +6,32 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from bsnn.brian.builder import build
-from bsnn.brian.devices import active_device, start, use_device
+from bsnn.brian.devices import active_device, check_device, code_target
 from bsnn.brian.network import SpikingNetwork
 from bsnn.conversion import SpikingModel
-from bsnn.conversion.time_code import decode
-from bsnn.errors import SimulationError
-from bsnn.graph import count
+from bsnn.conversion.time_code import check_pixels
+from bsnn.errors import SettingsError, SimulationError
 from bsnn.progress import progress_bar
-from bsnn.simulation.result import PopulationResult, Result
-from bsnn.storage import versions
+from bsnn.simulation.checkpoint import Checkpoint
+from bsnn.simulation.collected import Collected
+from bsnn.simulation.executor import Executor, Here, Outcome
+from bsnn.simulation.job import Job
+from bsnn.simulation.presenter import Presenter, open_presenter
+from bsnn.simulation.result import Result
+from bsnn.simulation.workers import Workers
 
-__all__ = ["Interrupted", "simulate"]
+__all__ = ["IncompleteSimulation", "Interrupted", "simulate"]
 
-# Images for which all activations of the trained network are in memory at once.
-_ANN_BATCH = 50
+# So many chunks that fail before one has succeeded: the others would fail as well.
+_HOPELESS = 2
 
 
 class Interrupted(KeyboardInterrupt):
@@ -43,6 +48,26 @@ class Interrupted(KeyboardInterrupt):
         self.result = result
 
 
+class IncompleteSimulation(SimulationError):
+    """Some images could not be simulated.
+
+    Attributes
+    ----------
+    result : Result or None
+        Of the other images, which its ``indices`` name; None if there are none.
+    messages : list of str
+        For each chunk that has failed, which images it had and why it has failed.
+    """
+
+    def __init__(self, result: Result | None, messages: list[str], images: int) -> None:
+        done = 0 if result is None else len(result)
+        super().__init__(
+            f"{images - done:,} of {images:,} images could not be simulated. " + " ".join(messages)
+        )
+        self.result = result
+        self.messages = messages
+
+
 def simulate(
     network: SpikingModel | SpikingNetwork,
     images: np.ndarray,
@@ -50,17 +75,24 @@ def simulate(
     *,
     device: str | None = None,
     form: str = "event",
+    workers: int = 1,
+    cluster: str | None = None,
     chunk: int = 500,
+    checkpoint: str | os.PathLike[str] | None = None,
+    resume: bool = False,
     directory: str | os.PathLike[str] | None = None,
     progress: bool = True,
 ) -> Result:
     """Simulate a spiking network on images and compare it with the trained network.
 
+    Results depend on neither `workers` nor `cluster` nor `chunk`. A chunk that fails, because the
+    process that has it dies or its binary crashes, is tried once more, while the others go on.
+
     Parameters
     ----------
     network : SpikingModel or SpikingNetwork
         A model is built here, on `device`. A network that you have built yourself, and perhaps
-        changed, is run as it is on the device that it was built on.
+        changed, is run as it is on the device that it was built on, in this process.
     images : numpy.ndarray
         Shape ``(n, *input_shape)``, values from 0 to the input's scale.
     labels : numpy.ndarray, optional
@@ -69,12 +101,24 @@ def simulate(
         ``"runtime"`` or ``"cpp"`` (C++ standalone). By default the one that is active.
     form : str
         Form of the neuron, if a model is built here.
+    workers : int
+        Processes that simulate. With one it is this process. With more, each builds the network
+        and needs memory for it; a script must do its work under ``if __name__ == "__main__":``,
+        because each of them imports it.
+    cluster : str, optional
+        Address of a Dask scheduler, such as ``"tcp://host:8786"``, whose workers simulate; needs
+        ``bsnn[cluster]``.
     chunk : int
-        Images in one run, if a model is built here. It bounds the memory for recorded spikes and
-        does not change results.
+        Most images in one run, if a model is built here. It bounds the memory for recorded spikes.
+    checkpoint : path, optional
+        A file in which what is done is kept, so that it is not lost whatever happens. It stays:
+        delete it when you have saved the result.
+    resume : bool
+        Go on with what `checkpoint` holds, if it exists. Otherwise a checkpoint that exists is an
+        error.
     directory : path, optional
-        Where generated code goes; kept, so that a later build of the same network is short. By
-        default a temporary folder.
+        Where generated code goes; kept. Each worker has a folder of its own in it. By default a
+        temporary folder.
     progress : bool
         Show a progress bar.
 
@@ -85,51 +129,186 @@ def simulate(
     Raises
     ------
     SimulationError
-        The images or labels do not fit the network.
+        The images or labels do not fit the network, or arguments do not fit each other.
+    IncompleteSimulation
+        Some images could not be simulated; holds the result of the others.
     BuildError
         The network cannot be built or compiled.
+    StorageError
+        The checkpoint is damaged or cannot be written.
     Interrupted
         On Ctrl-C; holds the result of the images that were done.
     """
     images = np.asarray(images)
+    own = network if isinstance(network, SpikingNetwork) else None
+    model = network if own is None else own.model
+    _check_counts(images, labels, workers, chunk)
+    if own is not None:
+        _check_own_network(device, workers, cluster, checkpoint)
+    if cluster is not None and (workers > 1 or directory is not None):
+        raise SimulationError(
+            "The workers of a cluster are those that it has, and generate their code where they "
+            "run: leave out the number of workers and the directory, or the cluster."
+        )
+    if resume and checkpoint is None:
+        raise SimulationError("To resume, name the checkpoint in which the last run is kept.")
+    images = model.graph.check_images(images)
+    check_pixels(images, model.scales[model.input.name])
+    job = Job(
+        model=model,
+        device=device or active_device(),
+        code_target=code_target(),
+        options={"form": form},
+        chunk=min(chunk, -(-len(images) // workers)),
+    )
+    check_device(job.device)
+    folder = None if directory is None else Path(directory)
+
+    def executor(stack: ExitStack) -> Executor:
+        if cluster is not None:
+            return stack.enter_context(_cluster(cluster, job))
+        if workers > 1:
+            return stack.enter_context(Workers(job, workers, folder))
+        if own is not None:
+            return Here(Presenter(own, folder))
+        if device is None:
+            net = build(model, images=job.chunk, **job.options)
+            return Here(Presenter(net, folder))
+        return Here(stack.enter_context(open_presenter(job, folder)))
+
+    kept = None if checkpoint is None else Checkpoint(checkpoint, job.settings(), images)
+    simulation = _Simulation(
+        Collected(model, len(images)),
+        images,
+        labels,
+        kept,
+        chunk=job.chunk if own is None else own.capacity,
+        about={
+            "device": job.device,
+            "form": form if own is None else own.form.name,
+            "workers": workers,
+        },
+    )
+    if kept is not None:
+        kept.resume(simulation.collected, wanted=resume)
+    return simulation.run(executor, progress)
+
+
+def _cluster(address: str, job: Job) -> Any:
+    try:
+        # Dask is an extra, and takes a second to import
+        from bsnn.simulation.cluster import Cluster
+    except ModuleNotFoundError as error:
+        if error.name not in ("dask", "distributed"):
+            raise
+        raise SettingsError(
+            "Simulating on a cluster needs Dask, which is not installed. Install it here and "
+            "on the cluster's machines with pip install 'bsnn[cluster]'."
+        ) from error
+    return Cluster(address, job)
+
+
+class _Simulation:
+    """One call of `simulate`: what is done, and what is still to do."""
+
+    def __init__(
+        self,
+        collected: Collected,
+        images: np.ndarray,
+        labels: np.ndarray | None,
+        checkpoint: Checkpoint | None,
+        chunk: int,
+        about: dict[str, Any],
+    ) -> None:
+        self.collected = collected
+        self._images = images
+        self._labels = labels
+        self._checkpoint = checkpoint
+        self._chunk = chunk
+        self._about = about
+        self._messages: list[str] = []
+
+    def run(self, executor: Callable[[ExitStack], Executor], progress: bool) -> Result:
+        with ExitStack() as stack:
+            stack.enter_context(_interrupts_at_once())
+            try:
+                if not self.collected.done.all():
+                    with self._timed_and_kept():
+                        self._present(lambda: executor(stack), progress)
+            except KeyboardInterrupt:
+                raise Interrupted(self._result()) from None
+        result = self._result()
+        if result is None or self._messages:
+            raise IncompleteSimulation(result, self._messages, len(self._images))
+        return result
+
+    def _present(self, executor: Callable[[], Executor], progress: bool) -> None:
+        collected, missing = self.collected, np.flatnonzero(~self.collected.done)
+        chunks = [missing[k : k + self._chunk] for k in range(0, len(missing), self._chunk)]
+        built_before = collected.build_seconds
+        running = executor()
+        self._about["workers"] = running.workers
+        with progress_bar("images", disable=not progress) as bar:
+            done = len(self._images) - len(missing)
+            task = bar.add_task("simulating", total=len(self._images), completed=done)
+            for outcome in running.run(self._images, chunks):
+                collected.build_seconds = built_before + running.build_seconds
+                self._take(outcome)
+                bar.advance(task, len(outcome.indices))
+                if len(self._messages) >= _HOPELESS and not collected.done.any():
+                    return
+
+    def _take(self, outcome: Outcome) -> None:
+        if outcome.presented is None:
+            first, last = outcome.indices[0], outcome.indices[-1]
+            self._messages.append(f"Images {first} to {last}: {outcome.error}")
+            return
+        self.collected.add(outcome)
+        if self._checkpoint is not None:
+            self._checkpoint.save_now_and_then(self.collected)
+
+    @contextmanager
+    def _timed_and_kept(self) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.collected.wall_seconds += time.perf_counter() - started
+            if self._checkpoint is not None and self.collected.done.any():
+                self._checkpoint.save(self.collected)
+
+    def _result(self) -> Result | None:
+        return self.collected.result(labels=self._labels, **self._about)
+
+
+def _check_counts(images: np.ndarray, labels: np.ndarray | None, workers: int, chunk: int) -> None:
     if not len(images):
         raise SimulationError("There are no images to simulate.")
     if labels is not None and len(labels) != len(images):
         raise SimulationError(f"There are {len(images)} images but {len(labels)} labels.")
-    folder = None if directory is None else Path(directory)
-    with ExitStack() as stack:
-        stack.enter_context(_interrupts_at_once())
-        started = time.perf_counter()
-        if isinstance(network, SpikingNetwork):
-            net = network
-            if device not in (None, active_device()):
-                raise SimulationError(
-                    f"The network was built on the device {active_device()!r}, not on {device!r}. "
-                    "Give the model instead, or leave device out."
-                )
-        else:
-            if device is not None:
-                folder = stack.enter_context(use_device(device, folder)) or folder
-            net = build(network, images=min(chunk, len(images)), form=form)
-        for name in net.model.populations:
-            if net.model.spikes(name) and "spikes" not in net.monitors.get(name, {}):
-                net.monitor(name, "spikes")
-        runner = start(net, folder)
-        collected = _Collected(net, images, labels)
-        collected.build_seconds = time.perf_counter() - started
-        with progress_bar(disable=not progress) as bar:
-            task = bar.add_task("simulating", total=len(images))
-            try:
-                for first in range(0, len(images), net.capacity):
-                    part = images[first : first + net.capacity]
-                    started = time.perf_counter()
-                    runner.run(part)
-                    collected.run_seconds += time.perf_counter() - started
-                    collected.add(part)
-                    bar.advance(task, len(part))
-            except KeyboardInterrupt:
-                raise Interrupted(collected.result() if collected.done else None) from None
-        return collected.result()
+    for name, number in (("workers", workers), ("chunk", chunk)):
+        if number < 1:
+            raise SimulationError(f"{name} is {number}; at least one is needed.")
+
+
+def _check_own_network(
+    device: str | None, workers: int, cluster: str | None, checkpoint: Any
+) -> None:
+    if device not in (None, active_device()):
+        raise SimulationError(
+            f"The network was built on the device {active_device()!r}, not on {device!r}. "
+            "Give the model instead, or leave device out."
+        )
+    if workers > 1 or cluster is not None:
+        raise SimulationError(
+            "A network that you have built is in this process and cannot be sent to others. Give "
+            "the model instead, or leave workers and cluster out."
+        )
+    if checkpoint is not None:
+        raise SimulationError(
+            "A network that you have built, and may have changed, cannot be told from another one "
+            "when a checkpoint is resumed. Give the model instead, or leave checkpoint out."
+        )
 
 
 @contextmanager
@@ -147,97 +326,3 @@ def _interrupts_at_once() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-class _Collected:
-    """Sums up chunk after chunk."""
-
-    def __init__(self, net: SpikingNetwork, images: np.ndarray, labels: np.ndarray | None) -> None:
-        self._net = net
-        self._labels = labels
-        self.done = 0
-        self.build_seconds = self.run_seconds = 0.0
-        outputs = net.model.output.size
-        self._potentials = np.zeros((len(images), outputs))
-        self._predictions = np.zeros(len(images), dtype=np.int64)
-        self._ann_predictions = np.zeros(len(images), dtype=np.int64)
-        spiking = [name for name in net.model.populations if net.model.spikes(name)]
-        self._spikes = {name: np.zeros(len(images), dtype=np.int64) for name in spiking}
-        self._operations = {name: np.zeros(len(images), dtype=np.int64) for name in spiking}
-        self._squared_error = dict.fromkeys(net.model.populations, 0.0)
-
-    def add(self, images: np.ndarray) -> None:
-        """Read the monitors after a run that presented `images`."""
-        net, model = self._net, self._net.model
-        here = slice(self.done, self.done + len(images))
-        potentials = net.read_potentials()[: len(images)].reshape(len(images), -1)
-        self._potentials[here] = potentials
-        found: dict[str, np.ndarray] = {}
-        for name in self._spikes:
-            level = net.recorded_levels(name)[: len(images)]
-            spiked = level.reshape(len(images), -1) > 0
-            fan_out = net.to_layer(name, net.fan_out.get(name, np.zeros(spiked.shape[1]))[None])
-            self._spikes[name][here] = spiked.sum(axis=1)
-            self._operations[name][here] = spiked @ fan_out.reshape(-1).astype(np.int64)
-            found[name] = decode(level, model.scales[name], model.steps)
-        output = model.output.name
-        self._predictions[here] = _classes(potentials, found.get(output))
-        found.setdefault(output, potentials.reshape(-1, *model.output.shape))
-        self._compare(images, found, here)
-        self.done += len(images)
-
-    def _compare(self, images: np.ndarray, found: dict[str, np.ndarray], here: slice) -> None:
-        model = self._net.model
-        for first in range(0, len(images), _ANN_BATCH):
-            batch = slice(first, first + _ANN_BATCH)
-            exact = model.graph.activations(images[batch])
-            for name, population in model.populations.items():
-                # a read-out's potentials are compared before a last rectification
-                is_potential = not model.spikes(name)
-                layer = population.potential_layer if is_potential else population.layer
-                wanted = exact[layer]
-                if population.role == "read_out" and not is_potential:
-                    wanted = np.maximum(wanted, 0)
-                error = found[name][batch] - wanted
-                self._squared_error[name] += float(np.square(error, dtype=np.float64).sum())
-            logits = exact[model.output.potential_layer]
-            self._ann_predictions[here][batch] = logits.reshape(len(logits), -1).argmax(axis=1)
-
-    def result(self) -> Result:
-        """Return the result of the images that are done."""
-        net, model, done = self._net, self._net.model, self.done
-        cost = count(model.graph)
-        populations = {
-            name: PopulationResult(
-                role=population.role,
-                neurons=population.size,
-                spikes=self._spikes[name][:done] if name in self._spikes else None,
-                operations=self._operations[name][:done] if name in self._operations else None,
-                rmse=float(np.sqrt(self._squared_error[name] / (done * population.size))),
-            )
-            for name, population in model.populations.items()
-        }
-        return Result(
-            predictions=self._predictions[:done],
-            ann_predictions=self._ann_predictions[:done],
-            labels=None if self._labels is None else np.asarray(self._labels)[:done],
-            potentials=self._potentials[:done],
-            populations=populations,
-            steps_per_window=model.steps,
-            ann_macs=cost.macs,
-            ann_flops=cost.flops,
-            device=active_device(),
-            form=net.form.name,
-            build_seconds=self.build_seconds,
-            run_seconds=self.run_seconds,
-            versions=versions(),
-        )
-
-
-def _classes(potentials: np.ndarray, spikes: np.ndarray | None) -> np.ndarray:
-    """Class with the earliest spike; among equals, or without spikes, that of most potential."""
-    if spikes is None:
-        return potentials.argmax(axis=1)
-    values = spikes.reshape(len(spikes), -1)
-    earliest = values == values.max(axis=1, keepdims=True)
-    return np.where(earliest, potentials, -np.inf).argmax(axis=1)

@@ -1,0 +1,114 @@
+"""Keeping what a simulation has found so far, so that another can go on from there."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bsnn.errors import SimulationError, StorageError
+from bsnn.simulation.collected import Collected
+from bsnn.storage import read_tree, versions, write_tree
+
+__all__ = ["Checkpoint"]
+
+# Seconds between two writings, and the most of the time that writing may take.
+_INTERVAL = 1.0
+_SHARE = 0.05
+
+
+class Checkpoint:
+    """A file with the records of the images that are done.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    settings : mapping
+        What the results depend on besides the images; compared when a simulation is resumed.
+    images : numpy.ndarray
+        All images of the simulation.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], settings: Mapping[str, str], images: np.ndarray
+    ) -> None:
+        self.path = Path(path)
+        found = versions()
+        self._settings = {
+            **settings,
+            "images": _sha256(images),
+            "bsnn": found["bsnn_version"],
+            "brian2": found["brian2_version"],
+        }
+        self._next = 0.0
+
+    def resume(self, collected: Collected, *, wanted: bool) -> None:
+        """Fill in what the file holds, if there is one.
+
+        Raises
+        ------
+        SimulationError
+            There is one and it was not `wanted`, or it is of a simulation with other settings.
+        StorageError
+            The file is damaged.
+        """
+        if not self.path.exists():
+            return
+        tree = read_tree(self.path, "checkpoint")
+        try:
+            settings = tree["settings"]
+            if not wanted:
+                raise SimulationError(
+                    f"{self.path} holds {int(tree['done'].sum()):,} of {len(tree['done']):,} "
+                    "images of a simulation that has not come to its end. Go on with it "
+                    "(resume=True, --resume), or delete the file to begin anew."
+                )
+            differing = [
+                name
+                for name in {**self._settings, **settings}
+                if self._settings.get(name) != settings.get(name)
+            ]
+            if differing:
+                raise SimulationError(
+                    f"{self.path} is of a simulation with other settings: "
+                    + "; ".join(
+                        f"{name} {_short(settings.get(name))} there, "
+                        f"{_short(self._settings.get(name))} here"
+                        for name in differing
+                    )
+                    + ". Use the same settings, or delete the file to begin anew."
+                )
+            collected.restore(tree)
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            raise StorageError(
+                f"{self.path}: the checkpoint is incomplete ({error!r}). Delete it to begin anew."
+            ) from error
+
+    def save(self, collected: Collected) -> None:
+        """Write the file."""
+        started = time.monotonic()
+        write_tree(self.path, "checkpoint", {"settings": self._settings, **collected.tree()})
+        ended = time.monotonic()
+        self._next = ended + max(_INTERVAL, (ended - started) / _SHARE)
+
+    def save_now_and_then(self, collected: Collected) -> None:
+        """Write the file unless that was done a moment ago."""
+        if time.monotonic() >= self._next:
+            self.save(collected)
+
+
+def _sha256(images: np.ndarray) -> str:
+    digest = hashlib.sha256(f"{images.dtype}{images.shape}".encode())
+    digest.update(np.ascontiguousarray(images).data)
+    return digest.hexdigest()
+
+
+def _short(value: Any) -> str:
+    text = "missing" if value is None else str(value)
+    return text if len(text) <= 40 else f"{text[:16]}..."
