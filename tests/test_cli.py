@@ -23,7 +23,8 @@ from bsnn.simulation.presenter import Presenter
 RUN_KEYS = {
     "images", "correct", "accuracy", "ann_accuracy", "steps_per_window", "spikes_per_neuron",
     "spikes_per_neuron_with_pools", "synaptic_operations", "ann_macs", "ann_flops", "layer_rmse",
-    "build_seconds", "run_seconds", "cpu_seconds", "wall_seconds", "device", "workers", "versions",
+    "build_seconds", "run_seconds", "cpu_seconds", "wall_seconds", "device", "form",
+    "connectivity", "precision", "workers", "versions",
 }  # fmt: skip
 
 SPARSE = str(paper("lopez_randulfe_2022").SHIPPED["mnist_cnn_sparse"])

@@ -108,13 +108,13 @@ def calendar(size, steps, name="planned*"):
         window_steps=steps,
         name=name,
     )
-    group.wish = np.random.default_rng(3).integers(0, 2 * steps, size)
+    group.wish = np.random.default_rng(3).integers(-steps, 2 * steps, size)
     return group
 
 
 def check_calendar(group, monitor, steps, windows):
     wish = np.array(group.wish)
-    neurons = np.flatnonzero(wish < steps)
+    neurons = np.flatnonzero((wish >= 0) & (wish < steps))
     expected = {(int(n), int(w * steps + wish[n])) for n in neurons for w in range(windows)}
     found = list(zip(map(int, monitor.i), np.rint(monitor.t / (0.1 * ms)).astype(int), strict=True))
     assert len(found) == len(expected)
@@ -160,7 +160,8 @@ def test_first_spike_pool(cpp_standalone, padding):
     monitor = b2.SpikeMonitor(pool)
     b2.Network(source, pool, monitor).run(3 * steps * 0.1 * ms)
     cpp_standalone()
-    wish = np.random.default_rng(3).integers(0, 2 * steps, 3 * 7 * 6).reshape(7, 6, 3)
+    wish = np.random.default_rng(3).integers(-steps, 2 * steps, 3 * 7 * 6).reshape(7, 6, 3)
+    wish = np.where(wish < 0, 10**6, wish)
     first = np.full((len(tables[0]), len(tables[1]), 3), 10**6)
     for y, rows in enumerate(tables[0]):
         for x, columns in enumerate(tables[1]):
@@ -169,7 +170,7 @@ def test_first_spike_pool(cpp_standalone, padding):
     neurons = np.flatnonzero(first.ravel() < steps)
     expected = sorted((w * steps + first.ravel()[n], n) for n in neurons for w in range(3))
     found = list(zip(np.rint(monitor.t / (0.1 * ms)).astype(int), monitor.i, strict=True))
-    assert len(found) > 100
+    assert len(found) > 60
     assert found == expected
     counts = [(table >= 0).sum() for table in tables]
     assert pool.fan_out().sum() == 3 * counts[0] * counts[1]

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import shutil
 from contextlib import ExitStack
-from inspect import signature
 from pathlib import Path
-from typing import Any
 
 import brian2 as b2
 import numpy as np
@@ -20,9 +18,7 @@ from bsnn.brian.devices import start, use_device
 __all__ = ["BrianSystem"]
 
 # Images in one run of the binary, as in `bsnn.simulate`.
-_CHUNK = 500
-
-_KNOWN_OPTIONS = signature(build).parameters
+_CHUNK = 1000
 
 
 class BrianSystem(System):
@@ -43,8 +39,6 @@ class BrianSystem(System):
         self._open = ExitStack()
 
     def missing(self) -> str | None:
-        if "connectivity" not in _KNOWN_OPTIONS and self._options["connectivity"] == "shared":
-            return "this version of bsnn.build has explicit connectivity only"
         if shutil.which("g++") is None or shutil.which("make") is None:
             return "g++ and make are not installed"
         return None
@@ -53,7 +47,7 @@ class BrianSystem(System):
         self._case = case
         self._report = folder / "usage.jsonl"
         directory = self._open.enter_context(use_device("cpp", folder / "code"))
-        self._net = self._build(case)
+        self._net = build(case.model, images=min(_CHUNK, len(case.images)), **self._options)
         self._fan_out = _weighted_fan_out(self._net)
         for name in self._fan_out:
             self._net.monitor(name, "count")
@@ -62,10 +56,6 @@ class BrianSystem(System):
         b2.prefs["devices.cpp_standalone.run_cmd_unix"] = [
             *launch_command(self._report), "./main",
         ]  # fmt: skip
-
-    def _build(self, case: Case) -> SpikingNetwork:
-        options: dict[str, Any] = {k: v for k, v in self._options.items() if k in _KNOWN_OPTIONS}
-        return build(case.model, images=min(_CHUNK, len(case.images)), **options)
 
     def run(self) -> Outcome:
         net, images = self._net, self._case.images
@@ -82,7 +72,7 @@ class BrianSystem(System):
 
 
 def _weighted_fan_out(net: SpikingNetwork) -> dict[str, np.ndarray]:
-    """Connections with weights of each neuron, by population; what leads to a pooling has none."""
+    """Connections with weights of each neuron, by population that has any."""
     model = net.model
     found = {name: fan_out.copy() for name, fan_out in net.fan_out.items()}
     for population in model.populations.values():
@@ -90,4 +80,4 @@ def _weighted_fan_out(net: SpikingNetwork) -> dict[str, np.ndarray]:
             source = model.populations[population.projections[0].source]
             pooled = pool_connections(model.graph[population.layer], source, population)
             found[source.name] -= pooled.fan_out(source.size)
-    return found
+    return {name: fan_out for name, fan_out in found.items() if fan_out.any()}

@@ -226,19 +226,18 @@ _CALENDAR = dataclasses.replace(
     equations=PopulationEquations(
         model=_ANALYTIC
         + """
-levels_per_unit = window_steps/u_th : 1 (shared)
+levels_per_unit = 0.99999*window_steps/u_th : 1 (shared)
 spike_step : integer
 """,
-        # spike_step holds the level first: found by a multiplication, and put right by the
-        # comparisons of the event form
+        # spike_step holds the level first: by a factor that is a little too small it comes out
+        # right or one too low, and the comparison of the event form settles which
         at_start_of_window="""
 v = u
 u = u_rest
-spike_step = int(v*levels_per_unit*int(v > 0)*int(v < u_th))
-spike_step += int(v*window_steps >= u_th*(spike_step + 1)) - int(v*window_steps < u_th*spike_step)
-spike_step *= int(v*window_steps < u_th*window_steps)
-spike_step += window_steps*int(v*window_steps >= u_th*window_steps)
-spike_step = window_steps - spiking_stage*spike_step
+spike_step = int(v*levels_per_unit)
+spike_step += int(v*window_steps >= u_th*(spike_step + 1))
+spike_step = (window_steps - spike_step)*int(spike_step < window_steps)
+spike_step += window_steps*(1 - spiking_stage)
 """,
     ),
 )

@@ -47,23 +47,27 @@ class Windows:
             raise ValueError(f"The pooling windows reach beyond a map of {height}x{width} neurons.")
         return self
 
-    def containing(self, height: int, width: int) -> tuple[np.ndarray, ...]:
-        """Say which windows contain each row and each column of a map.
+    def containing(self, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+        """Say which windows contain each place of a map.
 
         Returns
         -------
-        first_row_window, row_windows, first_column_window, column_windows : numpy.ndarray
-            int32. Row ``y`` lies in ``row_windows[first_row_window[y] : first_row_window[y + 1]]``.
+        first, window : numpy.ndarray
+            int32. The place at row ``y`` and column ``x``, ``p = y*width + x``, lies in the windows
+            ``window[first[p] : first[p + 1]]``, which are numbered row by row.
         """
-        return *_inverse(self.rows, height), *_inverse(self.columns, width)
+        (row, of_row), (column, of_column) = map(_elements, (self.rows, self.columns))
+        place = np.add.outer(row * width, column).ravel()
+        window = np.add.outer(of_row * len(self.columns), of_column).ravel()
+        order = np.lexsort((window, place))
+        first = np.concatenate([[0], np.cumsum(np.bincount(place, minlength=height * width))])
+        return first.astype(np.int32), window[order].astype(np.int32)
 
 
-def _inverse(table: np.ndarray, extent: int) -> tuple[np.ndarray, np.ndarray]:
+def _elements(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of an element of an axis and a window that contains it."""
     window, tap = np.nonzero(table >= 0)
-    element = table[window, tap]
-    order = np.lexsort((window, element))
-    first = np.concatenate([[0], np.cumsum(np.bincount(element, minlength=extent))])
-    return first.astype(np.int32), window[order].astype(np.int32)
+    return table[window, tap], window
 
 
 @dataclasses.dataclass(frozen=True)

@@ -345,13 +345,8 @@ class SharedConnections(Group):
 
     def _add_pooling(self) -> None:
         _, height, width = self.source_shape
-        tables = dict(
-            zip(
-                ("_first_row_window", "_row_windows", "_first_column_window", "_column_windows"),
-                self.windows.containing(height, width),
-                strict=True,
-            )
-        )
+        first, window = self.windows.containing(height, width)
+        tables = {"_first_window": first, "_windows": window}
         if self.windows.share is not None:
             tables["_window_share"] = self.windows.share.ravel()
         for name, values in tables.items():
@@ -468,13 +463,11 @@ class _SpikePropagation(TemplateRunner):
             name
             for name, variable in connections.variables.items()
             if isinstance(variable, ArrayVariable)
-            and name.startswith(("_window_", "_waiting_", "_first_", "_row_", "_column_"))
+            and name.startswith(("_window", "_waiting_", "_first_window"))
         ]
         if pooled:
             geometry |= {
                 "pooled_channels": connections.source_shape[0],
-                "pooled_from_width": connections.source_shape[2],
-                "pooled_width": connections.windows.shape[1],
             }
         # under one name, which no variable can have
         self.template_kwds = {"_g": geometry}

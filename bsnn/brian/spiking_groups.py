@@ -45,8 +45,8 @@ class CalendarGroup(_OwnSpikes):
         As for `brian2.NeuronGroup`; must define ``spike_step : integer``.
     at_start_of_window : str
         Statements run for each neuron in the first step of a window. They set ``spike_step`` to
-        the step of the window in which the neuron spikes; a number of `window_steps` or above is
-        no spike.
+        the step of the window in which the neuron spikes; a number below zero, or of
+        `window_steps` or above, is no spike.
     window_steps : int
         Steps in a window.
     order : int
@@ -105,11 +105,9 @@ class FirstSpikePool(_OwnSpikes):
             rows * columns * channels, model + "\npassed_window : integer", order=order, **options
         )
         self.passed_window = -1
-        names = ("_first_row_window", "_row_windows", "_first_column_window", "_column_windows")
-        tables = windows.containing(height, width)
-        self._per_place = np.outer(np.diff(tables[0]), np.diff(tables[2]))
-        self._channels = channels
-        for name, values in zip(names, tables, strict=True):
+        first, window = windows.containing(height, width)
+        self._fan_out = np.repeat(np.diff(first), channels)
+        for name, values in (("_first_window", first), ("_windows", window)):
             self.variables.add_array(
                 name, size=len(values), values=values, dtype=np.int32, constant=True, read_only=True
             )
@@ -124,15 +122,13 @@ class FirstSpikePool(_OwnSpikes):
                 "",
                 window_steps=int(window_steps),
                 pooled_channels=channels,
-                pooled_from_width=width,
-                pooled_width=columns,
                 source_size=len(source),
             )
         )
 
     def fan_out(self) -> np.ndarray:
         """Return the number of windows that each neuron of the source takes part in."""
-        return np.repeat(self._per_place.ravel(), self._channels)
+        return self._fan_out
 
 
 class OnePassGroup(_OwnSpikes):

@@ -88,7 +88,10 @@ def info(
             ("scale rule", spiking.scale_rule),
             *((f"calibration: {name}", _short(text)) for name, text in spiking.calibration.items()),
             *((f"scale of {name}", f"{value:.4f}") for name, value in spiking.scales.items()),
-            ("memory with explicit synapses", f"{size.memory_bytes / 1e9:.2f} GB"),
+            *(
+                (f"memory, connectivity {name}", f"about {memory / 1e9:.2f} GB")
+                for name, memory in size.memory_bytes.items()
+            ),
         ]
         console.print(facts_table("The spiking model", rows))
         content["conversion"] = tree["conversion"]

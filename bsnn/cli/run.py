@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import bsnn
-from bsnn.brian import NEURON_FORMS, estimate
+from bsnn.brian import CONNECTIVITIES, NEURON_FORMS, estimate
 from bsnn.cli.options import DataFolder, Device, JsonFile
 from bsnn.cli.output import console, facts_table, print_result, write_json
 from bsnn.datasets import DATASETS, Dataset
@@ -41,7 +41,18 @@ def run(
     device: Device = "cpp",
     form: Annotated[
         str, typer.Option(help=f"Form of the neuron: {', '.join(NEURON_FORMS)}.")
-    ] = "event",
+    ] = "calendar",
+    connectivity: Annotated[
+        str,
+        typer.Option(
+            help="How connections are kept: "
+            + "; ".join(f"{name} ({what})" for name, what in CONNECTIVITIES.items())
+            + "."
+        ),
+    ] = "shared",
+    precision: Annotated[
+        str, typer.Option(help="Of potentials and shared weights: float64 or float32.")
+    ] = "float64",
     steps: Annotated[
         int | None, typer.Option(min=1, help="Steps in a window, in place of the model's.")
     ] = None,
@@ -89,7 +100,7 @@ def run(
         spiking = dataclasses.replace(spiking, steps=steps)
     test = test_images(spiking, dataset, data, first, images)
     if dry_run:
-        _print_estimate(spiking, test, device)
+        _print_estimate(spiking, test, device, connectivity, precision)
         return
     if resume and out is None:
         raise SettingsError("--resume goes on with what is kept next to the result: give --out.")
@@ -101,6 +112,8 @@ def run(
             test.labels,
             device=device,
             form=form,
+            connectivity=connectivity,
+            precision=precision,
             workers=workers,
             cluster=cluster,
             chunk=chunk,
@@ -177,15 +190,20 @@ def _report(result: bsnn.Result, test: Dataset, out: Path | None, json: Path | N
     write_json(json, result.summary())
 
 
-def _print_estimate(spiking: bsnn.SpikingModel, test: Dataset, device: str) -> None:
-    size = estimate(spiking)
-    build_seconds, run_seconds = estimate_seconds(spiking, test.images, device)
+def _print_estimate(
+    spiking: bsnn.SpikingModel, test: Dataset, device: str, connectivity: str, precision: str
+) -> None:
+    size = estimate(spiking, precision)
+    build_seconds, run_seconds = estimate_seconds(spiking, test.images, device, connectivity)
     rows = [
         ("neurons", f"{size.neurons:,}"),
         ("connections with weights", f"{size.connections:,}"),
         ("connections of max-poolings", f"{size.pool_connections:,}"),
-        ("memory", f"about {size.memory_bytes / 1e9:.2f} GB"),
+        *(
+            (f"memory, connectivity {name}", f"about {memory / 1e9:.2f} GB")
+            for name, memory in size.memory_bytes.items()
+        ),
         ("build", f"about {build_seconds:.0f} s"),
         (f"run, {len(test):,} images", f"about {run_seconds:.0f} s"),
     ]
-    console.print(facts_table(f"Estimate for the device {device}", rows))
+    console.print(facts_table(f"Estimate for the device {device}, {connectivity}", rows))

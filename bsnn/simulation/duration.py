@@ -26,25 +26,32 @@ class DeviceCost:
     operation: float
 
 
-#: By device, as `tests/benchmarks/device_costs.py` measures them; the build is that of a network
-#: whose code was not compiled on this machine before.
+#: By device and connectivity, as `tests/benchmarks/device_costs.py` measures them in the form that
+#: goes with it; the build is that of a network whose code was not compiled on this machine before.
 DEVICE_COSTS = {
-    "runtime": DeviceCost(build=60.0, step=4.5e-4, neuron_step=3.4e-9, operation=2.7e-9),
-    "cpp": DeviceCost(build=5.0, step=1.0e-6, neuron_step=3.4e-9, operation=2.3e-9),
+    ("runtime", "shared"): DeviceCost(60.0, step=4.5e-4, neuron_step=3.4e-9, operation=2.7e-9),
+    ("runtime", "synapses"): DeviceCost(60.0, step=4.5e-4, neuron_step=3.4e-9, operation=2.7e-9),
+    ("cpp", "shared"): DeviceCost(10.0, step=1.0e-6, neuron_step=3.4e-9, operation=2.3e-9),
+    ("cpp", "synapses"): DeviceCost(10.0, step=1.0e-6, neuron_step=3.4e-9, operation=2.3e-9),
 }
 
 
-def estimate_seconds(model: SpikingModel, images: np.ndarray, device: str) -> tuple[float, float]:
-    """Estimate the time to simulate images in the event form.
+def estimate_seconds(
+    model: SpikingModel, images: np.ndarray, device: str, connectivity: str = "shared"
+) -> tuple[float, float]:
+    """Estimate the time to simulate images that follow one another in each window.
 
     Returns
     -------
     build_seconds, run_seconds : float
         A rough guide: right within a factor of about two on a machine that is not busy.
     """
-    if device not in DEVICE_COSTS:
-        raise SimulationError(f"There is no device {device!r}: {', '.join(DEVICE_COSTS)}.")
-    cost = DEVICE_COSTS[device]
+    if (device, connectivity) not in DEVICE_COSTS:
+        known = ", ".join(f"{d} with {c}" for d, c in DEVICE_COSTS)
+        raise SimulationError(
+            f"There is no device {device!r} with connectivity {connectivity!r}: {known}."
+        )
+    cost = DEVICE_COSTS[device, connectivity]
     size = estimate(model)
     probe = images[:_PROBE_IMAGES]
     coded = model.code(probe)

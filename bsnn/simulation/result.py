@@ -61,8 +61,10 @@ class Result:
         Time steps in a window.
     ann_macs, ann_flops : int
         What the trained network needs for an image (see `bsnn.graph.cost`).
-    device, form : str
-        On what, and with which form of the neuron, it was simulated.
+    device : str
+        On what it was simulated.
+    form, connectivity, precision : str
+        Form of the neuron, connections and floating-point numbers: see `bsnn.build`.
     workers : int
         Processes that have simulated.
     build_seconds : float
@@ -87,6 +89,8 @@ class Result:
     ann_flops: int
     device: str
     form: str
+    connectivity: str
+    precision: str
     workers: int
     build_seconds: float
     run_seconds: float
@@ -172,6 +176,9 @@ class Result:
             "cpu_seconds": self.cpu_seconds,
             "wall_seconds": self.wall_seconds,
             "device": self.device,
+            "form": self.form,
+            "connectivity": self.connectivity,
+            "precision": self.precision,
             "workers": self.workers,
             "versions": self.versions,
         }
@@ -208,7 +215,7 @@ class Result:
             ),
             (
                 "device",
-                f"{self.device}, {self.form} form"
+                f"{self.device}, {self.form} form, {self.connectivity}, {self.precision}"
                 + ("" if self.workers == 1 else f", {self.workers} workers"),
             ),
         ]
@@ -257,6 +264,8 @@ _SETTINGS = (
     "ann_flops",
     "device",
     "form",
+    "connectivity",
+    "precision",
     "workers",
     "build_seconds",
     "run_seconds",

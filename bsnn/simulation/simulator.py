@@ -74,7 +74,9 @@ def simulate(
     labels: np.ndarray | None = None,
     *,
     device: str | None = None,
-    form: str = "event",
+    form: str = "calendar",
+    connectivity: str = "shared",
+    precision: str = "float64",
     workers: int = 1,
     cluster: str | None = None,
     chunk: int = 500,
@@ -99,8 +101,9 @@ def simulate(
         True classes, shape ``(n,)``.
     device : str, optional
         ``"runtime"`` or ``"cpp"`` (C++ standalone). By default the one that is active.
-    form : str
-        Form of the neuron, if a model is built here.
+    form, connectivity, precision : str
+        If a model is built here: see `bsnn.build`. None of them changes what is computed, but for
+        the rounding of ``"float32"``.
     workers : int
         Processes that simulate. With one it is this process. With more, each builds the network
         and needs memory for it; a script must do its work under ``if __name__ == "__main__":``,
@@ -158,7 +161,7 @@ def simulate(
         model=model,
         device=device or active_device(),
         code_target=code_target(),
-        options={"form": form},
+        options={"form": form, "connectivity": connectivity, "precision": precision},
         chunk=min(chunk, -(-len(images) // workers)),
     )
     check_device(job.device)
@@ -186,6 +189,8 @@ def simulate(
         about={
             "device": job.device,
             "form": form if own is None else own.form.name,
+            "connectivity": connectivity if own is None else own.connectivity,
+            "precision": precision if own is None else own.precision,
             "workers": workers,
         },
     )

@@ -26,21 +26,33 @@ from rich.table import Table
 import bsnn
 from bsnn.brian import estimate
 from bsnn.networks import paper
+from bsnn.simulation.duration import DEVICE_COSTS
 
 MODELS = ("mnist_cnn", "mnist_cnn_sparse")
 
 
-def measure(name: str, device: str, images: int, results: multiprocessing.Queue) -> None:
+def measure(
+    name: str, device: str, connectivity: str, images: int, results: multiprocessing.Queue
+) -> None:
     """Simulate once, in a process of its own, and report time and peak memory."""
     model = bsnn.load_model(paper("lopez_randulfe_2022").SHIPPED[name])
     sample = bsnn.datasets.mnist_sample().first(images)
     started = time.perf_counter()
-    result = bsnn.simulate(model, sample.images, sample.labels, device=device, progress=False)
+    result = bsnn.simulate(
+        model,
+        sample.images,
+        sample.labels,
+        device=device,
+        connectivity=connectivity,
+        form="calendar" if connectivity == "shared" else "event",
+        progress=False,
+    )
     usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     results.put(
         {
             "model": name,
             "device": device,
+            "connectivity": connectivity,
             "target": b2.prefs.codegen.target if device == "runtime" else "cpp",
             "images": images,
             "build_seconds": result.build_seconds,
@@ -65,22 +77,34 @@ def main(
     context = multiprocessing.get_context("spawn")
     rows = []
     for _ in range(rounds):
-        for device, count in (("cpp", images), ("runtime", runtime_images)):
+        for device, connectivity in DEVICE_COSTS:
+            count = images if device == "cpp" else runtime_images
             for name in MODELS:
                 results = context.Queue()
-                process = context.Process(target=measure, args=(name, device, count, results))
+                process = context.Process(
+                    target=measure, args=(name, device, connectivity, count, results)
+                )
                 process.start()
                 rows.append(results.get())
                 process.join()
     table = Table(title=f"Medians of {rounds} interleaved rounds", title_justify="left")
-    for column in ("device", "network", "build s", "ms an image", "operations", "peak MB"):
+    for column in (
+        "device",
+        "connectivity",
+        "network",
+        "build s",
+        "ms an image",
+        "operations",
+        "peak MB",
+    ):
         table.add_column(column, justify="right")
     size = estimate(bsnn.load_model(paper("lopez_randulfe_2022").SHIPPED[MODELS[0]]))
     costs = {}
-    for device in ("cpp", "runtime"):
+    for device, connectivity in DEVICE_COSTS:
         median = {}
         for name in MODELS:
-            mine = [row for row in rows if (row["device"], row["model"]) == (device, name)]
+            wanted = (device, connectivity, name)
+            mine = [r for r in rows if (r["device"], r["connectivity"], r["model"]) == wanted]
             median[name] = {
                 key: statistics.median(row[key] for row in mine)
                 for key in ("build_seconds", "ms_per_image", "operations_per_image")
@@ -89,7 +113,7 @@ def main(
                 max(row["python_peak_mb"], row["binary_or_compiler_peak_mb"]) for row in mine
             )
             table.add_row(
-                device, name, *(f"{value:,.1f}" for value in median[name].values()), f"{peak:,.0f}"
+                *wanted, *(f"{value:,.1f}" for value in median[name].values()), f"{peak:,.0f}"
             )
         dense, sparse = (median[name] for name in MODELS)
         operation = (
@@ -98,7 +122,7 @@ def main(
             / (dense["operations_per_image"] - sparse["operations_per_image"])
         )
         rest = 1e-3 * sparse["ms_per_image"] - operation * sparse["operations_per_image"]
-        costs[device] = {
+        costs[f"{device} {connectivity}"] = {
             "operation_ns": 1e9 * operation,
             "step_us": 1e6 * rest / 16,
             "neuron_step_ns": 1e9 * rest / 16 / size.neurons,

@@ -44,18 +44,16 @@
         const int32_t _pre = _spikes[_s] - {{_g.source_start}};
         if (_pre < 0 || _pre >= {{_g.source_size}}) continue;
         const int32_t _c = _pre % {{_g.pooled_channels}};
-        const int32_t _px = _pre / {{_g.pooled_channels}} % {{_g.pooled_from_width}};
-        const int32_t _py = _pre / {{_g.pooled_channels * _g.pooled_from_width}};
-        for (int32_t _r = {{_first_row_window}}[_py]; _r < {{_first_row_window}}[_py + 1]; _r++)
-            for (int32_t _q = {{_first_column_window}}[_px]; _q < {{_first_column_window}}[_px + 1]; _q++)
+        const int32_t _place = _pre / {{_g.pooled_channels}};
+        for (int32_t _k = {{_first_window}}[_place]; _k < {{_first_window}}[_place + 1]; _k++)
+        {
+            const int32_t _window = {{_windows}}[_k] * {{_g.pooled_channels}} + _c;
+            if ({{_window_passed}}[_window] != _now)
             {
-                const int32_t _window = ({{_row_windows}}[_r] * {{_g.pooled_width}} + {{_column_windows}}[_q]) * {{_g.pooled_channels}} + _c;
-                if ({{_window_passed}}[_window] != _now)
-                {
-                    {{_window_passed}}[_window] = _now;
-                    {{_window_spikes}}[_num_windows++] = _window;
-                }
+                {{_window_passed}}[_window] = _now;
+                {{_window_spikes}}[_num_windows++] = _window;
             }
+        }
     }
     std::sort({{_window_spikes}}, {{_window_spikes}} + _num_windows);
     for (int32_t _s = 0; _s < _num_windows; _s++)
@@ -72,16 +70,14 @@
         if (_pre < 0 || _pre >= {{_g.source_size}}) continue;
         {% if _g.pooling == 'average' %}
         const int32_t _c = _pre % {{_g.pooled_channels}};
-        const int32_t _px = _pre / {{_g.pooled_channels}} % {{_g.pooled_from_width}};
-        const int32_t _py = _pre / {{_g.pooled_channels * _g.pooled_from_width}};
-        for (int32_t _r = {{_first_row_window}}[_py]; _r < {{_first_row_window}}[_py + 1]; _r++)
-            for (int32_t _q = {{_first_column_window}}[_px]; _q < {{_first_column_window}}[_px + 1]; _q++)
-            {
-                const int32_t _window = {{_row_windows}}[_r] * {{_g.pooled_width}} + {{_column_windows}}[_q];
-                const int32_t _position = _window * {{_g.pooled_channels}} + _c;
-                const {{c_data_type(_g.weight_type)}} _pool_share = {{_window_share}}[_window];
-                {{ self.reach() }}
-            }
+        const int32_t _place = _pre / {{_g.pooled_channels}};
+        for (int32_t _k = {{_first_window}}[_place]; _k < {{_first_window}}[_place + 1]; _k++)
+        {
+            const int32_t _window = {{_windows}}[_k];
+            const int32_t _position = _window * {{_g.pooled_channels}} + _c;
+            const {{c_data_type(_g.weight_type)}} _pool_share = {{_window_share}}[_window];
+            {{ self.reach() }}
+        }
         {% else %}
         const int32_t _position = _pre;
         {{ self.reach() }}

@@ -9,9 +9,9 @@ from libcpp.algorithm cimport sort as _sort
     cdef int32_t _s, _pre, _position, _num_spikes, _waiting, _spike
     cdef int32_t* _spikes
     cdef int32_t* _row
-    cdef int32_t _r, _q
+    cdef int32_t _k
     {% if _g.pooling != 'none' %}
-    cdef int32_t _c, _px, _py, _window
+    cdef int32_t _c, _place, _window
     cdef int32_t _num_windows = 0
     cdef int32_t _now
     {% endif %}
@@ -48,25 +48,21 @@ from libcpp.algorithm cimport sort as _sort
         if _pre < 0 or _pre >= {{_g.source_size}}:
             continue
         _c = _pre % {{_g.pooled_channels}}
-        _px = _pre // {{_g.pooled_channels}} % {{_g.pooled_from_width}}
-        _py = _pre // {{_g.pooled_channels * _g.pooled_from_width}}
-        for _r in range({{_first_row_window}}[_py], {{_first_row_window}}[_py + 1]):
-            for _q in range({{_first_column_window}}[_px], {{_first_column_window}}[_px + 1]):
-                _window = ({{_row_windows}}[_r] * {{_g.pooled_width}} + {{_column_windows}}[_q]) * {{_g.pooled_channels}} + _c
-                if {{_window_passed}}[_window] != _now:
-                    {{_window_passed}}[_window] = _now
-                    {{_window_spikes}}[_num_windows] = _window
-                    _num_windows += 1
+        _place = _pre // {{_g.pooled_channels}}
+        for _k in range({{_first_window}}[_place], {{_first_window}}[_place + 1]):
+            _window = {{_windows}}[_k] * {{_g.pooled_channels}} + _c
+            if {{_window_passed}}[_window] != _now:
+                {{_window_passed}}[_window] = _now
+                {{_window_spikes}}[_num_windows] = _window
+                _num_windows += 1
     _sort({{_window_spikes}}, {{_window_spikes}} + _num_windows)
     _spikes = {{_window_spikes}}
     _num_spikes = _num_windows
     {% endif %}
     {% if _g.pooling == 'average' %}
-    {% set row_windows = _first_row_window ~ '[_py], ' ~ _first_row_window ~ '[_py + 1]' %}
-    {% set column_windows = _first_column_window ~ '[_px], ' ~ _first_column_window ~ '[_px + 1]' %}
+    {% set containing = _first_window ~ '[_place], ' ~ _first_window ~ '[_place + 1]' %}
     {% else %}
-    {% set row_windows = '1' %}
-    {% set column_windows = '1' %}
+    {% set containing = '1' %}
     {% endif %}
     for _s in range(_num_spikes):
         {% if _g.pooling == 'max' %}
@@ -81,16 +77,14 @@ from libcpp.algorithm cimport sort as _sort
         {% endif %}
         {% if _g.pooling == 'average' %}
         _c = _pre % {{_g.pooled_channels}}
-        _px = _pre // {{_g.pooled_channels}} % {{_g.pooled_from_width}}
-        _py = _pre // {{_g.pooled_channels * _g.pooled_from_width}}
+        _place = _pre // {{_g.pooled_channels}}
         {% endif %}
-        for _r in range({{row_windows}}):
-            for _q in range({{column_windows}}):
-                {% if _g.pooling == 'average' %}
-                _window = {{_row_windows}}[_r] * {{_g.pooled_width}} + {{_column_windows}}[_q]
-                _position = _window * {{_g.pooled_channels}} + _c
-                _pool_share = {{_window_share}}[_window]
-                {% endif %}
-                {% block reach %}
-                {% endblock %}
+        for _k in range({{containing}}):
+            {% if _g.pooling == 'average' %}
+            _window = {{_windows}}[_k]
+            _position = _window * {{_g.pooled_channels}} + _c
+            _pool_share = {{_window_share}}[_window]
+            {% endif %}
+            {% block reach %}
+            {% endblock %}
 {% endblock %}

@@ -1,6 +1,5 @@
 {# USES_VARIABLES { N, t_in_timesteps, passed_window, _spikespace, _source_spikespace,
-                    _reached, _first_row_window, _row_windows, _first_column_window,
-                    _column_windows } #}
+                    _reached, _first_window, _windows } #}
 {% extends 'common_group.cpp' %}
 {% block maincode %}
     const int32_t _num_spikes = {{_source_spikespace}}[{{_g.source_size}}];
@@ -10,18 +9,14 @@
     {
         const int32_t _pre = {{_source_spikespace}}[_s];
         const int32_t _c = _pre % {{_g.pooled_channels}};
-        const int32_t _x = _pre / {{_g.pooled_channels}} % {{_g.pooled_from_width}};
-        const int32_t _y = _pre / {{_g.pooled_channels * _g.pooled_from_width}};
-        for (int32_t _r = {{_first_row_window}}[_y]; _r < {{_first_row_window}}[_y + 1]; _r++)
-            for (int32_t _q = {{_first_column_window}}[_x]; _q < {{_first_column_window}}[_x + 1]; _q++)
-            {
-                const int32_t _neuron = ({{_row_windows}}[_r] * {{_g.pooled_width}} + {{_column_windows}}[_q]) * {{_g.pooled_channels}} + _c;
-                if ({{passed_window}}[_neuron] != _now)
-                {
-                    {{passed_window}}[_neuron] = _now;
-                    _bits[_neuron / 64] |= (uint64_t)1 << (_neuron % 64);
-                }
-            }
+        const int32_t _place = _pre / {{_g.pooled_channels}};
+        for (int32_t _k = {{_first_window}}[_place]; _k < {{_first_window}}[_place + 1]; _k++)
+        {
+            const int32_t _neuron = {{_windows}}[_k] * {{_g.pooled_channels}} + _c;
+            const uint64_t _passes = {{passed_window}}[_neuron] != _now;
+            {{passed_window}}[_neuron] = _now;
+            _bits[_neuron / 64] |= _passes << (_neuron % 64);
+        }
     }
     // a bit for each neuron lists them in the order in which Brian2's own threshold would
     int32_t _count = 0;

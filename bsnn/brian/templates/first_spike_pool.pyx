@@ -1,5 +1,5 @@
 {# USES_VARIABLES { N, t_in_timesteps, passed_window, _spikespace, _source_spikespace,
-                    _first_row_window, _row_windows, _first_column_window, _column_windows } #}
+                    _first_window, _windows } #}
 {% extends 'common_group.pyx' %}
 {% block template_support_code %}
 from libcpp.algorithm cimport sort as _sort
@@ -8,19 +8,17 @@ from libcpp.algorithm cimport sort as _sort
     cdef int32_t _now = {{t_in_timesteps}} // {{_g.window_steps}}
     cdef int32_t _num_spikes = {{_source_spikespace}}[{{_g.source_size}}]
     cdef int32_t _count = 0
-    cdef int32_t _s, _pre, _c, _x, _y, _r, _q, _neuron
+    cdef int32_t _s, _pre, _c, _place, _k, _neuron
     for _s in range(_num_spikes):
         _pre = {{_source_spikespace}}[_s]
         _c = _pre % {{_g.pooled_channels}}
-        _x = _pre // {{_g.pooled_channels}} % {{_g.pooled_from_width}}
-        _y = _pre // {{_g.pooled_channels * _g.pooled_from_width}}
-        for _r in range({{_first_row_window}}[_y], {{_first_row_window}}[_y + 1]):
-            for _q in range({{_first_column_window}}[_x], {{_first_column_window}}[_x + 1]):
-                _neuron = ({{_row_windows}}[_r] * {{_g.pooled_width}} + {{_column_windows}}[_q]) * {{_g.pooled_channels}} + _c
-                if {{passed_window}}[_neuron] != _now:
-                    {{passed_window}}[_neuron] = _now
-                    {{_spikespace}}[_count] = _neuron
-                    _count += 1
+        _place = _pre // {{_g.pooled_channels}}
+        for _k in range({{_first_window}}[_place], {{_first_window}}[_place + 1]):
+            _neuron = {{_windows}}[_k] * {{_g.pooled_channels}} + _c
+            if {{passed_window}}[_neuron] != _now:
+                {{passed_window}}[_neuron] = _now
+                {{_spikespace}}[_count] = _neuron
+                _count += 1
     # in the order in which Brian2's own threshold would list them
     _sort({{_spikespace}}, {{_spikespace}} + _count)
     {{_spikespace}}[N] = _count

@@ -8,18 +8,25 @@
         // scalar code
         const size_t _vectorisation_idx = -1;
         {{scalar_code|autoindent}}
-        for (size_t _idx = 0; _idx < N; _idx++)
-        {
-            const size_t _vectorisation_idx = _idx;
-            {{vector_code|autoindent}}
-        }
-        // the neurons that spike at all, without a branch; then sorted by step, keeping their order
+        // block after block, which stays in the cache: all neurons, then those that spike at all,
+        // listed without a branch
+        const size_t _block = 1024;
         int32_t _count = 0;
-        for (int32_t _i = 0; _i < N; _i++)
+        for (size_t _begin = 0; _begin < N; _begin += _block)
         {
-            {{_planned}}[_count] = _i;
-            _count += ({{spike_step}}[_i] < {{_g.window_steps}});
+            const size_t _end = _begin + _block < N ? _begin + _block : N;
+            for (size_t _idx = _begin; _idx < _end; _idx++)
+            {
+                const size_t _vectorisation_idx = _idx;
+                {{vector_code|autoindent}}
+            }
+            for (size_t _i = _begin; _i < _end; _i++)
+            {
+                {{_planned}}[_count] = (int32_t)_i;
+                _count += ((uint32_t){{spike_step}}[_i] < {{_g.window_steps}});
+            }
         }
+        // sorted by step, keeping their order
         for (int32_t _k = 0; _k <= {{_g.window_steps}}; _k++)
             _first[_k] = 0;
         for (int32_t _i = 0; _i < _count; _i++)

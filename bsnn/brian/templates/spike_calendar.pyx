@@ -15,7 +15,7 @@
         _count = 0
         for _i in range(N):
             {{_planned}}[_count] = _i
-            _count += {{spike_step}}[_i] < {{_g.window_steps}}
+            _count += 0 <= {{spike_step}}[_i] < {{_g.window_steps}}
         for _k in range({{_g.window_steps + 1}}):
             _first[_k] = 0
         for _i in range(_count):
