@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import functools
 import sys
+from collections.abc import Iterator
 
 import brian2 as b2
+from brian2.core.variables import ArrayVariable
 from brian2.groups.group import CodeRunner
+from brian2.parsing.statements import parse_statement
 
 from bsnn.errors import BuildError
 
-__all__ = ["TemplateRunner"]
+__all__ = ["TemplateRunner", "runs_in_parallel", "statements"]
 
 
 class TemplateRunner(CodeRunner):
@@ -25,14 +28,45 @@ class TemplateRunner(CodeRunner):
     def before_run(self, run_namespace):
         self.codeobj_class = _with_templates(_stock_class(), self.template)
         super().before_run(run_namespace)
+        if runs_in_parallel():
+            self._refuse_shared_writes()
+
+    def _refuse_shared_writes(self) -> None:
+        # each thread of a kernel would execute the statement, all on the same memory
+        blocks = self.abstract_code
+        for code in blocks.values() if isinstance(blocks, dict) else [blocks]:
+            for name, _, _ in statements(code):
+                variable = self.group.variables.get(name)
+                if isinstance(variable, ArrayVariable) and variable.scalar:
+                    raise BuildError(
+                        f"{self.group.name}: a statement writes {name!r}, which all neurons share. "
+                        "In CUDA the neurons run side by side and would all write it. Write it "
+                        "in a run_regularly of a group of its own, or simulate on another device."
+                    )
+
+
+def runs_in_parallel() -> bool:
+    """Say whether the active device executes statements for many neurons at the same time."""
+    return _atomics_class(b2.get_device().code_object_class()) is not None
+
+
+def statements(code: str) -> Iterator[tuple[str, str, str]]:
+    """Take abstract code apart: variable, operation and expression of each statement."""
+    for line in code.replace(";", "\n").splitlines():
+        line = line.strip()
+        if line and not line.startswith("#"):
+            yield parse_statement(line)[:3]
+
+
+def _atomics_class(stock: type) -> type | None:
+    return getattr(sys.modules[stock.__module__], "CUDAStandaloneAtomicsCodeObject", None)
 
 
 def _stock_class() -> type:
     """Brian2's class of code objects for the active device and its preferences."""
     stock = b2.get_device().code_object_class()
     # several threads add to one target neuron: Brian2CUDA has a class whose code does so atomically
-    module = sys.modules[stock.__module__]
-    return getattr(module, "CUDAStandaloneAtomicsCodeObject", stock)
+    return _atomics_class(stock) or stock
 
 
 def _with_templates(stock: type, template: str) -> type:
