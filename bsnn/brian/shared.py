@@ -409,16 +409,18 @@ class SharedConnections(Group):
             return
         self._refuse_race()
         averaged = self.windows is not None and self.windows.share is not None
-        tables = {}
-        if self.windows is None or averaged:
+        if (self.windows is None or averaged) and "_step_of_spike" not in self.variables:
             # one more than the step in which each neuron last spiked
-            tables["_step_of_spike"] = np.zeros(self._source_size)
-        if averaged:
-            tables["_row_elements"] = self.windows.rows.ravel()
-            tables["_column_elements"] = self.windows.columns.ravel()
-        for name, values in tables.items():
-            if name not in self.variables:
-                self.variables.add_array(name, size=len(values), values=values, dtype=np.int32)
+            self.variables.add_array("_step_of_spike", size=self._source_size, dtype=np.int32)
+        if averaged and "_row_elements" not in self.variables:
+            for name, table in (
+                ("_row_elements", self.windows.rows),
+                ("_column_elements", self.windows.columns),
+            ):
+                self.variables.add_array(
+                    name, size=table.size, values=table.ravel().astype(np.int32), dtype=np.int32,
+                    constant=True, read_only=True,
+                )  # fmt: skip
 
     def _in_any_order(self) -> bool:
         """Whether on_pre has the same effect in whichever order spikes are passed on."""

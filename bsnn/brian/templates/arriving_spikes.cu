@@ -115,7 +115,7 @@ __global__ void _run_kernel_{{codeobj_name}}(
     for (uint32_t _target = blockIdx.x * blockDim.x + threadIdx.x; _target < {{_g.targets}}; _target += gridDim.x * blockDim.x)
     {
         const int32_t _postsynaptic_idx = {{_g.target_start}} + (int32_t)_target;
-        {{ self.sources()|autoindent }}
+        {{ self.sources()|indent(8) }}
     }
     {% else %}
     const {{_item_type}} _num_items = ({{_item_type}})_num_spikes * {{_slots * _g.taps}};
@@ -144,7 +144,7 @@ __global__ void _run_kernel_{{codeobj_name}}(
         {% elif _g.pooling == 'none' %}
         const int32_t _position = _pre;
         {% endif %}
-        {{ self.tap()|autoindent }}
+        {{ self.tap()|indent(8) }}
         const int _vectorisation_idx = _idx;
         {{vector_code|autoindent}}
     }

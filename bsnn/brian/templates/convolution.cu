@@ -29,7 +29,7 @@ for (int32_t _ky = 0; _ky < {{_g.kernel_height}}; _ky++)
             const int32_t _channel = _out / {{_g.group_out}} * {{_g.group_in}} + _in;
             const int32_t _position = (_y * {{_g.width}} + _x) * {{_g.channels}} + _channel;
             const int32_t _idx = ((_channel * {{_g.kernel_height}} + _ky) * {{_g.kernel_width}} + {{_g.kernel_width - 1}} - _kx) * {{_g.group_out}} + _out % {{_g.group_out}};
-            {{ self.deliver()|autoindent }}
+            {{ self.deliver()|indent(12) }}
         }
     }
 }

@@ -8,6 +8,6 @@ const int32_t _postsynaptic_idx = {{_g.target_start}} + _tap;
 for (int32_t _position = 0; _position < {{_g.inputs}}; _position++)
 {
     const int32_t _idx = _position * {{_g.outputs}} + (int32_t)_target;
-    {{ self.deliver()|autoindent }}
+    {{ self.deliver()|indent(4) }}
 }
 {% endblock %}

@@ -5,7 +5,7 @@
    the list is in any order. #}
 {% extends 'own_spikes.cu' %}
 {% block extra_kernel_call %}
-    {{ self.clear_spikes()|autoindent }}
+    {{ self.clear_spikes()|indent(4) }}
 {% endblock %}
 {% block prepare_kernel_inner %}
     // in most steps few neurons spike: the threads stride over those that do

@@ -3,7 +3,7 @@
    any order. #}
 {% extends 'own_spikes.cu' %}
 {% block extra_kernel_call %}
-    {{ self.clear_spikes()|autoindent }}
+    {{ self.clear_spikes()|indent(4) }}
 {% endblock %}
 {% block kernel_maincode %}
     bool _spikes;

@@ -15,5 +15,5 @@
 {% endblock %}
 
 {% block after_run_host_maincode %}
-    {{ self.clear_spikes()|autoindent }}
+    {{ self.clear_spikes()|indent(4) }}
 {% endblock %}
