@@ -441,9 +441,7 @@ class SharedConnections(Group):
         if self.source.start >= self.target.stop or self.target.start >= self.source.stop:
             return
         changed = {
-            self.variables[name]
-            for name, _, _ in statements(self.on_pre)
-            if name in self.variables
+            self.variables[name] for name, _, _ in statements(self.on_pre) if name in self.variables
         }
         for name in get_identifiers(self.on_pre):
             if (

@@ -13,7 +13,6 @@ import sys
 from collections.abc import Iterator
 
 import brian2 as b2
-from brian2.core.variables import ArrayVariable
 from brian2.groups.group import CodeRunner
 from brian2.parsing.statements import parse_statement
 
@@ -28,21 +27,6 @@ class TemplateRunner(CodeRunner):
     def before_run(self, run_namespace):
         self.codeobj_class = _with_templates(_stock_class(), self.template)
         super().before_run(run_namespace)
-        if runs_in_parallel():
-            self._refuse_shared_writes()
-
-    def _refuse_shared_writes(self) -> None:
-        # each thread of a kernel would execute the statement, all on the same memory
-        blocks = self.abstract_code
-        for code in blocks.values() if isinstance(blocks, dict) else [blocks]:
-            for name, _, _ in statements(code):
-                variable = self.group.variables.get(name)
-                if isinstance(variable, ArrayVariable) and variable.scalar:
-                    raise BuildError(
-                        f"{self.group.name}: a statement writes {name!r}, which all neurons share. "
-                        "In CUDA the neurons run side by side and would all write it. Write it "
-                        "in a run_regularly of a group of its own, or simulate on another device."
-                    )
 
 
 def runs_in_parallel() -> bool:

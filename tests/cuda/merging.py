@@ -27,7 +27,9 @@ def merge(project: Path) -> str:
     bodies = {path: _INCLUDE.sub("", text) for path, text in sources.items()}
     units: dict[str, str] = {}
     # a code object before what is run before and after it, which refers to it
-    for path in sorted(project.glob("code_objects/*.cu"), key=lambda p: _is_before_or_after(p.stem)):
+    for path in sorted(
+        project.glob("code_objects/*.cu"), key=lambda p: _is_before_or_after(p.stem)
+    ):
         name = re.sub("^(before|after)_run_", "", path.stem)
         units[name] = units.get(name, "") + bodies.pop(path)
     parts = [*includes]

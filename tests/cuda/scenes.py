@@ -11,10 +11,14 @@ from bsnn.brian.pooling import AveragePooling, MaxPooling
 from bsnn.brian.spiking_groups import CalendarGroup, FirstSpikePool, OnePassGroup
 
 STEPS = 12
+DT = 0.1 * b2.ms
 WINDOW_STEPS = 4
 CHANNELS, HEIGHT, WIDTH = 4, 7, 6
 SHAPE = (CHANNELS, HEIGHT, WIDTH)
 SIZE = CHANNELS * HEIGHT * WIDTH
+
+#: Variables whose values at the end are compared.
+STATES = {"v", "got", "label", "spent", "passed_window", "spike_step"}
 
 #: Has more in it than one addition: a factor from the namespace, a variable that all connections
 #: share, a difference, and a refractory period that guards what is written.
@@ -91,7 +95,7 @@ def make(seed: int = 1) -> tuple[b2.Network, dict[str, b2.SpikeMonitor], dict[st
             stride=(2, 1), padding=1, name="conv_plain")  # fmt: skip
     grouped = lif("grouped", 8 * 5 * 3)
     connect(Convolution, source, grouped, kernel(rng, 8, 2, 3, 2), source_shape=SHAPE, groups=2,
-            stride=(1, 2), dilation=(1, 2), padding=(0, 0, 1, 1), delay=2 * b2.defaultclock.dt,
+            stride=(1, 2), dilation=(1, 2), padding=(0, 0, 1, 1), delay=2 * DT,
             name="conv_grouped")  # fmt: skip
     largest = lif("largest", 3 * 4 * 3)
     connect(Convolution, source, largest, kernel(rng, 3, 4, 2, 3), source_shape=SHAPE,
@@ -99,14 +103,14 @@ def make(seed: int = 1) -> tuple[b2.Network, dict[str, b2.SpikeMonitor], dict[st
             name="conv_max")  # fmt: skip
     mean = lif("mean", 3 * 3 * 3)
     connect(Convolution, source, mean, 4 * kernel(rng, 3, 4, 2, 2), source_shape=SHAPE,
-            pool=AveragePooling(2, stride=2, padding=1), delay=b2.defaultclock.dt,
+            pool=AveragePooling(2, stride=2, padding=1), delay=DT,
             name="conv_mean")  # fmt: skip
     fixed = lif("fixed", 6 * 7 * 6)
     connect(Convolution, source, fixed, kernel(rng, 6, 4, 3, 3), source_shape=SHAPE, padding=1,
             deterministic=True, name="conv_fixed")  # fmt: skip
     fixed_max = lif("fixed_max", 3 * 3 * 3)
     connect(Convolution, source, fixed_max, kernel(rng, 3, 4, 1, 1), source_shape=SHAPE,
-            pool=MaxPooling(2, stride=2), deterministic=True, delay=b2.defaultclock.dt,
+            pool=MaxPooling(2, stride=2), deterministic=True, delay=DT,
             name="conv_fixed_max")  # fmt: skip
     fixed_mean = lif("fixed_mean", 4 * 4 * 4)
     connect(Convolution, source, fixed_mean, 8 * kernel(rng, 4, 2, 1, 1), source_shape=SHAPE,
@@ -121,12 +125,3 @@ def make(seed: int = 1) -> tuple[b2.Network, dict[str, b2.SpikeMonitor], dict[st
             on_pre="v_post = clip(v_post + w, -1, 0.9)\nlabel_post = i\ngot_post += v_post/2",
             name="dense_ordered")  # fmt: skip
     return net, monitors, groups
-
-
-def recorded(monitors) -> dict[str, list[tuple[int, int]]]:
-    """Spikes as sorted pairs of step and neuron: their order in a step is no property."""
-    return {
-        name: sorted(zip(np.rint(m.t / b2.defaultclock.dt).astype(int).tolist(), m.i[:].tolist(),
-                         strict=True))
-        for name, m in monitors.items()
-    }  # fmt: skip
