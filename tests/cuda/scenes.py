@@ -101,9 +101,10 @@ def make(seed: int = 1) -> tuple[b2.Network, dict[str, b2.SpikeMonitor], dict[st
     connect(Convolution, source, largest, kernel(rng, 3, 4, 2, 3), source_shape=SHAPE,
             padding=(1, 0, 1, 1), pool=MaxPooling(3, stride=2, padding=1),
             name="conv_max")  # fmt: skip
-    mean = lif("mean", 3 * 3 * 3)
+    # windows that overlap, and whose shares are exact
+    mean = lif("mean", 3 * 2 * 4)
     connect(Convolution, source, mean, 4 * kernel(rng, 3, 4, 2, 2), source_shape=SHAPE,
-            pool=AveragePooling(2, stride=2, padding=1), delay=DT,
+            pool=AveragePooling((4, 2), stride=(2, 1), padding=(1, 0)), delay=DT,
             name="conv_mean")  # fmt: skip
     fixed = lif("fixed", 6 * 7 * 6)
     connect(Convolution, source, fixed, kernel(rng, 6, 4, 3, 3), source_shape=SHAPE, padding=1,
@@ -112,13 +113,13 @@ def make(seed: int = 1) -> tuple[b2.Network, dict[str, b2.SpikeMonitor], dict[st
     connect(Convolution, source, fixed_max, kernel(rng, 3, 4, 1, 1), source_shape=SHAPE,
             pool=MaxPooling(2, stride=2), deterministic=True, delay=DT,
             name="conv_fixed_max")  # fmt: skip
-    fixed_mean = lif("fixed_mean", 4 * 4 * 4)
+    fixed_mean = lif("fixed_mean", 4 * 6 * 3)
     connect(Convolution, source, fixed_mean, 8 * kernel(rng, 4, 2, 1, 1), source_shape=SHAPE,
-            groups=2, pool=AveragePooling(2, stride=2, padding=1), deterministic=True,
-            name="conv_fixed_mean")  # fmt: skip
+            groups=2, pool=AveragePooling((2, 4), stride=(1, 2), padding=(0, 1)),
+            deterministic=True, name="conv_fixed_mean")  # fmt: skip
     last = lif("last", 20)
     connect(Dense, plain, last[4:15], kernel(rng, 11, plain.N), name="dense_part")
-    connect(Dense, one_pass[10:40], last[:4], kernel(rng, 4, 30), name="dense_of_part")
+    connect(Dense, one_pass[10:40], last[:4], kernel(rng, 4, 30), delay=DT, name="dense_of_part")
     connect(Dense, pool, last, kernel(rng, 20, pool.N), deterministic=True, name="dense_fixed")
     # more than additions: each target takes its spikes one after the other
     connect(Dense, one_pass, last, kernel(rng, 20, 50), namespace={},
