@@ -67,11 +67,12 @@ class SharedConnections(Group):
         Event of the source that is passed on.
     deterministic : bool
         On CUDA: add what the spikes of a step do to a target in the order of the source's neurons,
-        as the other targets always do (after average pooling: of the windows). By default the threads of all spikes add at once, by atomic
-        operations, in an order that may differ from run to run, and with it the rounding of floats.
-        Costs a look at each possible source of each target in every step that has a spike at all,
-        instead of work for the spikes alone. Statements that are more than sums (``+=``, ``-=``) or
-        products (``*=``) of what on_pre does not change are always run in this way.
+        as the other targets always do (after average pooling: of its windows). By default the
+        threads of all spikes add at once, by atomic operations, in an order that may differ from
+        run to run, and with it the rounding of floats. Costs a look at each possible source of each
+        target in every step that has a spike at all, instead of work for the spikes alone.
+        Statements that are more than sums (``+=``, ``-=``) or products (``*=``) of what on_pre does
+        not change are always run in this way.
     dtype : dtype, optional
         Of the weights; by default Brian2's preference ``core.default_float_dtype``.
     namespace : dict, optional

@@ -4,6 +4,9 @@ Brian2's `brian2.NeuronGroup` tests its threshold for every neuron in every step
 are NeuronGroups in all else, but find their spikes otherwise: `CalendarGroup` plans them once a
 window, `FirstSpikePool` follows the spikes of its source, and `OnePassGroup` updates, tests and
 resets each neuron in one go.
+
+The spikes of a step are listed in the order of the neurons; on CUDA, as Brian2CUDA's own are, in
+any order.
 """
 
 from __future__ import annotations

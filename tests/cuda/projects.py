@@ -132,11 +132,12 @@ def compile_for_gpu(project: Project) -> subprocess.CompletedProcess:
     libraries.mkdir()
     # the wheel has no libcurand.so
     (libraries / "libcurand.so").symlink_to(next((curand / "lib").glob("libcurand.so.*")))
+    architecture = "native" if Path("/dev/nvidia0").exists() else "sm_90"
     merged = project.folder / "merged.cu"
     merged.write_text(project.source)
     subprocess.run(
         # -rdc: device pointers are declared extern; -O1: the time of the test counts
-        ["nvcc", "-w", "-std=c++17", "-O1", "-Xcicc", "-O1", "-rdc=true", "-arch=sm_90",
+        ["nvcc", "-w", "-std=c++17", "-O1", "-Xcicc", "-O1", "-rdc=true", f"-arch={architecture}",
          f"-I{curand / 'include'}", f"-I{project.folder}", f"-I{project.folder / 'brianlib'}",
          merged, "-o", project.folder / "compiled",
          f"-L{libraries}", "-lcurand", "-Xlinker", "-rpath", "-Xlinker", curand / "lib"],

@@ -90,6 +90,14 @@ def make(seed: int = 1) -> tuple[b2.Network, dict[str, b2.SpikeMonitor], dict[st
     )
     one_pass.bias = rng.integers(0, 40, 50) / 64
 
+    # random numbers differ from device to device: these two only have to compile and to run
+    net.add(
+        OnePassGroup(7, "v : 1", update="v = rand() + randn()", threshold="v > 1", reset="v = 0",
+                     name="noisy"),
+        CalendarGroup(7, "spike_step : integer", "spike_step = int(4*rand())",
+                      window_steps=WINDOW_STEPS, name="noisy_source"),
+    )  # fmt: skip
+
     plain = lif("plain", 6 * 4 * 6)
     connect(Convolution, source, plain, kernel(rng, 6, 4, 3, 3), source_shape=SHAPE,
             stride=(2, 1), padding=1, name="conv_plain")  # fmt: skip

@@ -216,6 +216,15 @@ def test_reading_what_other_threads_change_is_refused():
 # -------------------------------------------------------------------- whole networks
 
 
+@pytest.fixture(params=[np.float64, np.float32])
+def default_dtype(request):
+    before = b2.prefs.core.default_float_dtype
+    b2.prefs.core.default_float_dtype = request.param
+    yield
+    b2.prefs.core.default_float_dtype = before
+
+
+@pytest.mark.usefixtures("default_dtype")
 def test_float32(tmp_path):
     """Weights are multiples of 1/64: sums are exact in either precision."""
 

@@ -17,6 +17,9 @@
    gather  A thread takes a target and looks for spikes among all its possible sources, in their
            order, which is that of the other targets. No atomic operation touches the target.
 
+   It has to run after the thresholds of its step: earlier, the list of spikes is the last step's only
+   as long as no brian2.Synapses with a delay makes Brian2CUDA use several lists in turn.
+
    Atomic operations on the lists, in either way: the place of a spike in the ring of those that
    wait, and, with max-pooling, which of the spikes of a window is the first (atomicExch) and its
    place in the list (both for scattering only). #}

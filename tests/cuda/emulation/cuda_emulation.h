@@ -177,7 +177,7 @@ template <typename T> T* raw_pointer_cast(T* address) { return address; }
 struct system_error : std::exception {};
 }
 
-// ------------------------------------------------------------------ cuRAND: numbers that nobody uses
+// ------------------------------------------------------------------ cuRAND: no random numbers, but ones half
 
 enum curandStatus_t { CURAND_STATUS_SUCCESS };
 enum curandRngType_t { CURAND_RNG_PSEUDO_DEFAULT };
@@ -188,10 +188,15 @@ inline curandStatus_t curandCreateGenerator(curandGenerator_t*, curandRngType_t)
 inline curandStatus_t curandDestroyGenerator(curandGenerator_t) { return CURAND_STATUS_SUCCESS; }
 inline curandStatus_t curandSetPseudoRandomGeneratorSeed(curandGenerator_t, unsigned long long) { return CURAND_STATUS_SUCCESS; }
 inline curandStatus_t curandSetGeneratorOffset(curandGenerator_t, unsigned long long) { return CURAND_STATUS_SUCCESS; }
-inline curandStatus_t curandGenerateUniform(curandGenerator_t, float*, size_t) { return CURAND_STATUS_SUCCESS; }
-inline curandStatus_t curandGenerateUniformDouble(curandGenerator_t, double*, size_t) { return CURAND_STATUS_SUCCESS; }
-inline curandStatus_t curandGenerateNormal(curandGenerator_t, float*, size_t, float, float) { return CURAND_STATUS_SUCCESS; }
-inline curandStatus_t curandGenerateNormalDouble(curandGenerator_t, double*, size_t, double, double) { return CURAND_STATUS_SUCCESS; }
+template <typename T> curandStatus_t _halves(T* to, size_t size)
+{
+    for (size_t i = 0; i < size; i++) to[i] = 0.5;
+    return CURAND_STATUS_SUCCESS;
+}
+inline curandStatus_t curandGenerateUniform(curandGenerator_t, float* to, size_t size) { return _halves(to, size); }
+inline curandStatus_t curandGenerateUniformDouble(curandGenerator_t, double* to, size_t size) { return _halves(to, size); }
+inline curandStatus_t curandGenerateNormal(curandGenerator_t, float* to, size_t size, float, float) { return _halves(to, size); }
+inline curandStatus_t curandGenerateNormalDouble(curandGenerator_t, double* to, size_t size, double, double) { return _halves(to, size); }
 inline curandStatus_t curandGeneratePoisson(curandGenerator_t, unsigned int*, size_t, double) { return CURAND_STATUS_SUCCESS; }
 inline void curand_init(unsigned long long, unsigned long long, unsigned long long, curandState*) {}
 inline unsigned int curand_poisson(curandState*, double) { return 0; }
