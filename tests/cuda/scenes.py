@@ -127,7 +127,15 @@ def make(seed: int = 1) -> tuple[b2.Network, dict[str, b2.SpikeMonitor], dict[st
             deterministic=True, name="conv_fixed_mean")  # fmt: skip
     last = lif("last", 20)
     connect(Dense, plain, last[4:15], kernel(rng, 11, plain.N), name="dense_part")
-    connect(Dense, one_pass[10:40], last[:4], kernel(rng, 4, 30), delay=DT, name="dense_of_part")
+    connect(
+        Dense,
+        one_pass[10:40],
+        last[:4],
+        kernel(rng, 4, 30),
+        delay=DT,
+        on_pre=ON_PRE + "\ngot_post += w*(i + 2*j)",
+        name="dense_of_part",
+    )
     connect(Dense, pool, last, kernel(rng, 20, pool.N), deterministic=True, name="dense_fixed")
     # more than additions: each target takes its spikes one after the other
     connect(Dense, one_pass, last, kernel(rng, 20, 50), namespace={},

@@ -63,7 +63,8 @@ def test_threads_take_taps(project, name):
     assert re.search(r"_item < _num_items; _item \+= gridDim.x \* blockDim.x", kernel)
     assert re.search(r"_num_items = \(uint32_t\)_num_spikes \* \d+;", kernel)
     assert "const int32_t _num_spikes = *_spike_count;" in kernel
-    assert len(re.findall(r"_brian_atomicAdd\(&_ptr_array_\w+_(v|got)\[", kernel)) == 2
+    assert len(re.findall(r"_brian_atomicAdd\(&_ptr_array_\w+_v\[", kernel)) == 1
+    assert len(re.findall(r"_brian_atomicAdd\(&_ptr_array_\w+_got\[", kernel)) >= 1
 
 
 @pytest.mark.parametrize("name", GATHERED)
