@@ -5,14 +5,19 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := pyproject.toml tests/constraints.txt
+# Brian2CUDA needs a Brian2 of its own
+VENV_CUDA := .venv-cuda
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-cuda lint clean
 
 demo: $(VENV)/.demo
 	$(BIN)/bsnn demo --out bsnn_demo.png --json bsnn_demo.json
 
-test: $(VENV)/.test lint
+test: $(VENV)/.test lint test-cuda
 	$(BIN)/python -m pytest
+
+test-cuda: $(VENV_CUDA)/.test
+	$(VENV_CUDA)/bin/python -m pytest -rs tests/cuda --confcutdir=tests/cuda
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -29,5 +34,12 @@ $(VENV)/.test: $(SOURCES) | $(BIN)/python
 	$(BIN)/python -m pip install --quiet -c tests/constraints.txt -e ".[test]"
 	touch $@
 
+$(VENV_CUDA)/bin/python:
+	$(PYTHON) -m venv $(VENV_CUDA)
+
+$(VENV_CUDA)/.test: pyproject.toml tests/cuda/constraints.txt | $(VENV_CUDA)/bin/python
+	$(VENV_CUDA)/bin/python -m pip install --quiet -c tests/cuda/constraints.txt -e ".[cuda]" pytest
+	touch $@
+
 clean:
-	rm -rf $(VENV) bsnn_demo.png bsnn_demo.json
+	rm -rf $(VENV) $(VENV_CUDA) bsnn_demo.png bsnn_demo.json

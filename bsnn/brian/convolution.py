@@ -37,7 +37,8 @@ class Convolution(SharedConnections):
     groups : int
         Blocks of channels that are convolved separately.
     **options
-        See `SharedConnections`: pool, model, delay, on_event, dtype, namespace, when, order.
+        See `SharedConnections`: pool, model, delay, on_event, deterministic, dtype, namespace,
+        when, order.
 
     Attributes
     ----------
@@ -173,6 +174,7 @@ class Convolution(SharedConnections):
             "group_out": out_channels // self.groups,
             "kernel_height": kernel_height,
             "kernel_width": kernel_width,
+            "taps": kernel_height * kernel_width * (out_channels // self.groups),
             "stride_y": self.stride[0],
             "stride_x": self.stride[1],
             "dilation_y": self.dilation[0],

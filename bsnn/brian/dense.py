@@ -28,7 +28,8 @@ class Dense(SharedConnections):
     source_shape : (int, int, int), optional
         Channels, height and width of the source; needed for pooling only.
     **options
-        See `SharedConnections`: pool, model, delay, on_event, dtype, namespace, when, order.
+        See `SharedConnections`: pool, model, delay, on_event, deterministic, dtype, namespace,
+        when, order.
 
     Attributes
     ----------
@@ -102,7 +103,8 @@ class Dense(SharedConnections):
         return Quantity(_to_memory(matrix), dim=get_dimensions(matrix))
 
     def _geometry(self) -> dict[str, int]:
-        return {"outputs": self._matrix_shape[0]}
+        outputs, inputs = self._matrix_shape
+        return {"inputs": inputs, "outputs": outputs, "taps": outputs}
 
     def _reached(self, position: int) -> tuple[np.ndarray, np.ndarray]:
         outputs = self._matrix_shape[0]

@@ -47,6 +47,13 @@ class Windows:
             raise ValueError(f"The pooling windows reach beyond a map of {height}x{width} neurons.")
         return self
 
+    def most_common(self) -> int:
+        """Return the most windows that one place lies in."""
+        most = 1
+        for table in (self.rows, self.columns):
+            most *= int(np.bincount(table[table >= 0]).max())
+        return most
+
     def containing(self, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
         """Say which windows contain each place of a map.
 

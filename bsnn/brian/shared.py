@@ -8,15 +8,15 @@ from __future__ import annotations
 import contextlib
 import weakref
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
 import brian2 as b2
 import numpy as np
-from brian2.core.variables import ArrayVariable, Variables
+from brian2.core.functions import Function
+from brian2.core.variables import ArrayVariable, Subexpression, Variable, Variables
 from brian2.equations.equations import PARAMETER, SUBEXPRESSION, Equations
 from brian2.groups.group import Group
-from brian2.parsing.statements import parse_statement
 from brian2.units.fundamentalunits import (
     Quantity,
     fail_for_dimension_mismatch,
@@ -25,11 +25,18 @@ from brian2.units.fundamentalunits import (
 from brian2.utils.stringtools import get_identifiers, word_substitute
 
 from bsnn.brian.pooling import AveragePooling, MaxPooling, Windows
-from bsnn.brian.targets import TemplateRunner
+from bsnn.brian.targets import TemplateRunner, runs_in_parallel, statements
+from bsnn.errors import BuildError
 
 __all__ = ["SharedConnections"]
 
 Shape = tuple[int, int, int]
+
+#: Statements that may be executed in any order among those of their kind.
+_COMMUTING = {"+=": "sum", "-=": "sum", "*=": "product"}
+
+#: Types for which Brian2CUDA has atomic operations.
+_ATOMIC_TYPES = (np.int32, np.float32, np.float64)
 
 
 class SharedConnections(Group):
@@ -59,6 +66,14 @@ class SharedConnections(Group):
         Time from a spike to its effect, a whole number of steps; none by default.
     on_event : str
         Event of the source that is passed on.
+    deterministic : bool
+        On CUDA: add what the spikes of a step do to a target in the order of the source's neurons,
+        as the other targets always do (after average pooling: of its windows). By default the
+        threads of all spikes add at once, by atomic operations, in an order that may differ from
+        run to run, and with it the rounding of floats. Costs a look at each possible source of each
+        target in every step that has a spike at all, instead of work for the spikes alone.
+        Statements that are more than sums (``+=``, ``-=``) or products (``*=``) of what on_pre does
+        not change are always run in this way.
     dtype : dtype, optional
         Of the weights; by default Brian2's preference ``core.default_float_dtype``.
     namespace : dict, optional
@@ -88,6 +103,7 @@ class SharedConnections(Group):
         model="",
         delay=None,
         on_event="spike",
+        deterministic=False,
         dtype=None,
         namespace=None,
         when="synapses",
@@ -104,6 +120,7 @@ class SharedConnections(Group):
         self.source, self.target = source, target
         self.events = {}
         self.on_event = on_event
+        self.deterministic = bool(deterministic)
         self.source_shape = None if source_shape is None else tuple(map(int, source_shape))
         self._delay = self._checked_delay(delay)
         self._delay_steps = None
@@ -128,11 +145,12 @@ class SharedConnections(Group):
         for index in ("_presynaptic_idx", "_postsynaptic_idx"):
             self.variables.add_auxiliary_variable(index, dtype=np.int32)
             # the targets of a spike differ from one another, and so do those of a pooling window
+            # (those of all spikes do not: see _share_among_threads)
             self.variables[index].unique = True
         self.variables.add_auxiliary_variable("_pool_share", dtype=self.variables["w"].dtype)
         self.variables.add_reference("_eventspace", source, eventspace)
-        self._add_neuron_number("i", source, "_presynaptic_idx")
-        self._add_neuron_number("j", target, "_postsynaptic_idx")
+        self._add_number("i", source, "_presynaptic_idx")
+        self._add_number("j", target, "_postsynaptic_idx")
         self._add_shared_equations(model)
         self._add_references()
         self.on_pre = on_pre
@@ -251,19 +269,17 @@ class SharedConnections(Group):
     def _check_on_pre(self) -> None:
         if not isinstance(self.on_pre, str):
             raise TypeError(f"{self.name}: on_pre is {self.on_pre!r}; statements are expected.")
-        for line in self.on_pre.replace(";", "\n").splitlines():
-            if not line.strip() or line.strip().startswith("#"):
-                continue
-            written = parse_statement(line)[0]
+        for written, *rest in statements(self.on_pre):
+            line = " ".join((written, *rest))
             if written == "w":
-                raise self._not_offered(f"plasticity: on_pre writes w ({line.strip()!r})")
+                raise self._not_offered(f"plasticity: on_pre writes w ({line!r})")
             if written in self._own_names:
                 raise self._not_offered(
-                    f"state that a spike changes: on_pre writes {written!r} ({line.strip()!r})"
+                    f"state that a spike changes: on_pre writes {written!r} ({line!r})"
                 )
             if self.variables.indices.get(written) == "_presynaptic_idx":
                 raise self._not_offered(
-                    f"changes of the source: on_pre writes {written!r} ({line.strip()!r})"
+                    f"changes of the source: on_pre writes {written!r} ({line!r})"
                 )
         if self.windows is not None and self.windows.share is None:
             for name in get_identifiers(self.on_pre):
@@ -313,17 +329,6 @@ class SharedConnections(Group):
                 )
         self.equations = equations
 
-    def _add_neuron_number(self, name: str, group, index: str) -> None:
-        """Add the number of a neuron in its group, or in its subgroup."""
-        whole = getattr(group, "source", group)
-        if group.start == 0:
-            self.variables.add_reference(name, whole, "i", index=index)
-            return
-        self.variables.add_reference(f"_{name}_of_whole", whole, "i", index=index)
-        self.variables.add_subexpression(
-            name, expr=f"_{name}_of_whole - {group.start}", dtype=np.int32, index=index
-        )
-
     def _add_references(self) -> None:
         """Add variables of both groups, named as in `brian2.Synapses`."""
         for group, suffix, index in (
@@ -332,6 +337,9 @@ class SharedConnections(Group):
         ):
             for name in group.variables:
                 if name.startswith("_"):
+                    continue
+                if name == "i":
+                    self._add_number(name + suffix, group, index)
                     continue
                 own = "0" if group.variables[name].scalar else index
                 names = [name + suffix]
@@ -342,6 +350,16 @@ class SharedConnections(Group):
                     # cannot be meant
                     with contextlib.suppress(TypeError):
                         self.variables.add_reference(known_as, group, name, index=own)
+
+    def _add_number(self, name: str, group, index: str) -> None:
+        """Add the number of a neuron in its group, which for a subgroup may begin later."""
+        if group.start == 0:
+            self.variables.add_reference(name, group, "i", index=index)
+            return
+        self.variables.add_reference(f"_whole_{name}", group.source, "i", index=index)
+        self.variables.add_subexpression(
+            name, dtype=np.int32, expr=f"_whole_{name} - {group.start}", index=index
+        )
 
     def _add_pooling(self) -> None:
         _, height, width = self.source_shape
@@ -356,9 +374,10 @@ class SharedConnections(Group):
             )
         if self.windows.share is None:
             # the step in which each window last passed a spike, and those that do in this step
+            # (where threads list them, their number stands last)
             size = int(np.prod(self.pooled_shape))
-            for name in ("_window_passed", "_window_spikes"):
-                self.variables.add_array(name, size=size, dtype=np.int32)
+            self.variables.add_array("_window_passed", size=size, dtype=np.int32)
+            self.variables.add_array("_window_spikes", size=size + 1, dtype=np.int32)
             self.variables["_window_passed"].set_value(-1)
 
     def _prepare_delay(self) -> None:
@@ -383,6 +402,62 @@ class SharedConnections(Group):
             size = (steps + 1) * (self._source_size + 1)
             self.variables.add_array("_waiting_spikes", size=size, dtype=np.int32)
             self.variables.add_array("_waiting_row", size=1, dtype=np.int32, scalar=True)
+
+    def _share_among_threads(self) -> None:
+        """Decide what a thread does: its part of each spike, or all spikes of its target."""
+        parallel = runs_in_parallel()
+        self._gathers = parallel and (self.deterministic or not self._in_any_order())
+        # several spikes at once may reach a target: Brian2CUDA then writes atomic operations
+        self.variables["_postsynaptic_idx"].unique = self._gathers or not parallel
+        if not self._gathers:
+            return
+        self._refuse_race()
+        averaged = self.windows is not None and self.windows.share is not None
+        if (self.windows is None or averaged) and "_step_of_spike" not in self.variables:
+            # one more than the step in which each neuron last spiked
+            self.variables.add_array("_step_of_spike", size=self._source_size, dtype=np.int32)
+        if averaged and "_row_elements" not in self.variables:
+            for name, table in (
+                ("_row_elements", self.windows.rows),
+                ("_column_elements", self.windows.columns),
+            ):
+                self.variables.add_array(
+                    name, size=table.size, values=table.ravel().astype(np.int32), dtype=np.int32,
+                    constant=True, read_only=True,
+                )  # fmt: skip
+
+    def _in_any_order(self) -> bool:
+        """Whether on_pre has the same effect in whichever order spikes are passed on."""
+        changed, read = {}, set()
+        for name, operation, expression in statements(self.on_pre):
+            read |= _variables_in(expression, self.variables)
+            if name not in self.variables:
+                continue
+            variable = self.variables[name]
+            if operation not in _COMMUTING or variable.dtype not in _ATOMIC_TYPES:
+                return False
+            if changed.setdefault(variable, _COMMUTING[operation]) != _COMMUTING[operation]:
+                return False
+        return not read & changed.keys()
+
+    def _refuse_race(self) -> None:
+        """Refuse to read of the source what threads for other targets may be changing."""
+        if self.source.start >= self.target.stop or self.target.start >= self.source.stop:
+            return
+        changed = {
+            self.variables[name] for name, _, _ in statements(self.on_pre) if name in self.variables
+        }
+        for name in get_identifiers(self.on_pre):
+            if (
+                self.variables.indices.get(name) == "_presynaptic_idx"
+                and _variables_in(name, self.variables) & changed
+            ):
+                raise BuildError(
+                    f"{self.name}: on_pre reads {name!r} of the source and changes it, as the "
+                    "source is the target too. In CUDA the neurons run side by side, so that what "
+                    "is read depends on chance. Copy it into another variable before, or simulate "
+                    "on another device."
+                )
 
     def _restore_from_full_state(self, state):
         # what was stored before the first run has no waiting spikes yet
@@ -436,7 +511,20 @@ class _SpikePropagation(TemplateRunner):
 
     def before_run(self, run_namespace):
         self.group._prepare_delay()
+        self.group._share_among_threads()
         super().before_run(run_namespace)
+        if runs_in_parallel():
+            self._refuse_random_numbers()
+
+    def _refuse_random_numbers(self) -> None:
+        for name, function in self.codeobj.variables.items():
+            if isinstance(function, Function) and not function.stateless:
+                raise BuildError(
+                    f"{self.group.name}: on_pre uses {name!r}. Brian2CUDA draws random numbers "
+                    "before a step, a number for each neuron; how many this step's spikes need is "
+                    "not known then. Draw them in the target's equations, or simulate on another "
+                    "device."
+                )
 
     def update_abstract_code(self, run_namespace):
         connections = self.group
@@ -457,17 +545,38 @@ class _SpikePropagation(TemplateRunner):
             "delay_steps": connections._delay_steps,
             "pooling": "average" if averaged else "max" if pooled else "none",
             "weight_type": connections.variables["w"].dtype,
+            "gathers": connections._gathers,
+            "targets": connections._target_size,
             **connections._geometry(),
         }
         self.needed_variables = [
             name
             for name, variable in connections.variables.items()
             if isinstance(variable, ArrayVariable)
-            and name.startswith(("_window", "_waiting_", "_first_window"))
+            and name.startswith(("_window", "_waiting_", "_first_", "_row_", "_column_", "_step_"))
         ]
         if pooled:
             geometry |= {
                 "pooled_channels": connections.source_shape[0],
+                "pooled_from_width": connections.source_shape[2],
+                "pooled_width": connections.windows.shape[1],
+                "windows": int(np.prod(connections.pooled_shape)),
+                # elements of a window, and the most windows that an element lies in
+                "row_elements": connections.windows.rows.shape[1],
+                "column_elements": connections.windows.columns.shape[1],
+                "most_windows": connections.windows.most_common(),
             }
         # under one name, which no variable can have
         self.template_kwds = {"_g": geometry}
+
+
+def _variables_in(expression: str, variables: Mapping[str, Variable]) -> set[Variable]:
+    """Return the variables that an expression reads, through subexpressions too."""
+    found = set()
+    for name in get_identifiers(expression):
+        variable = variables.get(name)
+        if isinstance(variable, Subexpression):
+            found |= _variables_in(variable.expr, variable.owner.variables)
+        elif variable is not None:
+            found.add(variable)
+    return found

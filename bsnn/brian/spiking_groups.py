@@ -4,6 +4,9 @@ Brian2's `brian2.NeuronGroup` tests its threshold for every neuron in every step
 are NeuronGroups in all else, but find their spikes otherwise: `CalendarGroup` plans them once a
 window, `FirstSpikePool` follows the spikes of its source, and `OnePassGroup` updates, tests and
 resets each neuron in one go.
+
+The spikes of a step are listed in the order of the neurons; on CUDA, as Brian2CUDA's own are, in
+any order.
 """
 
 from __future__ import annotations
@@ -61,7 +64,13 @@ class CalendarGroup(_OwnSpikes):
             raise ValueError(
                 f"{self.name}: the model of a CalendarGroup defines 'spike_step : integer'."
             )
-        for name, size in (("_calendar", N), ("_planned", N), ("_first_of_step", window_steps + 1)):
+        for name, size in (
+            ("_calendar", N),
+            ("_planned", N),
+            ("_first_of_step", window_steps + 1),
+            # where threads plan side by side: how many spikes of a step have no place yet
+            ("_unplaced", window_steps),
+        ):
             self.variables.add_array(name, size=size, dtype=np.int32)
         self._find_spikes_by(
             _Runner(self, "spike_calendar", at_start_of_window, window_steps=int(window_steps))

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import functools
 import sys
+from collections.abc import Iterator
 
 import brian2 as b2
 from brian2.codegen.runtime.numpy_rt import NumpyCodeObject
 from brian2.core.functions import Function
 from brian2.groups.group import CodeRunner
+from brian2.parsing.statements import parse_statement
 
 from bsnn.errors import BuildError
 
-__all__ = ["TemplateRunner"]
+__all__ = ["TemplateRunner", "runs_in_parallel", "statements"]
 
 
 class TemplateRunner(CodeRunner):
@@ -45,12 +47,28 @@ def _has_numpy(function: Function) -> bool:
     return True
 
 
+def runs_in_parallel() -> bool:
+    """Say whether the active device executes statements for many neurons at the same time."""
+    return _atomics_class(b2.get_device().code_object_class()) is not None
+
+
+def statements(code: str) -> Iterator[tuple[str, str, str]]:
+    """Take abstract code apart: variable, operation and expression of each statement."""
+    for line in code.replace(";", "\n").splitlines():
+        line = line.strip()
+        if line and not line.startswith("#"):
+            yield parse_statement(line)[:3]
+
+
+def _atomics_class(stock: type) -> type | None:
+    return getattr(sys.modules[stock.__module__], "CUDAStandaloneAtomicsCodeObject", None)
+
+
 def _stock_class() -> type:
     """Brian2's class of code objects for the active device and its preferences."""
     stock = b2.get_device().code_object_class()
     # several threads add to one target neuron: Brian2CUDA has a class whose code does so atomically
-    module = sys.modules[stock.__module__]
-    return getattr(module, "CUDAStandaloneAtomicsCodeObject", stock)
+    return _atomics_class(stock) or stock
 
 
 def _with_templates(stock: type, template: str) -> type:

@@ -1,0 +1,162 @@
+"""Generate projects with Brian2CUDA, and compile and run them with and without a GPU."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import brian2 as b2
+import numpy as np
+import scenes
+from brian2.core.variables import ArrayVariable
+from brian2.devices.device import reset_device
+from emulation import compile_for_cpu
+from merging import merge
+
+
+@contextmanager
+def cuda_standalone() -> Iterator[b2.Device]:
+    """Make Brian2CUDA's device active, on a machine that need not have a GPU."""
+    import brian2cuda  # noqa: F401
+
+    backend = b2.prefs.devices.cuda_standalone.cuda_backend
+    backend.detect_gpus = False
+    backend.gpu_id = 0
+    backend.compute_capability = 9.0
+    b2.set_device("cuda_standalone", build_on_run=False)
+    try:
+        yield b2.get_device()
+    finally:
+        b2.device.reinit()
+        b2.device.activate()
+        reset_device()
+
+
+@dataclasses.dataclass
+class Project:
+    """A generated project, and where its programs leave what they computed."""
+
+    folder: Path
+    #: All code, as one translation unit.
+    source: str
+    #: By name of a recorded quantity, name and type of the file that holds it after a run.
+    files: dict[str, tuple[str, np.dtype]]
+
+    def read(self) -> dict[str, np.ndarray]:
+        """Return what the last run of a program computed."""
+        return {
+            name: np.fromfile(self.folder / "results" / file, dtype)
+            for name, (file, dtype) in self.files.items()
+        }
+
+    def emulated(self, order: str) -> dict[str, np.ndarray]:
+        """Run on the CPU, with the threads of a kernel in some order."""
+        program = self.folder / "emulated"
+        if not program.exists():
+            compile_for_cpu(self.folder, self.source)
+        subprocess.run(
+            [program],
+            cwd=self.folder,
+            env={**os.environ, "EMULATED_ORDER": order},
+            stdout=subprocess.DEVNULL,
+            check=True,
+        )
+        return self.read()
+
+    def code(self, name: str) -> str:
+        """Return the code of one object, without what Brian2CUDA puts before it."""
+        text = (self.folder / "code_objects" / f"{name}_codeobject.cu").read_text()
+        return text[text.index("hashdefine_lines") :]
+
+
+def generate(
+    folder: Path, make: Callable = scenes.make, steps: int = scenes.STEPS, dt=scenes.DT
+) -> Project:
+    """Generate a network's project; nothing is compiled."""
+    with cuda_standalone() as device:
+        net, monitors, groups = make()
+        net.run(steps * dt, namespace={})
+        b2.device.build(directory=str(folder), compile=False, run=False)
+        files = {
+            name: (device.get_array_filename(variable), variable.dtype)
+            for name, variable in _recorded(monitors, groups)
+        }
+    return Project(folder, merge(folder), files)
+
+
+def simulate(
+    make: Callable = scenes.make, steps: int = scenes.STEPS, dt=scenes.DT
+) -> dict[str, np.ndarray]:
+    """Simulate the same in runtime mode with numpy, under the same names."""
+    before = b2.prefs.codegen.target
+    b2.prefs.codegen.target = "numpy"
+    try:
+        net, monitors, groups = make()
+        net.run(steps * dt, namespace={})
+        return {name: np.array(v.get_value()) for name, v in _recorded(monitors, groups)}
+    finally:
+        b2.prefs.codegen.target = before
+
+
+def spikes(values: dict[str, np.ndarray], group: str) -> list[tuple[int, int]]:
+    """Return spikes as sorted pairs of microseconds and neuron; in a step they have no order."""
+    times = np.rint(values[f"{group} t"] * 1e6).astype(int)
+    return sorted(zip(times.tolist(), values[f"{group} i"].tolist(), strict=True))
+
+
+def states(values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return what is left when the spikes are taken away."""
+    return {name: array for name, array in values.items() if " " not in name}
+
+
+def _recorded(monitors, groups) -> Iterator[tuple[str, ArrayVariable]]:
+    for name, monitor in monitors.items():
+        yield f"{name} t", monitor.variables["t"]
+        yield f"{name} i", monitor.variables["i"]
+        for variable in monitor.record_variables:
+            yield f"{name} {variable}", monitor.variables[variable]
+    for name, group in groups.items():
+        for variable in scenes.STATES & set(group.variables):
+            yield f"{name}.{variable}", group.variables[variable]
+
+
+def compile_for_gpu(project: Project) -> subprocess.CompletedProcess:
+    """Compile and link with nvcc, and start the program."""
+    curand = _curand()
+    libraries = project.folder / "libraries"
+    libraries.mkdir()
+    # the wheel has no libcurand.so
+    (libraries / "libcurand.so").symlink_to(next((curand / "lib").glob("libcurand.so.*")))
+    architecture = "native" if Path("/dev/nvidia0").exists() else "sm_90"
+    merged = project.folder / "merged.cu"
+    merged.write_text(project.source)
+    subprocess.run(
+        # -rdc: device pointers are declared extern; -O1: the time of the test counts
+        ["nvcc", "-w", "-std=c++17", "-O1", "-Xcicc", "-O1", "-rdc=true", f"-arch={architecture}",
+         f"-I{curand / 'include'}", f"-I{project.folder}", f"-I{project.folder / 'brianlib'}",
+         merged, "-o", project.folder / "compiled",
+         f"-L{libraries}", "-lcurand", "-Xlinker", "-rpath", "-Xlinker", curand / "lib"],
+        check=True,
+    )  # fmt: skip
+    return subprocess.run(
+        [project.folder / "compiled"], cwd=project.folder, capture_output=True, text=True
+    )
+
+
+def _curand() -> Path:
+    import nvidia
+
+    return next(
+        header.parents[1]
+        for folder in nvidia.__path__
+        for header in Path(folder).glob("*/include/curand.h")
+    )
+
+
+def has_nvcc() -> bool:
+    return shutil.which("nvcc") is not None

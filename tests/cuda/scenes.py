@@ -1,0 +1,144 @@
+"""A network that covers all templates, on whichever device is active."""
+
+from __future__ import annotations
+
+import brian2 as b2
+import numpy as np
+
+from bsnn.brian.convolution import Convolution
+from bsnn.brian.dense import Dense
+from bsnn.brian.pooling import AveragePooling, MaxPooling
+from bsnn.brian.spiking_groups import CalendarGroup, FirstSpikePool, OnePassGroup
+
+STEPS = 12
+DT = 0.1 * b2.ms
+WINDOW_STEPS = 4
+CHANNELS, HEIGHT, WIDTH = 4, 7, 6
+SHAPE = (CHANNELS, HEIGHT, WIDTH)
+SIZE = CHANNELS * HEIGHT * WIDTH
+
+#: Variables whose values at the end are compared.
+STATES = {"v", "got", "label", "spent", "passed_window", "spike_step"}
+
+#: Has more in it than one addition: a factor from the namespace, a variable that all connections
+#: share, a difference, and a refractory period that guards what is written.
+LIF = """
+dv/dt = -v/(10*ms) : 1 (unless refractory)
+got : 1
+label : integer (constant)
+gain : 1 (shared)
+"""
+ON_PRE = """
+charge = w*gain_post*strength
+v_post += charge
+got_post -= 2*charge
+"""
+
+
+def kernel(rng, *shape) -> np.ndarray:
+    """Multiples of 1/64, whose sums are exact in any order."""
+    return rng.integers(-40, 64, shape) / 64
+
+
+def make(seed: int = 1) -> tuple[b2.Network, dict[str, b2.SpikeMonitor], dict[str, b2.NeuronGroup]]:
+    """Return a network, a monitor for each group that spikes, and groups to compare."""
+    rng = np.random.default_rng(seed)
+    net = b2.Network()
+    groups, monitors = {}, {}
+
+    def add(group):
+        groups[group.name] = group
+        monitors[group.name] = b2.SpikeMonitor(group, name=f"{group.name}_spikes")
+        net.add(group, monitors[group.name])
+        return group
+
+    def lif(name, size):
+        group = b2.NeuronGroup(
+            size, LIF, threshold="v > 1", reset="v = 0", refractory=1 * b2.ms, method="euler",
+            name=name,
+        )  # fmt: skip
+        group.gain = 0.5
+        return add(group)
+
+    def connect(kind, source, target, *arguments, on_pre=ON_PRE, **options):
+        options.setdefault("namespace", {"strength": 0.75})
+        net.add(kind(source, target, *arguments, on_pre=on_pre, **options))
+
+    source = add(
+        CalendarGroup(
+            SIZE,
+            "spike_step : integer\nphase : integer (constant)",
+            f"spike_step = (phase + 5*(t_in_timesteps//{WINDOW_STEPS})) % {WINDOW_STEPS + 3}",
+            window_steps=WINDOW_STEPS,
+            name="source",
+        )
+    )
+    source.phase = rng.integers(0, 7, SIZE)
+    windows = MaxPooling(2, padding=1).over(HEIGHT, WIDTH)
+    pool = add(
+        FirstSpikePool(source, SHAPE, windows, window_steps=WINDOW_STEPS, order=1, name="pool")
+    )
+    one_pass = add(
+        OnePassGroup(
+            50,
+            "v : 1\nbias : 1 (constant)\nspent : 1",
+            update="v += bias",
+            threshold="v >= 1",
+            reset="v -= 1; spent += bias",
+            name="one_pass",
+        )
+    )
+    one_pass.bias = rng.integers(0, 40, 50) / 64
+
+    # random numbers differ from device to device: these two only have to compile and to run
+    net.add(
+        OnePassGroup(7, "v : 1", update="v = rand() + randn()", threshold="v > 1", reset="v = 0",
+                     name="noisy"),
+        CalendarGroup(7, "spike_step : integer", "spike_step = int(4*rand())",
+                      window_steps=WINDOW_STEPS, name="noisy_source"),
+    )  # fmt: skip
+
+    plain = lif("plain", 6 * 4 * 6)
+    connect(Convolution, source, plain, kernel(rng, 6, 4, 3, 3), source_shape=SHAPE,
+            stride=(2, 1), padding=1, name="conv_plain")  # fmt: skip
+    grouped = lif("grouped", 8 * 5 * 3)
+    connect(Convolution, source, grouped, kernel(rng, 8, 2, 3, 2), source_shape=SHAPE, groups=2,
+            stride=(1, 2), dilation=(1, 2), padding=(0, 0, 1, 1), delay=2 * DT,
+            name="conv_grouped")  # fmt: skip
+    largest = lif("largest", 3 * 4 * 3)
+    connect(Convolution, source, largest, kernel(rng, 3, 4, 2, 3), source_shape=SHAPE,
+            padding=(1, 0, 1, 1), pool=MaxPooling(3, stride=2, padding=1),
+            name="conv_max")  # fmt: skip
+    # windows that overlap, and whose shares are exact
+    mean = lif("mean", 3 * 2 * 4)
+    connect(Convolution, source, mean, 4 * kernel(rng, 3, 4, 2, 2), source_shape=SHAPE,
+            pool=AveragePooling((4, 2), stride=(2, 1), padding=(1, 0)), delay=DT,
+            name="conv_mean")  # fmt: skip
+    fixed = lif("fixed", 6 * 7 * 6)
+    connect(Convolution, source, fixed, kernel(rng, 6, 4, 3, 3), source_shape=SHAPE, padding=1,
+            deterministic=True, name="conv_fixed")  # fmt: skip
+    fixed_max = lif("fixed_max", 3 * 3 * 3)
+    connect(Convolution, source, fixed_max, kernel(rng, 3, 4, 1, 1), source_shape=SHAPE,
+            pool=MaxPooling(2, stride=2), deterministic=True, delay=DT,
+            name="conv_fixed_max")  # fmt: skip
+    fixed_mean = lif("fixed_mean", 4 * 6 * 3)
+    connect(Convolution, source, fixed_mean, 8 * kernel(rng, 4, 2, 1, 1), source_shape=SHAPE,
+            groups=2, pool=AveragePooling((2, 4), stride=(1, 2), padding=(0, 1)),
+            deterministic=True, name="conv_fixed_mean")  # fmt: skip
+    last = lif("last", 20)
+    connect(Dense, plain, last[4:15], kernel(rng, 11, plain.N), name="dense_part")
+    connect(
+        Dense,
+        one_pass[10:40],
+        last[:4],
+        kernel(rng, 4, 30),
+        delay=DT,
+        on_pre=ON_PRE + "\ngot_post += w*(i + 2*j)",
+        name="dense_of_part",
+    )
+    connect(Dense, pool, last, kernel(rng, 20, pool.N), deterministic=True, name="dense_fixed")
+    # more than additions: each target takes its spikes one after the other
+    connect(Dense, one_pass, last, kernel(rng, 20, 50), namespace={},
+            on_pre="v_post = clip(v_post + w, -1, 0.9)\nlabel_post = i\ngot_post += v_post/2",
+            name="dense_ordered")  # fmt: skip
+    return net, monitors, groups

@@ -1,0 +1,306 @@
+"""What Brian2CUDA makes of the templates: how it looks, what it computes, and that it compiles.
+
+No kernel is run on a GPU, unless there is one: `test_compiled` then compares what it computes.
+"""
+
+from __future__ import annotations
+
+import re
+
+import brian2 as b2
+import numpy as np
+import pytest
+from brian2.core.base import BrianObjectException
+
+pytest.importorskip("brian2cuda", reason="brian2cuda is not installed: make test-cuda installs it")
+
+import scenes
+from projects import (
+    compile_for_gpu,
+    cuda_standalone,
+    generate,
+    has_nvcc,
+    simulate,
+    spikes,
+    states,
+)
+
+import bsnn
+from bsnn.brian.convolution import Convolution
+from bsnn.brian.dense import Dense
+from bsnn.brian.neurons import NEURON_FORMS
+from bsnn.brian.spiking_groups import OnePassGroup
+from bsnn.errors import BuildError
+from bsnn.graph import AvgPool2d, Conv2d, Flatten, Input, Linear, MaxPool2d, ReLU
+
+SPIKING = ["source", "pool", "one_pass", "plain", "grouped", "largest", "mean", "fixed",
+           "fixed_max", "fixed_mean", "last"]  # fmt: skip
+SCATTERED = ["conv_plain", "conv_grouped", "conv_max", "conv_mean", "dense_part", "dense_of_part"]
+GATHERED = ["conv_fixed", "conv_fixed_max", "conv_fixed_mean", "dense_fixed", "dense_ordered"]
+
+# networks that a test builds and does not run are deleted on purpose
+b2.BrianLogger.suppress_name("unused_brian_object")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    return generate(tmp_path_factory.mktemp("scene") / "project")
+
+
+@pytest.fixture(scope="module")
+def expected():
+    return simulate()
+
+
+# -------------------------------------------------------------------- how it looks
+
+
+@pytest.mark.parametrize("name", SCATTERED)
+def test_threads_take_taps(project, name):
+    code = project.code(f"{name}_pre")
+    kernel = code[code.index("_run_kernel") : code.index("\nvoid _run_")]
+    # spikes times taps times output channels, whatever their number
+    assert re.search(r"_item < _num_items; _item \+= gridDim.x \* blockDim.x", kernel)
+    assert re.search(r"_num_items = \(uint32_t\)_num_spikes \* \d+;", kernel)
+    assert "const int32_t _num_spikes = *_spike_count;" in kernel
+    assert len(re.findall(r"_brian_atomicAdd\(&_ptr_array_\w+_v\[", kernel)) == 1
+    assert len(re.findall(r"_brian_atomicAdd\(&_ptr_array_\w+_got\[", kernel)) >= 1
+
+
+@pytest.mark.parametrize("name", GATHERED)
+def test_threads_take_targets(project, name):
+    code = project.code(f"{name}_pre")
+    kernel = code[code.index("_run_kernel") : code.index("\nvoid _run_")]
+    assert re.search(r"_target < \d+; _target \+= gridDim.x \* blockDim.x", kernel)
+    assert "atomic" not in kernel
+
+
+def test_taps_of_a_convolution(project):
+    """6 output channels, 3x3 kernel: 54 taps a spike."""
+    assert "_num_spikes * 54;" in project.code("conv_plain_pre")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [f"{name}_pre" for name in SCATTERED + GATHERED]
+    + ["source_spike_calendar", "pool_first_spike_pool", "one_pass_one_pass"],
+)
+def test_the_host_does_not_wait(project, name):
+    code = project.code(name)
+    assert not re.search(r"cudaMemcpy|Synchronize", code)
+
+
+def test_the_calendar_is_made_once_a_window(project):
+    code = project.code("source_spike_calendar")
+    at_start = code[code.index("if (_step == 0)") :]
+    at_start = at_start[: at_start.index("_copy_step")]
+    assert len(re.findall("<<<", at_start)) == 3
+    assert len(re.findall("<<<", code)) == 4
+
+
+def test_names_of_arrays_are_lower_case(project):
+    """Brian2CUDA lower-cases names of files that are given to a run."""
+    names = {file for file, _ in project.files.values()} | set(
+        re.findall(r"dev(_array_\w+)", project.source)
+    )
+    own = {name for name in names if not name.endswith("_N") and "_N_" not in name}
+    assert len(own) > 50
+    assert not [name for name in own if name != name.lower()]
+
+
+# -------------------------------------------------------------------- what it computes
+
+
+@pytest.mark.parametrize("order", ["forwards", "backwards", "scattered"])
+def test_emulated(project, expected, order):
+    found = project.emulated(order)
+    for group in SPIKING:
+        assert spikes(expected, group), group
+        assert spikes(found, group) == spikes(expected, group), group
+    for name, values in states(expected).items():
+        np.testing.assert_allclose(found[name], values, rtol=1e-12, atol=1e-12, err_msg=name)
+
+
+@pytest.mark.parametrize("order", ["forwards", "backwards", "scattered"])
+def test_deterministic_sums_do_not_depend_on_the_order_of_threads(project, expected, order):
+    found = project.emulated(order)
+    for name in ("fixed.v", "fixed_max.v", "fixed_mean.v"):
+        np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
+
+
+# -------------------------------------------------------------------- that it compiles
+
+
+@pytest.mark.skipif(not has_nvcc(), reason="nvcc is not installed")
+def test_compiled(project, expected):
+    run = compile_for_gpu(project)
+    if run.returncode == 0:
+        found = project.read()
+        for group in SPIKING:
+            assert spikes(found, group) == spikes(expected, group), group
+        return
+    # without a GPU a program comes as far as asking for it
+    assert re.fullmatch(
+        r"ERROR: cudaSetDevice\(0\) failed at \S+ : "
+        r"(CUDA driver version is insufficient for CUDA runtime version|"
+        r"no CUDA-capable device is detected)\n",
+        run.stderr,
+    )
+
+
+# -------------------------------------------------------------------- what is refused
+
+
+def two_groups(**options):
+    source = b2.NeuronGroup(6, "x : 1", threshold="x > 1", reset="", name="from_here", **options)
+    target = b2.NeuronGroup(
+        5, "v : 1\ng : 1\ncount : integer\ntotal : 1 (shared)", name="to_there", **options
+    )
+    return source, target
+
+
+def run_dense(on_pre, *, source=None, target=None, **options):
+    if source is None:
+        source, target = two_groups()
+    connections = Dense(source, target, np.ones((len(target), len(source))), on_pre, **options)
+    net = b2.Network({source, target}, connections)
+    net.run(1 * b2.ms, namespace={})
+    return connections
+
+
+@pytest.mark.parametrize(
+    ("on_pre", "gathers"),
+    [
+        ("v_post += w", False),
+        ("v_post -= w*x_pre; g_post += 1", False),
+        ("v_post *= w", False),
+        ("count_post += 1", False),
+        ("v_post += w; v_post *= 0.5", True),
+        ("g_post += w; v_post += g_post", True),
+        ("v_post += w*v_post", True),
+        ("v_post = w", True),
+        # Brian2CUDA's atomic division is upside down
+        ("v_post /= 1 + w", True),
+    ],
+)
+def test_what_is_more_than_a_sum_is_done_in_order(on_pre, gathers):
+    with cuda_standalone():
+        code = run_dense(on_pre).pre.codeobj.code.cu_file
+    assert ("_target <" in code) == gathers
+    kernel = code[code.index("_run_kernel") :]
+    assert ("_brian_atomic" in kernel) != gathers
+
+
+def test_random_numbers_for_connections_are_refused():
+    with cuda_standalone(), pytest.raises(BrianObjectException) as error:
+        run_dense("v_post += w*rand()")
+    assert isinstance(error.value.__cause__, BuildError)
+    assert "uses 'rand'" in str(error.value.__cause__)
+
+
+def test_reading_what_other_threads_change_is_refused():
+    def group():
+        return b2.NeuronGroup(4, "v : 1", threshold="v > 1", reset="", name="itself")
+
+    with cuda_standalone():
+        itself = group()
+        with pytest.raises(BrianObjectException) as error:
+            run_dense("v_post += w*v_pre", source=itself, target=itself)
+    assert "reads 'v_pre' of the source and changes it" in str(error.value.__cause__)
+    with cuda_standalone():
+        itself = group()
+        source, target = itself[:2], itself[2:]
+        connections = Dense(source, target, np.ones((2, 2)), "v_post += w*v_pre")
+        b2.Network(itself, connections).run(1 * b2.ms)
+
+
+# -------------------------------------------------------------------- whole networks
+
+
+@pytest.fixture(params=[np.float64, np.float32])
+def default_dtype(request):
+    before = b2.prefs.core.default_float_dtype
+    b2.prefs.core.default_float_dtype = request.param
+    yield
+    b2.prefs.core.default_float_dtype = before
+
+
+@pytest.mark.usefixtures("default_dtype")
+def test_float32(tmp_path):
+    """Weights are multiples of 1/64: sums are exact in either precision."""
+
+    def make():
+        rng = np.random.default_rng(3)
+        options = {"dtype": np.float32}
+        source = OnePassGroup(
+            36, "v : 1\nbias : 1 (constant)", update="v += bias", threshold="v >= 1",
+            reset="v -= 1", name="source", **options,
+        )  # fmt: skip
+        source.bias = rng.integers(0, 40, 36) / 64
+        target = OnePassGroup(
+            50, "v : 1", update="", threshold="v >= 4", reset="v = 0", order=1, name="target",
+            **options,
+        )  # fmt: skip
+        connections = Convolution(
+            source, target, scenes.kernel(rng, 2, 1, 2, 2), "v_post += w", padding=0,
+            source_shape=(1, 6, 6), dtype=np.float32,
+        )  # fmt: skip
+        monitors = {g.name: b2.SpikeMonitor(g) for g in (source, target)}
+        net = b2.Network(source, target, connections, *monitors.values())
+        return net, monitors, {"source": source, "target": target}
+
+    expected = simulate(make, steps=20)
+    found = generate(tmp_path / "project", make, steps=20).emulated("scattered")
+    for group in ("source", "target"):
+        assert spikes(expected, group)
+        assert spikes(found, group) == spikes(expected, group)
+
+
+def small_model(rng) -> bsnn.SpikingModel:
+    def normal(*shape):
+        return rng.normal(0, 0.4, shape).astype(np.float32)
+
+    graph = bsnn.Graph(
+        [
+            Input(name="pixels", shape=(1, 8, 8)),
+            Conv2d(name="conv1", inputs=("pixels",), weight=normal(3, 1, 3, 3), bias=normal(3),
+                   padding=(1, 1, 1, 1)),
+            ReLU(name="relu1", inputs=("conv1",)),
+            MaxPool2d(name="pool1", inputs=("relu1",), kernel=(2, 2), stride=(2, 2)),
+            Conv2d(name="conv2", inputs=("pool1",), weight=normal(4, 3, 2, 2)),
+            ReLU(name="relu2", inputs=("conv2",)),
+            AvgPool2d(name="pool2", inputs=("relu2",), kernel=(2, 2), stride=(1, 1)),
+            Flatten(name="flat", inputs=("pool2",)),
+            Linear(name="fc", inputs=("flat",), weight=normal(5, 16)),
+        ]
+    )  # fmt: skip
+    return bsnn.convert_to_ttfs(graph, rng.random((20, 1, 8, 8), dtype=np.float32), steps=8)
+
+
+def test_a_built_network(tmp_path):
+    """A spiking model, built as a user does, with images in a TimedArray and its read-out."""
+    rng = np.random.default_rng(5)
+    model = small_model(rng)
+    images = rng.random((2, 1, 8, 8), dtype=np.float32)
+    names = [name for name in model.populations if model.spikes(name)]
+
+    def make():
+        net = bsnn.build(model, images=2, monitors=dict.fromkeys(names, "spikes"))
+        net.present(images)
+        monitors = {name: net.monitors[name]["spikes"] for name in names}
+        monitors["fc"] = net.monitors["fc"]["read_out"]
+        return net.network, monitors, {}
+
+    steps = 2 * 8 * 5
+    expected = simulate(make, steps, dt=1 * b2.ms)
+    found = generate(tmp_path / "project", make, steps, dt=1 * b2.ms).emulated("scattered")
+    for name in names:
+        assert spikes(expected, name)
+        assert spikes(found, name) == spikes(expected, name)
+    order = np.lexsort((expected["fc i"], expected["fc t"]))
+    assert len(order) == 2 * 5
+    found_order = np.lexsort((found["fc i"], found["fc t"]))
+    potential = f"fc {NEURON_FORMS['calendar'].potential}"
+    np.testing.assert_allclose(
+        found[potential][found_order], expected[potential][order], rtol=1e-12
+    )
