@@ -165,7 +165,7 @@ class SharedConnections(Group):
         self.pre = _SpikePropagation(self, when=when, order=order)
         self.contained_objects.append(self.pre)
         self._enable_group_attributes()
-        self.variables["w"].set_value(values)
+        self.variables["w"].set_value(values.astype(self.variables["w"].dtype, copy=False))
 
     # ---------------------------------------------------------------- what a subclass says
 

@@ -66,13 +66,13 @@ class SharedProjection:
         if self.windows is not None or isinstance(self.layer, Conv2d):
             options["source_shape"] = self.source_shape
         if isinstance(self.layer, Linear):
-            weights = _channel_last(self.layer.weight, self.pooled_shape)
-            return Dense(source, target, _scaled(weights, scale), on_pre, pool=self.windows,
-                         **options)  # fmt: skip
+            weights = _scaled(self.layer.weight, scale, options["dtype"])
+            weights = _channel_last(weights, self.pooled_shape)
+            return Dense(source, target, weights, on_pre, pool=self.windows, **options)
         return Convolution(
             source,
             target,
-            _scaled(self.layer.weight, scale),
+            _scaled(self.layer.weight, scale, options["dtype"]),
             on_pre,
             pool=self.windows,
             stride=self.layer.stride,
@@ -159,9 +159,10 @@ def _channel_last(weight: np.ndarray, shape: Shape) -> np.ndarray:
     return weight.reshape(len(weight), *shape).transpose(0, 2, 3, 1).reshape(len(weight), -1)
 
 
-def _scaled(weight: np.ndarray, scale: float) -> np.ndarray:
-    # in float64, as explicit synapses have it, whatever the weights are rounded to afterwards
-    return weight.astype(np.float64) * scale
+def _scaled(weight: np.ndarray, scale: float, dtype: type) -> np.ndarray:
+    """Multiply in float64, as explicit synapses do, and round once; without an array in between."""
+    scaled = np.empty(weight.shape, dtype)
+    return np.multiply(weight, scale, out=scaled, dtype=np.float64, casting="same_kind")
 
 
 def _sees(table: np.ndarray, extent: int) -> np.ndarray:

@@ -12,6 +12,8 @@
         // listed without a branch
         const size_t _block = 1024;
         int32_t _count = 0;
+        for (int32_t _k = 0; _k <= {{_g.window_steps}}; _k++)
+            _first[_k] = 0;
         for (size_t _begin = 0; _begin < N; _begin += _block)
         {
             const size_t _end = _begin + _block < N ? _begin + _block : N;
@@ -20,17 +22,16 @@
                 const size_t _vectorisation_idx = _idx;
                 {{vector_code|autoindent}}
             }
+            int32_t _counted = _count;
             for (size_t _i = _begin; _i < _end; _i++)
             {
                 {{_planned}}[_count] = (int32_t)_i;
                 _count += ((uint32_t){{spike_step}}[_i] < {{_g.window_steps}});
             }
+            for (; _counted < _count; _counted++)
+                _first[{{spike_step}}[{{_planned}}[_counted]]]++;
         }
         // sorted by step, keeping their order
-        for (int32_t _k = 0; _k <= {{_g.window_steps}}; _k++)
-            _first[_k] = 0;
-        for (int32_t _i = 0; _i < _count; _i++)
-            _first[{{spike_step}}[{{_planned}}[_i]]]++;
         int32_t _end = 0;
         for (int32_t _k = 0; _k < {{_g.window_steps}}; _k++)
         {
