@@ -1,7 +1,10 @@
-"""The notebooks run from top to bottom."""
+"""Notebooks and the Python of pages run from top to bottom."""
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import nbclient
@@ -17,3 +20,19 @@ def test_notebook(path, tmp_path):
     resources = {"metadata": {"path": str(tmp_path)}}
     nbclient.NotebookClient(notebook, timeout=600, resources=resources).execute()
     assert all(cell.get("execution_count") for cell in notebook.cells if cell.cell_type == "code")
+
+
+def test_page_about_convolution(tmp_path):
+    text = (TUTORIALS / "convolution.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert len(blocks) == 3
+    script = tmp_path / "page.py"
+    script.write_text("\n".join(blocks))
+    found = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stderr
+    convolution, stored, one_pass = found.stdout.strip().splitlines()
+    assert int(convolution.split()[-1]) > 0, "neurons spike"
+    # 16*16 windows of 3x3 on 32x32 with a border of one, two apart: one row and column are cut off
+    assert stored == f"432 weights in place of {(16 * 3 - 1) ** 2 * 3 * 16} connections"
+    spikes, charge = map(float, one_pass.split())
+    assert abs(spikes - charge) <= 1000, "each neuron has lost less than one threshold"
