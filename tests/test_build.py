@@ -146,6 +146,9 @@ def test_too_large_a_network_is_refused_before_it_is_built(small_cnn, monkeypatc
         bsnn.build(model)
     with pytest.raises(bsnn.BuildError, match=r"'synapses'; .*connectivity='shared' needs about"):
         bsnn.build(model, connectivity="synapses")
+    images = np.zeros((1, *model.input.shape), np.float32)
+    with pytest.raises(bsnn.BuildError, match="'shared' in 3 processes; 0.1 GB .* Fewer workers"):
+        bsnn.simulate(model, images, workers=3)
 
 
 def test_no_compiler(monkeypatch):

@@ -253,7 +253,7 @@ def test_resuming(many, tmp_path, monkeypatch):
     with pytest.raises(bsnn.SimulationError, match="holds 24 of 40 images .* --resume"):
         simulate(model, images, checkpoint=kept)
     differing = [
-        ({"form": "trace"}, "form event there, trace here"),
+        ({"form": "trace"}, "form calendar there, trace here"),
         ({"device": "cpp"}, "device runtime there, cpp here"),
     ]
     for options, message in differing:

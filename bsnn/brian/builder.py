@@ -23,7 +23,7 @@ from bsnn.brian.spiking_groups import CalendarGroup, FirstSpikePool
 from bsnn.conversion import Population, Projection, SpikingModel
 from bsnn.errors import BuildError
 
-__all__ = ["build"]
+__all__ = ["build", "check_options"]
 
 #: Slot in which populations prepare a new window: after the state update, before thresholds.
 _BOUNDARY = "after_groups"
@@ -93,18 +93,9 @@ def build(
     b2.units.fundamentalunits.fail_for_dimension_mismatch(
         dt, b2.second, error_message="dt must be a time, such as 1*ms"
     )
-    if form not in NEURON_FORMS:
-        raise BuildError(f"There is no neuron form {form!r}. Known are {', '.join(NEURON_FORMS)}.")
+    check_options(form, connectivity, precision)
     if images < 1:
         raise BuildError(f"images is {images}; a run presents at least one image.")
-    if connectivity not in CONNECTIVITIES:
-        raise BuildError(
-            f"There is no connectivity {connectivity!r}. Known are {', '.join(CONNECTIVITIES)}."
-        )
-    if precision not in _PRECISIONS:
-        raise BuildError(
-            f"There is no precision {precision!r}. Known are {', '.join(_PRECISIONS)}."
-        )
     check_memory(model, connectivity, precision)
     neuron_form = NEURON_FORMS[form]
     interval = neuron_form.shortest_interval
@@ -129,6 +120,23 @@ def build(
         for what in (wanted,) if isinstance(wanted, str) else wanted:
             net.monitor(name, what)
     return net
+
+
+def check_options(form: str, connectivity: str, precision: str) -> None:
+    """Refuse names that `build` does not know.
+
+    Raises
+    ------
+    BuildError
+        There is no such form, connectivity or precision.
+    """
+    for what, name, known in (
+        ("neuron form", form, NEURON_FORMS),
+        ("connectivity", connectivity, CONNECTIVITIES),
+        ("precision", precision, _PRECISIONS),
+    ):
+        if name not in known:
+            raise BuildError(f"There is no {what} {name!r}. Known are {', '.join(known)}.")
 
 
 def _add_group(net: SpikingNetwork, population: Population, order: int) -> None:

@@ -108,8 +108,10 @@ def _path_connections(graph: Graph, path: Projection) -> int:
     return connections
 
 
-def check_memory(model: SpikingModel, connectivity: str, precision: str = "float64") -> None:
-    """Refuse a build that cannot fit, with the numbers.
+def check_memory(
+    model: SpikingModel, connectivity: str, precision: str = "float64", processes: int = 1
+) -> None:
+    """Refuse a build that cannot fit, with the numbers; `processes` of them build at once.
 
     Raises
     ------
@@ -128,10 +130,14 @@ def check_memory(model: SpikingModel, connectivity: str, precision: str = "float
             f"The network has {stored:,} explicit synapses; Brian2 counts up to "
             f"{_MOST_SYNAPSES:,}. {would_fit}"
         )
-    available, needed = psutil.virtual_memory().available, expected.memory_bytes[connectivity]
+    available = psutil.virtual_memory().available
+    needed = processes * expected.memory_bytes[connectivity]
     if needed > available:
+        together = "" if processes == 1 else f" in {processes} processes"
+        if together:
+            would_fit = f"Fewer workers need less. {would_fit}"
         raise BuildError(
             f"The network's {expected.connections:,} connections need about {needed / 1e9:.1f} GB "
-            f"with connectivity={connectivity!r}; {available / 1e9:.1f} GB of memory are free. "
-            f"{would_fit}"
+            f"with connectivity={connectivity!r}{together}; {available / 1e9:.1f} GB of memory are "
+            f"free. {would_fit}"
         )

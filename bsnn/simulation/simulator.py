@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from bsnn.brian.builder import build
+from bsnn.brian.builder import build, check_options
 from bsnn.brian.devices import active_device, check_device, code_target
 from bsnn.brian.network import SpikingNetwork
+from bsnn.brian.size import check_memory
 from bsnn.conversion import SpikingModel
 from bsnn.conversion.time_code import check_pixels
 from bsnn.errors import SettingsError, SimulationError
@@ -165,6 +166,9 @@ def simulate(
         chunk=min(chunk, -(-len(images) // workers)),
     )
     check_device(job.device)
+    check_options(form, connectivity, precision)
+    if workers > 1:
+        check_memory(model, connectivity, precision, workers)
     folder = None if directory is None else Path(directory)
 
     def executor(stack: ExitStack) -> Executor:
