@@ -165,7 +165,9 @@ from bsnn.networks import paper
 model = bsnn.load_model(paper("lopez_randulfe_2022").SHIPPED["mnist_cnn"])
 images = bsnn.datasets.mnist_sample().images
 try:
-    bsnn.simulate(model, images, device="cpp", chunk=20, directory=sys.argv[1])
+    # making explicit synapses takes each binary a second: time to interrupt it
+    slow = {"form": "event", "connectivity": "synapses"}
+    bsnn.simulate(model, images, device="cpp", chunk=20, directory=sys.argv[1], **slow)
 except bsnn.Interrupted as interrupted:
     interrupted.result.save(sys.argv[1] + "/partial.h5")
     sys.exit(130)
