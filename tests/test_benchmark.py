@@ -167,11 +167,12 @@ def test_other_networks_are_refused(residual_cnn, small_cnn, tmp_path):
             make()
 
 
-def test_bsnn_as_a_system(small_cnn, tmp_path):
+@pytest.mark.parametrize("name", OWN_SYSTEMS)
+def test_bsnn_as_a_system(small_cnn, tmp_path, name):
     """In C++ standalone mode: the classes of the closed form, and every event counted."""
     model, images = small_cnn(steps=8)
     case = Case(model, images[:6], np.zeros(6, dtype=int))
-    (system,), _ = choose(["bsnn_explicit"])
+    (system,), _ = choose([name])
     system.prepare(case, tmp_path)
     try:
         outcomes = [system.run(), system.run()]

@@ -66,9 +66,9 @@ def error_of(run):
 def test_help_teaches(run):
     status, out, _ = run("--help")
     assert status == 0
-    for command in ("demo", "train", "convert", "info", "run", "reproduce"):
+    for command in ("demo", "train", "convert", "info", "run", "reproduce", "bench"):
         assert command in out
-    for command in ("convert", "run"):
+    for command in ("convert", "run", "bench"):
         _, out, _ = run(command, "--help")
         assert "Example: bsnn" in " ".join(out.split())
 

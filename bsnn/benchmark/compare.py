@@ -86,6 +86,15 @@ RATIOS = {
     "wall_torch_all_threads_over_shared": Ratio("wall_seconds", "torch_all_threads", "bsnn_shared"),
     "cpu_explicit_over_shared": Ratio("cpu_seconds", "bsnn_explicit", "bsnn_shared"),
     "peak_mb_explicit_over_shared": Ratio("peak_mb", "bsnn_explicit", "bsnn_shared"),
+    "cpu_torch_time_stepped_over_shared_float32": Ratio(
+        "cpu_seconds", "torch_time_stepped", "bsnn_shared_float32"
+    ),
+    "cpu_explicit_over_shared_float32": Ratio(
+        "cpu_seconds", "bsnn_explicit", "bsnn_shared_float32"
+    ),
+    "peak_mb_explicit_over_shared_float32": Ratio(
+        "peak_mb", "bsnn_explicit", "bsnn_shared_float32"
+    ),
 }
 
 

@@ -66,8 +66,9 @@ class SharedProjection:
         if self.windows is not None or isinstance(self.layer, Conv2d):
             options["source_shape"] = self.source_shape
         if isinstance(self.layer, Linear):
-            weights = _scaled(self.layer.weight, scale, options["dtype"])
-            weights = _channel_last(weights, self.pooled_shape)
+            weights = _channel_last(self.layer.weight, self.pooled_shape)
+            # transposed before and after, so that Dense finds them as it keeps them: no copy
+            weights = _scaled(weights.T, scale, options["dtype"]).T
             return Dense(source, target, weights, on_pre, pool=self.windows, **options)
         return Convolution(
             source,

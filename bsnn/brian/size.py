@@ -27,9 +27,10 @@ _BYTES_PER_SYNAPSE = 90
 _BYTES_PER_NEURON = 200
 _BASE_BYTES = 150_000_000
 
-# A shared weight is there as it was read from a file, as it is used, and in the array that brings
-# it into the simulation.
-_COPIES_OF_WEIGHT = 3
+# While a network is built, a shared weight is there as it was trained, as Brian2 knows it and as it
+# will be written to a file; those of the largest layer also while they are scaled and ordered.
+_BYTES_AS_TRAINED = 4
+_COPIES_OF_WEIGHT = 2
 
 # Largest number of synapses of one Synapses object: Brian2 counts them in int32.
 _MOST_SYNAPSES = 2**31 - 1
@@ -55,6 +56,8 @@ class BuildEstimate:
         At the peak of build and run, about, by connectivity (in float64).
     by_path : dict
         Connections of either kind from one population to another.
+    weights_by_path : dict
+        Stored weights of shared connections from one population to another.
     """
 
     neurons: int
@@ -64,6 +67,7 @@ class BuildEstimate:
     explicit_connections: int
     memory_bytes: dict[str, int]
     by_path: dict[tuple[str, str], int]
+    weights_by_path: dict[tuple[str, str], int]
 
 
 def estimate(model: SpikingModel, precision: str = "float64") -> BuildEstimate:
@@ -71,8 +75,10 @@ def estimate(model: SpikingModel, precision: str = "float64") -> BuildEstimate:
     graph = model.graph
     connections = pooled = weights = explicit = 0
     by_path: dict[tuple[str, str], int] = {}
+    weights_by_path: dict[tuple[str, str], int] = {}
     for population in model.populations.values():
         for path in population.projections:
+            pair = (path.source, population.name)
             if population.role == "max_pool":
                 number = graph[population.layer].connections(graph.shapes[path.source_layer])
                 pooled += number
@@ -81,18 +87,24 @@ def estimate(model: SpikingModel, precision: str = "float64") -> BuildEstimate:
                 connections += number
                 source = model.populations[path.source]
                 shared = shared_projection(graph, path, source, population)
-                weights += shared.weights if shared else 0
+                if shared:
+                    weights += shared.weights
+                    weights_by_path[pair] = weights_by_path.get(pair, 0) + shared.weights
                 explicit += 0 if shared else number
-            pair = (path.source, population.name)
             by_path[pair] = by_path.get(pair, 0) + number
     neurons = sum(population.size for population in model.populations.values())
     base = _BASE_BYTES + neurons * _BYTES_PER_NEURON
-    weight_bytes = _COPIES_OF_WEIGHT * np.dtype(precision).itemsize
+    weight_bytes = np.dtype(precision).itemsize
     memory = {
-        "shared": base + weights * weight_bytes + explicit * _BYTES_PER_SYNAPSE,
+        "shared": base
+        + weights * (_BYTES_AS_TRAINED + _COPIES_OF_WEIGHT * weight_bytes)
+        + max(weights_by_path.values(), default=0) * weight_bytes
+        + explicit * _BYTES_PER_SYNAPSE,
         "synapses": base + (connections + pooled) * _BYTES_PER_SYNAPSE,
     }
-    return BuildEstimate(neurons, connections, pooled, weights, explicit, memory, by_path)
+    return BuildEstimate(
+        neurons, connections, pooled, weights, explicit, memory, by_path, weights_by_path
+    )
 
 
 def _path_connections(graph: Graph, path: Projection) -> int:

@@ -18,21 +18,36 @@ _PROBE_IMAGES = 20
 
 @dataclasses.dataclass(frozen=True)
 class DeviceCost:
-    """Seconds that each part of a simulation takes on one core of a common machine of 2024."""
+    """Seconds that each part of a simulation takes on one core of a common machine of 2024.
+
+    Attributes
+    ----------
+    build : float
+        Connections, code, compilation.
+    step, neuron_step : float
+        A step, and a neuron in a step.
+    operation, operation_from_memory : float
+        A synaptic operation whose weight is in the processor's cache, and one whose weight is not.
+    """
 
     build: float
     step: float
     neuron_step: float
     operation: float
+    operation_from_memory: float
+
+
+# Weights of a shared layer that its spikes find in a processor's cache.
+_CACHED_WEIGHTS = 1_000_000
 
 
 #: By device and connectivity, as `tests/benchmarks/device_costs.py` measures them in the form that
 #: goes with it; the build is that of a network whose code was not compiled on this machine before.
 DEVICE_COSTS = {
-    ("runtime", "shared"): DeviceCost(60.0, step=4.5e-4, neuron_step=3.4e-9, operation=2.7e-9),
-    ("runtime", "synapses"): DeviceCost(60.0, step=4.5e-4, neuron_step=3.4e-9, operation=2.7e-9),
-    ("cpp", "shared"): DeviceCost(10.0, step=1.0e-6, neuron_step=3.4e-9, operation=2.3e-9),
-    ("cpp", "synapses"): DeviceCost(10.0, step=1.0e-6, neuron_step=3.4e-9, operation=2.3e-9),
+    ("runtime", "shared"): DeviceCost(60.0, 2.0e-4, 2e-10, 3.0e-9, 3.5e-9),
+    ("runtime", "synapses"): DeviceCost(60.0, 2.6e-4, 3.4e-9, 3.3e-9, 3.3e-9),
+    ("cpp", "shared"): DeviceCost(5.0, 1.0e-6, 2.9e-10, 1.6e-10, 1.5e-9),
+    ("cpp", "synapses"): DeviceCost(5.0, 1.0e-6, 2.2e-9, 2.5e-9, 2.5e-9),
 }
 
 
@@ -55,9 +70,11 @@ def estimate_seconds(
     size = estimate(model)
     probe = images[:_PROBE_IMAGES]
     coded = model.code(probe)
-    operations = 0.0
-    for (source, _), number in size.by_path.items():
-        spikes = np.count_nonzero(coded.levels[source]) / len(probe)
-        operations += spikes * number / model.populations[source].size
     seconds = model.steps * (cost.step + size.neurons * cost.neuron_step)
-    return cost.build, len(images) * (seconds + operations * cost.operation)
+    for pair, number in size.by_path.items():
+        source = pair[0]
+        spikes = np.count_nonzero(coded.levels[source]) / len(probe)
+        cached = size.weights_by_path.get(pair, 0) <= _CACHED_WEIGHTS
+        operation = cost.operation if cached else cost.operation_from_memory
+        seconds += operation * spikes * number / model.populations[source].size
+    return cost.build, len(images) * seconds
