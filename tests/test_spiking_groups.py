@@ -94,6 +94,11 @@ def test_one_pass_refuses_differential_equations(numpy_target):
         OnePassGroup(3, "dv/dt = -v/ms : 1", update="", threshold="v > 1", reset="v = 0")
 
 
+def test_one_pass_refuses_a_refractory_period(numpy_target):
+    with pytest.raises(NotImplementedError, match="OnePassGroup has no refractory period"):
+        OnePassGroup(3, "v : 1", update="", threshold="v > 1", reset="v = 0", refractory=2 * ms)
+
+
 def test_float32(numpy_target):
     group = OnePassGroup(10, MODEL, update=UPDATE, threshold="v >= threshold", reset="v = 0",
                          dtype=np.float32)  # fmt: skip

@@ -24,7 +24,12 @@ __all__ = ["CalendarGroup", "FirstSpikePool", "OnePassGroup"]
 class _OwnSpikes(b2.NeuronGroup):
     """A NeuronGroup in which another object takes the place of the test of the threshold."""
 
-    def __init__(self, N, model, *, events=None, **options):
+    def __init__(self, N, model, *, events=None, refractory=False, **options):
+        if refractory is not False:
+            raise NotImplementedError(
+                f"A {type(self).__name__} has no refractory period. Say in its statements when a "
+                "neuron may spike, or use brian2.NeuronGroup."
+            )
         # a group has spikes if it has the event; the test for this one is taken out below
         super().__init__(N, model, events={**(events or {}), "spike": "False"}, **options)
 
