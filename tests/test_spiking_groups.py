@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from brian2 import ms
 
-from bsnn.brian import CalendarGroup, FirstSpikePool, OnePassGroup, Windows
+from bsnn.brian import NEURON_FORMS, CalendarGroup, FirstSpikePool, OnePassGroup, Windows
 from bsnn.graph.geometry import tap_positions
 
 MODEL = """
@@ -145,6 +145,50 @@ def test_calendar(target):
         check_calendar(group, monitor, 9, 4)
     finally:
         b2.prefs.codegen.target = before
+
+
+def test_calendar_in_cpp_standalone(cpp_standalone):
+    """More neurons than fit a block, whose last one is not full."""
+    group = calendar(2500, 9)
+    monitor = b2.SpikeMonitor(group)
+    b2.Network(group, monitor).run(2.7 * ms)
+    cpp_standalone()
+    check_calendar(group, monitor, 9, 3)
+
+
+def told(form, u, threshold, steps, dtype=np.float64):
+    """Steps in which two-stage neurons spike that have reached `u`, `steps` for no spike."""
+    equations = NEURON_FORMS[form].equations
+    options = {"dtype": dtype, "method": "euler", "name": f"{form}{len(u)}*"}
+    objects = []
+    if equations.at_start_of_window:
+        group = CalendarGroup(
+            len(u), equations.model, equations.at_start_of_window, window_steps=steps, **options
+        )
+    else:
+        group = b2.NeuronGroup(
+            len(u), equations.model, threshold=equations.threshold, reset=equations.reset, **options
+        )
+        objects.append(group.run_regularly(equations.every_step, when="after_groups"))
+    group.window_steps, group.image_interval, group.image_count = steps, 1, 1
+    group.u_th, group.share_of_step = threshold, 1 / steps
+    group.u = u
+    monitor = b2.SpikeMonitor(group)
+    b2.Network(group, monitor, *objects).run(steps * 0.1 * ms)
+    found = np.full(len(u), steps)
+    found[monitor.i] = np.rint(monitor.t / (0.1 * ms))
+    assert monitor.num_spikes == np.count_nonzero(found < steps)
+    return found
+
+
+@pytest.mark.parametrize("form", ["calendar", "event"])
+@pytest.mark.parametrize(("steps", "threshold"), [(8, 1.0), (5, 0.7), (100, 3.3), (7, 1 / 3)])
+def test_potentials_on_a_step_and_next_to_it(numpy_target, form, steps, threshold):
+    """The comparison of eq. 4 decides, to the last bit, on either side of each step."""
+    exact = threshold * np.arange(-2, 2 * steps + 1) / steps
+    u = np.concatenate([exact, np.nextafter(exact, -np.inf), np.nextafter(exact, np.inf), [1e6]])
+    level = (u[:, None] * steps >= threshold * np.arange(1, steps + 1)).sum(axis=1)
+    np.testing.assert_array_equal(told(form, u, threshold, steps), steps - level)
 
 
 def test_calendar_needs_the_step_of_the_spike(numpy_target):
