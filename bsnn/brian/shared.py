@@ -362,8 +362,8 @@ class SharedConnections(Group):
         )
 
     def _add_pooling(self) -> None:
-        _, height, width = self.source_shape
-        first, window = self.windows.containing(height, width)
+        # which windows each place lies in: for the templates, and for numpy's loop over spikes
+        self._containing = first, window = self.windows.containing(*self.source_shape[1:])
         tables = {"_first_window": first, "_windows": window}
         if self.windows.share is not None:
             tables["_window_share"] = self.windows.share.ravel()
@@ -473,14 +473,11 @@ class SharedConnections(Group):
         if self.windows is None:
             yield pre, 1.0
             return
-        channels, _, width = self.source_shape
-        row, column, channel = np.unravel_index(pre, (self.source_shape[1], width, channels))
-        in_rows = (self.windows.rows == row).any(axis=1).nonzero()[0]
-        in_columns = (self.windows.columns == column).any(axis=1).nonzero()[0]
-        for y in in_rows:
-            for x in in_columns:
-                position = int((y * self.windows.shape[1] + x) * channels + channel)
-                yield position, 1.0 if self.windows.share is None else self.windows.share[y, x]
+        channels, share = self.source_shape[0], self.windows.share
+        first, windows = self._containing
+        place, channel = divmod(pre, channels)
+        for window in windows[first[place] : first[place + 1]]:
+            yield int(window) * channels + channel, 1.0 if share is None else share.flat[window]
 
     def _arrivals(self, spikes: np.ndarray) -> Iterator[tuple]:
         """For each spike that arrives: weights, targets (in their group), sources, share."""
