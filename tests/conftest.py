@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import brian2 as b2
@@ -15,6 +16,7 @@ from torch import nn
 
 import bsnn
 from bsnn.brian.compilation import CACHE_VARIABLE
+from bsnn.cli import main
 from bsnn.datasets import DATA_VARIABLE
 
 settings.register_profile("bsnn", deadline=None, print_blob=True)
@@ -74,6 +76,25 @@ def cpp_standalone(tmp_path):
         b2.device.reinit()
         b2.device.activate()
         reset_device()
+
+
+@pytest.fixture
+def command_line(monkeypatch, capsys, tmp_path):
+    """Run a command line in a folder of its own; return status, output and error output."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def call(*arguments) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["bsnn", *map(str, arguments)])
+        try:
+            main()
+            status = 0
+        except SystemExit as end:
+            status = end.code or 0
+        found = capsys.readouterr()
+        return status, found.out, found.err
+
+    return call
 
 
 class SmallCnn(nn.Module):

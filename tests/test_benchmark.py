@@ -18,7 +18,6 @@ from torch import nn
 import bsnn
 from bsnn.benchmark import CHECKOUT_SYSTEMS, OWN_SYSTEMS, Case, choose, compare, registry, systems
 from bsnn.benchmark.usage import Usage, run_here, run_program
-from bsnn.cli import main
 from bsnn.errors import BuildError, SettingsError, SimulationError
 from bsnn.networks import paper
 
@@ -213,23 +212,10 @@ def test_the_torch_module_for_spikingjelly_is_the_trained_network(name):
 
 
 @pytest.fixture
-def bench(monkeypatch, capsys, tmp_path):
+def bench(command_line, monkeypatch):
     """Run `bsnn bench` on the images that come with bsnn; return status, output and error."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.delenv("BSNN_DATA", raising=False)
-
-    def call(*arguments) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["bsnn", "bench", *map(str, arguments)])
-        try:
-            main()
-            status = 0
-        except SystemExit as end:
-            status = end.code or 0
-        found = capsys.readouterr()
-        return status, found.out, found.err
-
-    return call
+    return lambda *arguments: command_line("bench", *arguments)
 
 
 def test_bench_writes_what_is_documented(bench, tmp_path):

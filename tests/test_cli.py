@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
 import textwrap
 
 import brian2 as b2
@@ -15,7 +14,6 @@ from conftest import SmallCnn
 from torch import nn
 
 import bsnn
-from bsnn.cli import main
 from bsnn.networks import paper
 from bsnn.networks.lopez_randulfe_2022.training import TrainingSettings
 from bsnn.simulation.presenter import Presenter
@@ -31,22 +29,9 @@ SPARSE = str(paper("lopez_randulfe_2022").SHIPPED["mnist_cnn_sparse"])
 
 
 @pytest.fixture
-def run(monkeypatch, capsys, tmp_path, numpy_target):
-    """Run a command line in a folder of its own; return status, output and error output."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def call(*arguments) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["bsnn", *map(str, arguments)])
-        try:
-            main()
-            status = 0
-        except SystemExit as end:
-            status = end.code or 0
-        found = capsys.readouterr()
-        return status, found.out, found.err
-
-    return call
+def run(command_line, numpy_target):
+    """Run a command line; where it simulates in runtime mode, nothing is compiled."""
+    return command_line
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from brian2.core.functions import Function
 from brian2.core.variables import ArrayVariable, Subexpression, Variable, Variables
 from brian2.equations.equations import PARAMETER, SUBEXPRESSION, Equations
 from brian2.groups.group import Group
+from brian2.parsing.statements import parse_statement
 from brian2.units.fundamentalunits import (
     Quantity,
     fail_for_dimension_mismatch,
@@ -25,7 +26,7 @@ from brian2.units.fundamentalunits import (
 from brian2.utils.stringtools import get_identifiers, word_substitute
 
 from bsnn.brian.pooling import AveragePooling, MaxPooling, Windows
-from bsnn.brian.targets import TemplateRunner, runs_in_parallel, statements
+from bsnn.brian.targets import TemplateRunner, runs_in_parallel
 from bsnn.errors import BuildError
 
 __all__ = ["SharedConnections"]
@@ -269,7 +270,7 @@ class SharedConnections(Group):
     def _check_on_pre(self) -> None:
         if not isinstance(self.on_pre, str):
             raise TypeError(f"{self.name}: on_pre is {self.on_pre!r}; statements are expected.")
-        for written, *rest in statements(self.on_pre):
+        for written, *rest in _statements(self.on_pre):
             line = " ".join((written, *rest))
             if written == "w":
                 raise self._not_offered(f"plasticity: on_pre writes w ({line!r})")
@@ -429,7 +430,7 @@ class SharedConnections(Group):
     def _in_any_order(self) -> bool:
         """Whether on_pre has the same effect in whichever order spikes are passed on."""
         changed, read = {}, set()
-        for name, operation, expression in statements(self.on_pre):
+        for name, operation, expression in _statements(self.on_pre):
             read |= _variables_in(expression, self.variables)
             if name not in self.variables:
                 continue
@@ -445,7 +446,9 @@ class SharedConnections(Group):
         if self.source.start >= self.target.stop or self.target.start >= self.source.stop:
             return
         changed = {
-            self.variables[name] for name, _, _ in statements(self.on_pre) if name in self.variables
+            self.variables[name]
+            for name, _, _ in _statements(self.on_pre)
+            if name in self.variables
         }
         for name in get_identifiers(self.on_pre):
             if (
@@ -565,6 +568,14 @@ class _SpikePropagation(TemplateRunner):
             }
         # under one name, which no variable can have
         self.template_kwds = {"_g": geometry}
+
+
+def _statements(code: str) -> Iterator[tuple[str, str, str]]:
+    """Take abstract code apart: variable, operation and expression of each statement."""
+    for line in code.replace(";", "\n").splitlines():
+        line = line.strip()
+        if line and not line.startswith("#"):
+            yield parse_statement(line)[:3]
 
 
 def _variables_in(expression: str, variables: Mapping[str, Variable]) -> set[Variable]:

@@ -10,17 +10,15 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Iterator
 
 import brian2 as b2
 from brian2.codegen.runtime.numpy_rt import NumpyCodeObject
 from brian2.core.functions import Function
 from brian2.groups.group import CodeRunner
-from brian2.parsing.statements import parse_statement
 
 from bsnn.errors import BuildError
 
-__all__ = ["TemplateRunner", "runs_in_parallel", "statements"]
+__all__ = ["TemplateRunner", "runs_in_parallel"]
 
 
 class TemplateRunner(CodeRunner):
@@ -50,14 +48,6 @@ def _has_numpy(function: Function) -> bool:
 def runs_in_parallel() -> bool:
     """Say whether the active device executes statements for many neurons at the same time."""
     return _atomics_class(b2.get_device().code_object_class()) is not None
-
-
-def statements(code: str) -> Iterator[tuple[str, str, str]]:
-    """Take abstract code apart: variable, operation and expression of each statement."""
-    for line in code.replace(";", "\n").splitlines():
-        line = line.strip()
-        if line and not line.startswith("#"):
-            yield parse_statement(line)[:3]
 
 
 def _atomics_class(stock: type) -> type | None:
