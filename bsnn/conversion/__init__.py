@@ -1,17 +1,34 @@
 """Conversion of a trained network to a spiking model: codes, scales and thresholds."""
 
-from bsnn.conversion.convert import convert_to_ttfs
-from bsnn.conversion.model import READ_OUTS, CodedImages, SpikingModel, load_model
+from bsnn.conversion.convert_rate import RATE_NORMALISATIONS, convert_to_rate
+from bsnn.conversion.convert_ttfs import convert_to_ttfs
+from bsnn.conversion.encoders import ENCODERS, Encoder
+from bsnn.conversion.model import CODINGS, SpikingModel, load_model
 from bsnn.conversion.populations import Population, Projection
-from bsnn.conversion.scales import SCALE_RULES, rmse_by_scale
+from bsnn.conversion.rate import BALANCES, RATE_READ_OUTS, RESETS, RESIDUAL_RULES, RateModel
+from bsnn.conversion.rate_dynamics import RateDynamics
+from bsnn.conversion.scales import NORMALISATIONS, rmse_by_scale
+from bsnn.conversion.ttfs import READ_OUTS, CodedImages, TtfsModel
 
 __all__ = [
+    "BALANCES",
+    "CODINGS",
+    "ENCODERS",
+    "NORMALISATIONS",
+    "RATE_NORMALISATIONS",
+    "RATE_READ_OUTS",
     "READ_OUTS",
-    "SCALE_RULES",
+    "RESETS",
+    "RESIDUAL_RULES",
     "CodedImages",
+    "Encoder",
     "Population",
     "Projection",
+    "RateDynamics",
+    "RateModel",
     "SpikingModel",
+    "TtfsModel",
+    "convert_to_rate",
     "convert_to_ttfs",
     "load_model",
     "rmse_by_scale",

@@ -5,12 +5,11 @@ from __future__ import annotations
 import dataclasses
 import os
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from bsnn.conversion.populations import Population, population_levels, populations
-from bsnn.conversion.time_code import decode, rounding_charge
+from bsnn.conversion.populations import Population, populations
 from bsnn.errors import StorageError
 from bsnn.graph import Graph
 from bsnn.storage import (
@@ -23,70 +22,55 @@ from bsnn.storage import (
     write_tree,
 )
 
-__all__ = ["READ_OUTS", "CodedImages", "SpikingModel", "load_model", "model_from_tree"]
+__all__ = ["CODINGS", "SpikingModel", "load_model", "model_from_tree", "register_coding"]
 
-#: How a class is read from the last layer: its largest potential, or its earliest spike.
-READ_OUTS = ("potential", "first-spike")
+#: Kinds of spiking model by their coding.
+CODINGS: dict[str, type[SpikingModel]] = {}
 
 
-@dataclasses.dataclass(frozen=True)
-class CodedImages:
-    """What a spiking model computes for a batch, in closed form.
-
-    Attributes
-    ----------
-    levels : dict of str to numpy.ndarray
-        By population, the level of each neuron's spike (see `bsnn.conversion.time_code`);
-        shape ``(n, *shape)``. The read-out is left out unless it spikes.
-    values : dict of str to numpy.ndarray
-        By population, what these spikes stand for, in the units of the trained network.
-    potentials : dict of str to numpy.ndarray
-        By population of neurons, the potential at the end of the silent stage, without the
-        rounding charge; for the read-out, the logits.
-    """
-
-    levels: dict[str, np.ndarray]
-    values: dict[str, np.ndarray]
-    potentials: dict[str, np.ndarray]
+def register_coding(model_type: type[SpikingModel]) -> type[SpikingModel]:
+    """Make a class known by its ``coding``."""
+    CODINGS[model_type.coding] = model_type
+    return model_type
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class SpikingModel:
     """A trained network with all that its spiking form is determined by.
 
+    One class for each coding derives from it: `TtfsModel` and `RateModel`.
+
     Attributes
     ----------
     graph : Graph
         The trained network.
     steps : int
-        Time steps in a window, in which each neuron spikes at most once.
-    scales : dict of str to float
-        By population, the value that a spike in the first step stands for. It is also the
-        threshold of the population's neurons, whose potentials are in the units of the trained
-        network's values.
-    rounding : bool
-        Whether neurons start with half a step's charge, so that spike times are rounded.
+        Time steps for which a layer's value is told.
+    scales : dict
+        By population, the largest value that its spikes can stand for, in the units of the trained
+        network.
     read_out : str
-        One of `READ_OUTS`.
-    scale_rule : str
-        How the scales were found, a name in `bsnn.conversion.SCALE_RULES`.
+        How a class is read from the last layer, one of `read_outs`.
+    norm : str
+        How the scales were found, a name in `bsnn.conversion.NORMALISATIONS`.
     calibration : dict
         What they were found with: number of images, their SHA-256, their origin.
     source : dict
         Where the trained network came from.
-    coding : str
-        ``"ttfs"``, time to first spike.
     """
 
     graph: Graph
     steps: int
-    scales: dict[str, float]
-    rounding: bool = False
-    read_out: str = "potential"
-    scale_rule: str
+    scales: dict[str, Any]
+    read_out: str
+    norm: str
     calibration: dict[str, Any]
     source: dict[str, str] = dataclasses.field(default_factory=dict)
-    coding: str = "ttfs"
+
+    #: Name of the coding.
+    coding: ClassVar[str]
+    #: Known ways to read a class.
+    read_outs: ClassVar[tuple[str, ...]]
 
     @cached_property
     def populations(self) -> dict[str, Population]:
@@ -105,76 +89,45 @@ class SpikingModel:
 
     def spikes(self, name: str) -> bool:
         """Whether a population emits spikes; a read-out by potential does not."""
-        return self.populations[name].role != "read_out" or self.read_out == "first-spike"
+        raise NotImplementedError
 
-    def rest_potential(self, name: str) -> np.ndarray:
-        """Potential from which the neurons of a population start, without any input spike.
+    def check_images(self, images: np.ndarray) -> None:
+        """Refuse images that cannot be coded, with a `SimulationError`."""
+        raise NotImplementedError
 
-        The biases, carried through the linear layers, plus the rounding charge if there is one;
-        float64, of the population's shape.
-        """
-        population = self.populations[name]
-        silence = {
-            projection.source_layer: np.zeros((1, *self.graph.shapes[projection.source_layer]))
-            for projection in population.projections
-        }
-        bias = self.graph.evaluate(population.potential_layer, silence)[0]
-        return bias + self.initial_charge(name)
+    def expected_spikes(self, images: np.ndarray) -> dict[str, float]:
+        """Return by population that spikes about how many spikes an image will cause."""
+        raise NotImplementedError
 
-    def initial_charge(self, name: str) -> float:
-        """Return the charge above the bias with which the neurons of a population start."""
-        rounds = self.rounding and self.spikes(name)
-        return rounding_charge(self.scales[name], self.steps) if rounds else 0.0
+    def conversion_tree(self) -> dict[str, Any]:
+        """Return what this coding keeps in a file, besides what all do."""
+        raise NotImplementedError
 
-    def code(self, images: np.ndarray) -> CodedImages:
-        """Return the spikes of a batch in closed form, without a simulation.
+    @classmethod
+    def fields_from_tree(cls, tree: dict[str, Any]) -> dict[str, Any]:
+        """Return the arguments for the class that `conversion_tree` has kept."""
+        raise NotImplementedError
 
-        Parameters
-        ----------
-        images : numpy.ndarray
-            Shape ``(n, *input_shape)``, values from 0 to the input's scale; float64 images are
-            computed in float64, others in float32.
-        """
-        coded: dict[str, np.ndarray] = {}
-        potentials: dict[str, np.ndarray] = {}
-        known: dict[str, np.ndarray] = {self.graph.input.name: self.graph.check_images(images)}
-        for name, population in self.populations.items():
-            if population.role == "max_pool":
-                # the pooling passes spikes on: their times are compared, not coded again
-                source = coded[population.projections[0].source]
-                coded[name] = self.graph[population.layer].forward(source)
-                known[population.layer] = decode(coded[name], self.scales[name], self.steps)
-                continue
-            value = self.graph.evaluate(population.potential_layer, known)
-            if population.role in ("neurons", "read_out"):
-                potentials[name] = value
-            if not self.spikes(name):
-                continue
-            coded[name] = population_levels(
-                population, value, self.scales[name], self.steps, self.rounding
+    def check(self) -> None:
+        """Raise `ValueError` if values are out of range."""
+        if self.read_out not in self.read_outs:
+            raise ValueError(
+                f"the read-out is {self.read_out!r}; known are {', '.join(self.read_outs)}"
             )
-            known[population.layer] = decode(coded[name], self.scales[name], self.steps)
-        values = {
-            name: known[population.layer]
-            for name, population in self.populations.items()
-            if name in coded
-        }
-        return CodedImages(coded, values, potentials)
+        if not isinstance(self.steps, int) or self.steps < 1:
+            raise ValueError(f"steps is {self.steps!r}; at least one is needed")
+        for name in self.populations:
+            if name not in self.scales:
+                raise ValueError(f"no scale for {name!r}; a number is needed")
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to a file, atomically."""
         conversion = {
             "coding": self.coding,
-            "steps_per_window": self.steps,
-            "rounding": self.rounding,
             "read_out": self.read_out,
-            "scale_rule": self.scale_rule,
+            "norm": self.norm,
             "calibration": self.calibration,
-            "scales": {
-                "unit": "value of the trained network that a spike in the first step stands for; "
-                "also the threshold of the neurons",
-                **self.scales,
-            },
+            **self.conversion_tree(),
         }
         tree = {
             "graph": graph_to_tree(self.graph),
@@ -182,6 +135,15 @@ class SpikingModel:
             "provenance": {**provenance(self.graph), **self.source},
         }
         write_tree(path, "model", tree)
+
+    def settings(self) -> dict[str, Any]:
+        """Return all that spikes depend on besides graph and images."""
+        shared = {"norm", "calibration", "source", "graph"}
+        return {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)
+            if field.name not in shared
+        }
 
 
 _PROVENANCE_OF_FILE = {"created", "weights_sha256", "python_version"}
@@ -218,35 +180,24 @@ def model_from_tree(tree: Tree, path: str | os.PathLike[str]) -> SpikingModel:
         for name, text in stored.items()
         if name not in _PROVENANCE_OF_FILE and not name.endswith("_version")
     }
-    try:
-        scales = dict(conversion["scales"])
-        scales.pop("unit", None)
-        model = SpikingModel(
-            graph=graph,
-            coding=conversion["coding"],
-            steps=conversion["steps_per_window"],
-            rounding=bool(conversion["rounding"]),
-            read_out=conversion["read_out"],
-            scale_rule=conversion["scale_rule"],
-            calibration=dict(conversion["calibration"]),
-            scales=scales,
-            source=source,
+    coding = conversion.get("coding")
+    if coding not in CODINGS:
+        raise StorageError(
+            f"{path}: /conversion has the unknown coding {coding!r}; known are "
+            f"{', '.join(CODINGS)}."
         )
-    except (KeyError, TypeError, ValueError) as error:
+    try:
+        model = CODINGS[coding](
+            graph=graph,
+            read_out=conversion["read_out"],
+            norm=conversion["norm"],
+            calibration=dict(conversion["calibration"]),
+            source=source,
+            **CODINGS[coding].fields_from_tree(conversion),
+        )
+        model.check()
+    except KeyError as error:
         raise StorageError(f"{path}: /conversion is incomplete ({error}).") from error
-    _check(model, path)
+    except (TypeError, ValueError) as error:
+        raise StorageError(f"{path}: /conversion is not right ({error}).") from error
     return model
-
-
-def _check(model: SpikingModel, path: str | os.PathLike[str]) -> None:
-    where = f"{path}: /conversion"
-    if model.coding != "ttfs":
-        raise StorageError(f"{where} has the unknown coding {model.coding!r}; 'ttfs' is known.")
-    if model.read_out not in READ_OUTS:
-        raise StorageError(f"{where} has the unknown read-out {model.read_out!r}.")
-    if not isinstance(model.steps, int) or model.steps < 1:
-        raise StorageError(f"{where} has {model.steps!r} steps per window.")
-    for name in model.populations:
-        scale = model.scales.get(name)
-        if not isinstance(scale, (float, int)) or not np.isfinite(scale) or scale <= 0:
-            raise StorageError(f"{where}/scales has {scale!r} for {name!r}; a number is needed.")

@@ -13,10 +13,17 @@ import numpy as np
 
 from bsnn.conversion.time_code import levels, pixel_levels
 from bsnn.errors import ConversionError
-from bsnn.graph import Conv2d, Graph, Input, Layer, Linear, MaxPool2d, ReLU
+from bsnn.graph import Add, Conv2d, Graph, Input, Layer, Linear, MaxPool2d, Normalise, ReLU
 from bsnn.graph.layers import Shape
 
-__all__ = ["Population", "Projection", "population_levels", "populations", "relu_before_pool"]
+__all__ = [
+    "Population",
+    "Projection",
+    "check_junctions",
+    "population_levels",
+    "populations",
+    "relu_before_pool",
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,15 +131,48 @@ def relu_before_pool(graph: Graph) -> Graph:
         output = pool.name if output == relu.name else output
 
 
-def populations(graph: Graph) -> dict[str, Population]:
+def check_junctions(graph: Graph) -> None:
+    """Refuse sums of branches that are not rectified.
+
+    Raises
+    ------
+    ConversionError
+        A sum reaches more than one layer, or another sum, before a ReLU. The last layer's need
+        none.
+    """
+    for layer in graph:
+        if not isinstance(layer, Add):
+            continue
+        name = layer.name
+        while name != graph.output and not isinstance(graph[name], ReLU):
+            readers = graph.consumers[name]
+            if len(readers) > 1 or isinstance(graph[readers[0]], Add):
+                raise ConversionError(
+                    f"The sum of branches {layer.name!r} is not rectified before it is used by "
+                    f"{' and '.join(repr(reader) for reader in readers)}. Spikes stand for values "
+                    "that are not negative, so that each junction of a residual network needs a "
+                    "ReLU (Sengupta et al. 2019, constraint 1). Put one after the sum and train "
+                    "the network with it."
+                )
+            (name,) = readers
+
+
+def populations(graph: Graph, *, normalised_input: bool = False) -> dict[str, Population]:
     """Return the populations of a graph by name, each after those that it reads.
+
+    Parameters
+    ----------
+    graph : Graph
+        The trained network.
+    normalised_input : bool
+        The input tells images after their normalisation, not plain ones.
 
     Raises
     ------
     ConversionError
         A max-pooling follows a layer whose values are not coded in spikes.
     """
-    plan = _Plan(graph)
+    plan = _Plan(graph, normalised_input)
     for layer in graph:
         plan.visit(layer)
     plan.add_read_out()
@@ -140,8 +180,9 @@ def populations(graph: Graph) -> dict[str, Population]:
 
 
 class _Plan:
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, normalised_input: bool) -> None:
         self.graph = graph
+        self._normalised_input = normalised_input
         #: populations by the layer whose values they code
         self.found: dict[str, Population] = {}
         self.populations: list[Population] = []
@@ -149,7 +190,8 @@ class _Plan:
 
     def visit(self, layer: Layer) -> None:
         if isinstance(layer, Input):
-            self._add(layer, layer.name, layer.name, "input", 0)
+            told = self._told(layer)
+            self._add(told, layer.name, told.name, "input", 0)
         elif isinstance(layer, ReLU):
             (source,) = layer.inputs
             if source in self.found:
@@ -170,6 +212,13 @@ class _Plan:
             before = self.found[source]
             projection = Projection(before.name, source, ())
             self._add(layer, layer.name, layer.name, "max_pool", before.depth, (projection,))
+
+    def _told(self, layer: Input) -> Layer:
+        """Layer whose values the input tells."""
+        readers = [self.graph[name] for name in self.graph.consumers[layer.name]]
+        if self._normalised_input and len(readers) == 1 and isinstance(readers[0], Normalise):
+            return readers[0]
+        return layer
 
     def add_read_out(self) -> None:
         output = self.graph[self.graph.output]

@@ -1,7 +1,7 @@
-"""How the largest value that a layer can code, its scale, is found.
+"""Normalisation: how the largest value that a layer can code, its scale, is found.
 
-A scale that is too small clips the largest activations; one that is too large leaves few levels
-for the rest. The rules are in a registry by name.
+A scale that is too small clips the largest activations; one that is too large leaves few levels, or
+low rates, for the rest. The rules are in a registry by name.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from bsnn.conversion.populations import Population
 from bsnn.conversion.time_code import decode, levels
 from bsnn.graph import Conv2d, Graph, Linear
 
-__all__ = ["SCALE_RULES", "ScaleContext", "rmse_by_scale"]
+__all__ = ["NORMALISATIONS", "ScaleContext", "rmse_by_scale"]
 
 # Candidates of the search: fractions of the largest activation.
 _FRACTIONS = np.linspace(0.01, 1.0, 100)
@@ -33,53 +33,81 @@ class ScaleContext:
         The neurons whose scale is wanted.
     activations : numpy.ndarray
         What the trained network computes there for the calibration images, rectified.
-    potentials : callable
-        Returns the potentials that the spiking network reaches there for the same images, given
-        the scales of the populations before.
     source_scales : dict
         Scale of each population before this one.
+    potentials : callable
+        For spike times: returns the potentials that the spiking network reaches there for the same
+        images, given the scales of the populations before.
     steps : int
         Steps in a window.
     rounding : bool
         Whether spike times are rounded.
     percentile : float
         For the rule of that name.
+    signed_layers : set of str
+        Layers whose values are also negative: a normalised input.
+    channels : bool
+        Find a scale for each channel (of a flat population: for each neuron).
     """
 
     graph: Graph
     population: Population
     activations: np.ndarray
-    potentials: Callable[[], np.ndarray]
     source_scales: dict[str, float]
-    steps: int
-    rounding: bool
-    percentile: float
+    potentials: Callable[[], np.ndarray] | None = None
+    steps: int = 1
+    rounding: bool = False
+    percentile: float = 99.9
+    signed_layers: frozenset[str] = frozenset()
+    channels: bool = False
+
+    def find(self, values: np.ndarray, rule: Callable[[np.ndarray], float]) -> float | np.ndarray:
+        """Apply a rule to values of shape ``(n, *shape)``, or to those of each channel.
+
+        A channel for which nothing is found, because it is never active, has the scale of the
+        layer.
+        """
+        layer = float(rule(values))
+        if not self.channels:
+            return layer
+        found = np.array([rule(values[:, channel]) for channel in range(values.shape[1])])
+        return np.where(found > 0, found, layer)
 
 
-def _maximum(context: ScaleContext) -> float:
-    """Largest activation: nothing in the calibration images is clipped."""
-    return float(context.activations.max())
+def _data_based(context: ScaleContext) -> float | np.ndarray:
+    """Largest activation: nothing in the calibration images is clipped (Diehl et al. 2015).
+
+    Without the largest weight, which Diehl et al. also look at; Sengupta et al. (2019) do not.
+    """
+    return context.find(context.activations, np.max)
 
 
-def _percentile(context: ScaleContext) -> float:
+def _percentile(context: ScaleContext) -> float | np.ndarray:
     """Percentile of the activations that are not zero (Rueckauer et al. 2017)."""
-    positive = context.activations[context.activations > 0]
-    return float(np.percentile(positive, context.percentile)) if positive.size else 0.0
+
+    def rule(values: np.ndarray) -> float:
+        positive = values[values > 0]
+        return float(np.percentile(positive, context.percentile)) if positive.size else 0.0
+
+    return context.find(context.activations, rule)
 
 
-def _worst_case(context: ScaleContext) -> float:
-    """Largest potential that any input can cause (López-Randulfe et al. 2022, eq. 5).
+def _model_based(context: ScaleContext) -> float | np.ndarray:
+    """Largest potential that any input can cause (Diehl et al. 2015).
 
-    All inputs of positive weights spike at once and no others; biases included.
+    All inputs of positive weights spike at once and no others; biases included. This is also the
+    bound of López-Randulfe et al. (2022), eq. 5.
     """
     graph = context.graph
     bounds = {}
     for projection in context.population.projections:
-        source = context.source_scales[projection.source]
         shape = (1, *graph.shapes[projection.source_layer])
-        bounds[projection.source_layer] = (np.zeros(shape), np.full(shape, source))
+        scale = np.asarray(context.source_scales[projection.source], dtype=np.float64)
+        highest = np.zeros(shape) + scale.reshape(-1, *[1] * (len(shape) - 2))
+        signed = projection.source_layer in context.signed_layers
+        bounds[projection.source_layer] = (-highest if signed else 0 * highest, highest)
     _, high = _interval(graph, context.population.potential_layer, bounds)
-    return float(high.max())
+    return context.find(high, np.max)
 
 
 def _least_rmse(context: ScaleContext) -> float:
@@ -94,11 +122,12 @@ def _least_rmse(context: ScaleContext) -> float:
     return float(scales[np.argmin(errors)])
 
 
-#: Rules by name. A rule returns a scale in the units of the trained network's activations.
-SCALE_RULES: dict[str, Callable[[ScaleContext], float]] = {
-    "max": _maximum,
+#: Rules by name. A rule returns a scale in the units of the trained network's activations. Those of
+#: rate coding are in `bsnn.conversion.convert_rate` besides.
+NORMALISATIONS: dict[str, Callable[[ScaleContext], float | np.ndarray]] = {
+    "data-based": _data_based,
     "percentile": _percentile,
-    "worst-case": _worst_case,
+    "model-based": _model_based,
     "min-rmse": _least_rmse,
 }
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-from typing import Any
-
 import numpy as np
 
-from bsnn.conversion.model import READ_OUTS, SpikingModel
+from bsnn.conversion.calibration import (
+    calibration_record,
+    check_calibration_images,
+    positive_scale,
+)
 from bsnn.conversion.populations import population_levels, populations, relu_before_pool
-from bsnn.conversion.scales import SCALE_RULES, ScaleContext
+from bsnn.conversion.scales import NORMALISATIONS, ScaleContext
 from bsnn.conversion.time_code import decode
+from bsnn.conversion.ttfs import READ_OUTS, TtfsModel
 from bsnn.errors import ConversionError
 from bsnn.graph import Graph
 
@@ -22,14 +24,14 @@ def convert_to_ttfs(
     images: np.ndarray,
     *,
     steps: int = 16,
-    scale: str = "percentile",
+    norm: str = "percentile",
     percentile: float = 99.9,
     rounding: bool = False,
     read_out: str = "potential",
     input_scale: float = 1.0,
     images_from: str = "unnamed",
     source: dict[str, str] | None = None,
-) -> SpikingModel:
+) -> TtfsModel:
     """Convert a trained network to the two-stage code of López-Randulfe et al. (2022).
 
     Parameters
@@ -41,9 +43,9 @@ def convert_to_ttfs(
         `input_scale`.
     steps : int
         Time steps in a window. More are more precise and cost more spikes.
-    scale : str
-        How the largest value that a layer codes is chosen: ``"max"`` (largest activation),
-        ``"percentile"``, ``"worst-case"`` (the paper's eq. 5) or ``"min-rmse"`` (least error of
+    norm : str
+        How the largest value that a layer codes is chosen: ``"data-based"`` (largest activation),
+        ``"percentile"``, ``"model-based"`` (the paper's eq. 5) or ``"min-rmse"`` (least error of
         the layer at this number of steps, what the paper did).
     percentile : float
         For that rule; of the activations that are not zero.
@@ -61,14 +63,14 @@ def convert_to_ttfs(
 
     Returns
     -------
-    SpikingModel
+    TtfsModel
 
     Raises
     ------
     ConversionError
         An argument is out of range, the images do not fit, or a layer is never active.
     """
-    _check_arguments(steps, scale, percentile, read_out, input_scale)
+    _check_arguments(steps, norm, percentile, read_out, input_scale)
     graph = relu_before_pool(graph)
     images = _check_images(graph, images, input_scale)
     plan = populations(graph)
@@ -92,40 +94,36 @@ def convert_to_ttfs(
                 rounding=rounding,
                 percentile=percentile,
             )
-            scales[name] = _positive(SCALE_RULES[scale](context), population.layer, len(images))
+            scales[name] = positive_scale(
+                NORMALISATIONS[norm](context), population.layer, len(images)
+            )
         if population.role != "read_out":
             value = graph.evaluate(population.potential_layer, known)
             level = population_levels(population, value, scales[name], steps, rounding)
             known[population.layer] = decode(level, scales[name], steps)
-    calibration: dict[str, Any] = {
-        "images": len(images),
-        "images_sha256": hashlib.sha256(
-            np.ascontiguousarray(images, dtype="<f4").tobytes()
-        ).hexdigest(),
-        "images_from": images_from,
-    }
-    if scale == "percentile":
-        calibration["percentile"] = float(percentile)
-    return SpikingModel(
+    return TtfsModel(
         graph=graph,
         steps=steps,
         scales=scales,
         rounding=rounding,
         read_out=read_out,
-        scale_rule=scale,
-        calibration=calibration,
+        norm=norm,
+        calibration=calibration_record(
+            images, images_from, percentile if norm == "percentile" else None
+        ),
         source=dict(source or {}),
     )
 
 
 def _check_arguments(
-    steps: int, scale: str, percentile: float, read_out: str, input_scale: float
+    steps: int, norm: str, percentile: float, read_out: str, input_scale: float
 ) -> None:
     if steps < 1:
         raise ConversionError(f"steps is {steps}; a window has at least one step.")
-    if scale not in SCALE_RULES:
+    if norm not in NORMALISATIONS:
         raise ConversionError(
-            f"There is no scale rule {scale!r}. Known are {', '.join(SCALE_RULES)}."
+            f"There is no normalisation {norm!r} for spike times. Known are "
+            f"{', '.join(NORMALISATIONS)}."
         )
     if not 0 < percentile <= 100:
         raise ConversionError(f"percentile is {percentile}; it lies between 0 and 100.")
@@ -138,9 +136,7 @@ def _check_arguments(
 
 
 def _check_images(graph: Graph, images: np.ndarray, input_scale: float) -> np.ndarray:
-    images = graph.check_images(images)
-    if not len(images):
-        raise ConversionError("No calibration images were given.")
+    images = check_calibration_images(graph, images)
     low, high = float(images.min()), float(images.max())
     if not (low >= 0 and high <= input_scale):
         raise ConversionError(
@@ -149,12 +145,3 @@ def _check_images(graph: Graph, images: np.ndarray, input_scale: float) -> np.nd
             "network was trained on normalised ones, name mean and std when it is traced."
         )
     return images
-
-
-def _positive(scale: float, layer: str, images: int) -> float:
-    if not scale > 0:
-        raise ConversionError(
-            f"The layer {layer!r} is not active for any of the {images} calibration images, so no "
-            "scale can be found for it. Calibrate with more images, or remove the layer."
-        )
-    return scale

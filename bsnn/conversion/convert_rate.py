@@ -1,0 +1,193 @@
+"""Conversion of a trained network to rate coding."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from bsnn.conversion.calibration import (
+    calibration_record,
+    check_calibration_images,
+    positive_scale,
+)
+from bsnn.conversion.encoders import ENCODERS
+from bsnn.conversion.rate import RateModel, per_channel, rate_populations
+from bsnn.conversion.residual import Junctions
+from bsnn.conversion.scales import NORMALISATIONS, ScaleContext
+from bsnn.conversion.spike_norm import spike_norm
+from bsnn.errors import ConversionError, SimulationError
+from bsnn.graph import Graph
+
+__all__ = ["RATE_NORMALISATIONS", "convert_to_rate"]
+
+#: Names of the normalisations of rate coding.
+RATE_NORMALISATIONS = ("data-based", "percentile", "model-based", "spike-norm")
+
+
+def convert_to_rate(
+    graph: Graph,
+    images: np.ndarray,
+    *,
+    steps: int = 100,
+    norm: str = "percentile",
+    percentile: float = 99.9,
+    channels: bool = False,
+    norm_steps: int | None = None,
+    seed: int = 0,
+    encoder: str = "constant",
+    input_scale: float | None = None,
+    reset: str = "subtract",
+    balance: str = "weights",
+    residual: str = "equal",
+    initial_potential: float = 0.0,
+    potential_floor: float | None = None,
+    read_out: str = "count",
+    images_from: str = "unnamed",
+    source: dict[str, str] | None = None,
+    progress: bool = True,
+) -> RateModel:
+    """Convert a trained network to integrate-and-fire neurons whose rates stand for activations.
+
+    Parameters
+    ----------
+    graph : Graph
+        The trained network: convolutions, dense layers, average poolings, ReLUs, and sums of
+        branches with a ReLU after them. A normalisation of the images is part of it.
+    images : numpy.ndarray
+        Calibration images, from the training set, shape ``(n, *input_shape)``.
+    steps : int
+        Time steps for which an image is shown, unless a simulation says otherwise.
+    norm : str
+        How the value that one spike a step stands for is found for each layer:
+        ``"model-based"`` and ``"data-based"`` (Diehl et al. 2015), ``"percentile"`` (Rueckauer et
+        al. 2017), ``"spike-norm"`` (Sengupta et al. 2019, Algorithm 1).
+    percentile : float
+        For that rule; of the activations that are not zero.
+    channels : bool
+        Find a scale for each channel (of a flat layer: for each neuron), not one for the layer.
+    norm_steps : int, optional
+        Steps for which Spike-Norm shows each image; by default `steps`.
+    seed : int
+        Of the encoder's noise during Spike-Norm.
+    encoder : str
+        How images enter: ``"constant"`` (a current), ``"poisson"`` (Bernoulli spikes that carry the
+        sign of the value, as in Sengupta et al.) or ``"regular"`` (evenly spaced spikes).
+    input_scale : float, optional
+        The value, after the network's normalisation, that one spike a step stands for; the rate of
+        a Poisson input is the value divided by it. By default the largest that a pixel from 0 to 1
+        can have.
+    reset : str
+        ``"subtract"`` (the threshold is subtracted, nothing is lost) or ``"zero"`` (Sengupta et
+        al.).
+    balance : str
+        ``"weights"`` (weight normalisation: thresholds are one) or ``"thresholds"`` (threshold
+        balancing: weights are the trained ones). Both give the same spikes.
+    residual : str
+        For residual networks, a name in `bsnn.conversion.RESIDUAL_RULES`.
+    initial_potential : float
+        Potential at the beginning of an image, as a share of the threshold; a half rounds rates
+        in place of flooring them.
+    potential_floor : float, optional
+        Lowest potential, in thresholds; zero or below.
+    read_out : str
+        ``"count"`` (most spikes) or ``"potential"`` (the last layer integrates and does not spike).
+    images_from : str
+        Name of the data set the images are from, for the record.
+    source : dict, optional
+        Where the trained network came from, for the record.
+    progress : bool
+        Show a progress bar for Spike-Norm.
+
+    Returns
+    -------
+    RateModel
+
+    Raises
+    ------
+    ConversionError
+        An argument is out of range, the network breaks a rule of the method (max-pooling, a
+        junction that is not rectified), or a layer is never active.
+    """
+    if norm not in RATE_NORMALISATIONS:
+        raise ConversionError(
+            f"There is no normalisation {norm!r} for rates. Known are "
+            f"{', '.join(RATE_NORMALISATIONS)}."
+        )
+    if not 0 < percentile <= 100:
+        raise ConversionError(f"percentile is {percentile}; it lies between 0 and 100.")
+    if encoder not in ENCODERS:
+        raise ConversionError(f"There is no encoder {encoder!r}. Known are {', '.join(ENCODERS)}.")
+    images = check_calibration_images(graph, images)
+    plan = rate_populations(graph)
+    norm_steps = steps if norm_steps is None else norm_steps
+    if norm_steps < 1:
+        raise ConversionError(f"norm_steps is {norm_steps}; at least one is needed.")
+    scales = dict.fromkeys(plan, 1.0)
+    scales[next(iter(plan))] = _input_scale(graph, plan, input_scale)
+    further = {"seed": seed, "steps": norm_steps} if norm == "spike-norm" else {}
+    model = RateModel(
+        graph=graph,
+        steps=steps,
+        scales=scales,
+        encoder=encoder,
+        reset=reset,
+        balance=balance,
+        residual=residual,
+        initial_potential=float(initial_potential),
+        potential_floor=None if potential_floor is None else float(potential_floor),
+        read_out=read_out,
+        norm=norm,
+        calibration=calibration_record(
+            images, images_from, percentile if norm == "percentile" else None, **further
+        ),
+        source=dict(source or {}),
+    )
+    try:
+        model.check()
+        model.check_images(images)
+    except (ValueError, SimulationError) as error:
+        raise ConversionError(f"The network cannot be converted: {error}") from error
+    if norm == "spike-norm":
+        model = spike_norm(
+            model, images, steps=norm_steps, seed=seed, channels=channels, progress=progress
+        )
+    else:
+        _from_activations(model, images, percentile, channels)
+    for name, population in model.populations.items():
+        positive_scale(model.scales[name], population.layer, len(images))
+    return model
+
+
+def _input_scale(graph: Graph, plan: dict, wanted: float | None) -> float:
+    if wanted is not None:
+        if not wanted > 0:
+            raise ConversionError(f"input_scale is {wanted}; it must be positive.")
+        return float(wanted)
+    # a normalisation is monotone: its extremes are those of black and of white
+    extremes = np.stack([np.zeros(graph.input.shape), np.ones(graph.input.shape)])
+    told = graph.evaluate(next(iter(plan.values())).layer, {graph.input.name: extremes})
+    return float(np.abs(told).max())
+
+
+def _from_activations(
+    model: RateModel, images: np.ndarray, percentile: float, channels: bool
+) -> None:
+    """Find scales by looking at the trained network only."""
+    exact = model.graph.activations(images)
+    junctions = Junctions(model)
+    for name, population in model.populations.items():
+        if population.role == "input":
+            continue
+        context = ScaleContext(
+            graph=model.graph,
+            population=population,
+            activations=np.maximum(exact[population.potential_layer], 0),
+            source_scales={
+                path.source: model.height(path, population) for path in population.projections
+            },
+            percentile=percentile,
+            signed_layers=frozenset({model.input.layer}),
+            channels=channels and model.spikes(name),
+        )
+        junctions.assign(name, NORMALISATIONS[model.norm](context))

@@ -1,0 +1,259 @@
+"""The network in rate coding: integrate-and-fire neurons whose rates stand for activations."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from bsnn.conversion.encoders import ENCODERS
+from bsnn.conversion.model import SpikingModel, register_coding
+from bsnn.conversion.populations import Population, Projection, check_junctions, populations
+from bsnn.errors import ConversionError, SimulationError
+
+__all__ = ["BALANCES", "RATE_READ_OUTS", "RESETS", "RESIDUAL_RULES", "RateModel", "per_channel"]
+
+#: What a spike leaves of the potential: what it was above the threshold, or nothing.
+RESETS = ("subtract", "zero")
+
+#: Where the scales go: into the weights, all thresholds being one (weight normalisation), or into
+#: the thresholds, the weights being the trained ones (threshold balancing).
+BALANCES = ("weights", "thresholds")
+
+#: How a class is read: by the number of spikes, or by the potential of a last layer that integrates
+#: and does not spike.
+RATE_READ_OUTS = ("count", "potential")
+
+#: What holds where the branches of a residual network meet.
+RESIDUAL_RULES = {
+    "equal": "all that meet at a junction have one scale, the largest found",
+    "one": "thresholds of one in all blocks (Sengupta et al. 2019, constraint 2)",
+    "unequal": "thresholds as found, and spikes that count alike though they stand for different "
+    "values (the paper's networks before constraint 2: wrong, for comparison)",
+}
+
+
+@register_coding
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class RateModel(SpikingModel):
+    """A trained network of integrate-and-fire neurons that code values by their rates.
+
+    In each step a neuron's potential grows by its weighted input and its bias; if it has reached
+    the threshold, the neuron spikes and the potential is reset. All layers act in the same step.
+    A rate of ``r`` spikes a step stands for the value ``r * scale``.
+
+    Attributes
+    ----------
+    steps : int
+        Time steps for which an image is shown.
+    scales : dict of str to float or numpy.ndarray
+        By population, the value that one spike a step stands for; an array has one for each
+        channel (of a flat population: for each neuron).
+    encoder : str
+        How images enter, a name in `bsnn.conversion.ENCODERS`.
+    reset : str
+        One of `RESETS`.
+    balance : str
+        One of `BALANCES`; both give the same spikes.
+    residual : str
+        A name in `RESIDUAL_RULES`.
+    initial_potential : float
+        Potential at the beginning of an image, as a share of the threshold.
+    potential_floor : float or None
+        The lowest potential, in thresholds; None for none.
+    trace : dict of str to numpy.ndarray
+        By population, the largest weighted input that Spike-Norm had met after each step, in the
+        units of the trained network; empty for other normalisations.
+    """
+
+    encoder: str = "constant"
+    reset: str = "subtract"
+    balance: str = "weights"
+    residual: str = "equal"
+    initial_potential: float = 0.0
+    potential_floor: float | None = None
+    trace: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+
+    coding = "rate"
+    read_outs = RATE_READ_OUTS
+
+    @cached_property
+    def populations(self) -> dict[str, Population]:
+        """Populations by name, each after those that it reads."""
+        return rate_populations(self.graph)
+
+    def spikes(self, name: str) -> bool:
+        role = self.populations[name].role
+        if role == "input":
+            return ENCODERS[self.encoder].spikes
+        return role != "read_out" or self.read_out == "count"
+
+    def encode(self, images: np.ndarray) -> np.ndarray:
+        """Return images as values that the encoder tells; float64, one for the input's scale.
+
+        Raises
+        ------
+        SimulationError
+            A value would need more than one spike a step.
+        """
+        images = self.graph.check_images(np.asarray(images, dtype=np.float64))
+        values = self.graph.evaluate(self.input.layer, {self.graph.input.name: images})
+        values = values / self.scales[self.input.name]
+        largest = float(np.abs(values).max()) if values.size else 0.0
+        if not np.isfinite(largest):
+            raise SimulationError("The images have values that are NaN or infinite.")
+        # a pixel that lies on the scale may miss it by a last bit
+        if ENCODERS[self.encoder].spikes and largest > 1 + 1e-6:
+            scale = self.scales[self.input.name]
+            raise SimulationError(
+                f"The images have values up to {largest * scale:g} (after normalisation), which "
+                f"need {largest:.3g} spikes a step: the encoder {self.encoder!r} tells values up "
+                f"to the input's scale, {scale:g}. Convert the network with a larger input_scale "
+                "(--input-scale), or were the images not divided by 255, or normalised twice?"
+            )
+        return values
+
+    def check_images(self, images: np.ndarray) -> None:
+        self.encode(images)
+
+    def height(self, projection: Projection, target: Population) -> float | np.ndarray:
+        """Return the value that a spike of a projection's source stands for at its target."""
+        source = projection.source
+        if self.residual == "unequal" and len(target.projections) > 1:
+            source = self._weighted_source(target)
+        return self.scales[source]
+
+    def unit(self, name: str) -> float | np.ndarray:
+        """Return what a potential of one stands for, in the units of the trained network.
+
+        In weight normalisation this is the neuron's own scale, in threshold balancing the scale of
+        the population before, so that its weights stay as they were trained.
+        """
+        population = self.populations[name]
+        if population.role == "input":
+            return 1.0
+        if self.balance == "weights":
+            return self.scales[name]
+        return float(np.max(self.scales[self._weighted_source(population)]))
+
+    def threshold(self, name: str) -> float | np.ndarray:
+        """Return the threshold of a population, one number or one for each channel."""
+        return self.scales[name] / self.unit(name)
+
+    def bias(self, name: str) -> np.ndarray:
+        """Return the current of each neuron in a step without input, in the population's shape."""
+        population = self.populations[name]
+        silence = {
+            projection.source_layer: np.zeros((1, *self.graph.shapes[projection.source_layer]))
+            for projection in population.projections
+        }
+        bias = self.graph.evaluate(population.potential_layer, silence)[0]
+        return bias / per_channel(self.unit(name), population.shape)
+
+    def expected_spikes(self, images: np.ndarray) -> dict[str, float]:
+        exact = self.graph.activations(images)
+        expected = {}
+        for name, population in self.populations.items():
+            if self.spikes(name):
+                scale = per_channel(self.scales[name], population.shape)
+                rates = exact[population.layer] / scale
+                rates = np.abs(rates) if population.role == "input" else np.maximum(rates, 0)
+                expected[name] = float(np.minimum(rates, 1).sum()) * self.steps / len(images)
+        return expected
+
+    def conversion_tree(self) -> dict[str, Any]:
+        tree: dict[str, Any] = {
+            "steps": self.steps,
+            "encoder": self.encoder,
+            "reset": self.reset,
+            "balance": self.balance,
+            "residual": self.residual,
+            "initial_potential": self.initial_potential,
+            "scales": {
+                "unit": "value of the trained network that one spike a step stands for",
+                **self.scales,
+            },
+        }
+        if self.potential_floor is not None:
+            tree["potential_floor"] = self.potential_floor
+        if self.trace:
+            tree["trace"] = self.trace
+        return tree
+
+    @classmethod
+    def fields_from_tree(cls, tree: dict[str, Any]) -> dict[str, Any]:
+        scales = dict(tree["scales"])
+        scales.pop("unit", None)
+        names = ("steps", "encoder", "reset", "balance", "residual", "initial_potential")
+        return {
+            **{name: tree[name] for name in names},
+            "scales": scales,
+            "potential_floor": tree.get("potential_floor"),
+            "trace": dict(tree.get("trace", {})),
+        }
+
+    def check(self) -> None:
+        super().check()
+        for what, value, known in (
+            ("encoder", self.encoder, ENCODERS),
+            ("reset", self.reset, RESETS),
+            ("balance", self.balance, BALANCES),
+            ("residual rule", self.residual, RESIDUAL_RULES),
+        ):
+            if value not in known:
+                raise ValueError(f"the {what} is {value!r}; known are {', '.join(known)}")
+        if not 0 <= self.initial_potential < 1:
+            raise ValueError(
+                f"the initial potential is {self.initial_potential!r} thresholds; it lies from 0 "
+                "to below 1"
+            )
+        if self.potential_floor is not None and not self.potential_floor <= 0:
+            raise ValueError(
+                f"the lowest potential is {self.potential_floor!r} thresholds; it is 0 or below"
+            )
+        for name, population in self.populations.items():
+            scale = np.asarray(self.scales[name])
+            if scale.dtype.kind not in "fi" or not (np.isfinite(scale) & (scale > 0)).all():
+                raise ValueError(f"{self.scales[name]!r} for {name!r}; a number is needed")
+            if scale.ndim and scale.shape != population.shape[:1]:
+                raise ValueError(
+                    f"{scale.size} scales for {name!r}; one is needed, or {population.shape[0]}"
+                )
+
+    def _weighted_source(self, population: Population) -> str:
+        """Source of the path with trained weights: at a junction not that of the shortcut."""
+        weighted = [
+            path
+            for path in population.projections
+            if any(self.graph[layer].arrays for layer in path.layers)
+        ]
+        return (weighted or list(population.projections))[0].source
+
+
+def rate_populations(graph: Any) -> dict[str, Population]:
+    """Return the populations of a rate-coded network, by name.
+
+    Raises
+    ------
+    ConversionError
+        The network breaks a rule of the method: it has a max-pooling, or values of both signs
+        where branches meet.
+    """
+    for layer in graph:
+        if layer.kind == "max_pool2d":
+            raise ConversionError(
+                f"The layer {layer.name!r} is a max-pooling; in rate coding pooling is by average "
+                "(Sengupta et al. 2019, section 3): a spike does not say which rate is largest. "
+                "Train the network with average pooling, or convert it to time-to-first-spike "
+                "coding, in which max-pooling is exact."
+            )
+    check_junctions(graph)
+    return populations(graph, normalised_input=True)
+
+
+def per_channel(values: float | np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Shape one number, or one for each channel, so that it spreads over values of a shape."""
+    values = np.asarray(values, dtype=np.float64)
+    return values.reshape(-1, *[1] * (len(shape) - 1)) if values.ndim else values

@@ -1,0 +1,76 @@
+"""Scales where the branches of a residual network meet."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bsnn.conversion.rate import RateModel
+
+__all__ = ["Junctions"]
+
+
+class Junctions:
+    """Gives populations the scales that were found for them, after the model's residual rule.
+
+    Parameters
+    ----------
+    model : RateModel
+        Whose dictionary of scales is filled in, population after population.
+    """
+
+    def __init__(self, model: RateModel) -> None:
+        self._model = model
+        #: populations that meet at a junction, by each of them
+        self._meeting: dict[str, set[str]] = {}
+        #: populations in residual blocks, in order
+        self._in_blocks: list[str] = []
+        for name, population in model.populations.items():
+            sources = {path.source for path in population.projections}
+            if len(sources) < 2 or population.role == "read_out":
+                continue
+            together = set.union(*(self._meeting.get(s, {s}) for s in sources))
+            self._meeting.update(dict.fromkeys(together, together))
+            self._in_blocks += [*sources, name]
+        order = list(model.populations)
+        self._in_blocks = sorted(set(self._in_blocks) - {model.input.name}, key=order.index)
+
+    def assign(self, name: str, found: float | np.ndarray) -> list[str]:
+        """Set the scale of a population; return those whose scale is new, in their order."""
+        model = self._model
+        scales = model.scales
+        if model.residual == "one" and name in self._in_blocks:
+            # thresholds of one: in units of what enters the blocks
+            before = model.populations[self._in_blocks[0]].projections[0].source
+            scales[name] = scales[before]
+            return [name]
+        scales[name] = found
+        if model.residual != "equal" or name not in self._meeting:
+            return [name]
+        # channels of one branch are not those of another: one scale holds for all of them
+        done = self._done(name)
+        largest = max(float(np.max(scales[other])) for other in done)
+        changed = [
+            other for other in done if other == name or not np.array_equal(scales[other], largest)
+        ]
+        for other in changed:
+            scales[other] = largest
+        return changed
+
+    def undecided(self, later: list[str]) -> list[str]:
+        """Return the populations that may get another scale when one of the later ones is found."""
+        if self._model.residual != "equal":
+            return []
+        return [
+            name
+            for name in self._model.populations
+            if name not in later and self._meeting.get(name, set()).intersection(later)
+        ]
+
+    def _done(self, name: str) -> list[str]:
+        """Those that meet a population and come no later; the input has its scale already."""
+        names = list(self._model.populations)
+        return [
+            other
+            for other in names[: names.index(name) + 1]
+            if other in self._meeting[name] and other != self._model.input.name
+        ]

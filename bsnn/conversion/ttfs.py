@@ -1,0 +1,154 @@
+"""The network in time-to-first-spike coding, and what it computes in closed form."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from bsnn.conversion.model import SpikingModel, register_coding
+from bsnn.conversion.populations import population_levels
+from bsnn.conversion.time_code import check_pixels, decode, rounding_charge
+
+__all__ = ["READ_OUTS", "CodedImages", "TtfsModel"]
+
+#: How a class is read from the last layer: its largest potential, or its earliest spike.
+READ_OUTS = ("potential", "first-spike")
+
+
+@dataclasses.dataclass(frozen=True)
+class CodedImages:
+    """What a spiking model computes for a batch, in closed form.
+
+    Attributes
+    ----------
+    levels : dict of str to numpy.ndarray
+        By population, the level of each neuron's spike (see `bsnn.conversion.time_code`);
+        shape ``(n, *shape)``. The read-out is left out unless it spikes.
+    values : dict of str to numpy.ndarray
+        By population, what these spikes stand for, in the units of the trained network.
+    potentials : dict of str to numpy.ndarray
+        By population of neurons, the potential at the end of the silent stage, without the
+        rounding charge; for the read-out, the logits.
+    """
+
+    levels: dict[str, np.ndarray]
+    values: dict[str, np.ndarray]
+    potentials: dict[str, np.ndarray]
+
+
+@register_coding
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class TtfsModel(SpikingModel):
+    """A trained network coded by the times of single spikes (López-Randulfe et al. 2022).
+
+    Attributes
+    ----------
+    steps : int
+        Time steps in a window, in which each neuron spikes at most once.
+    scales : dict of str to float
+        By population, the value that a spike in the first step stands for. It is also the
+        threshold of the population's neurons, whose potentials are in the units of the trained
+        network's values.
+    rounding : bool
+        Whether neurons start with half a step's charge, so that spike times are rounded.
+    """
+
+    rounding: bool = False
+    read_out: str = "potential"
+
+    coding = "ttfs"
+    read_outs = READ_OUTS
+
+    def spikes(self, name: str) -> bool:
+        return self.populations[name].role != "read_out" or self.read_out == "first-spike"
+
+    def check_images(self, images: np.ndarray) -> None:
+        check_pixels(images, self.scales[self.input.name])
+
+    def expected_spikes(self, images: np.ndarray) -> dict[str, float]:
+        levels = self.code(images).levels
+        return {name: np.count_nonzero(level) / len(images) for name, level in levels.items()}
+
+    def rest_potential(self, name: str) -> np.ndarray:
+        """Potential from which the neurons of a population start, without any input spike.
+
+        The biases, carried through the linear layers, plus the rounding charge if there is one;
+        float64, of the population's shape.
+        """
+        population = self.populations[name]
+        silence = {
+            projection.source_layer: np.zeros((1, *self.graph.shapes[projection.source_layer]))
+            for projection in population.projections
+        }
+        bias = self.graph.evaluate(population.potential_layer, silence)[0]
+        return bias + self.initial_charge(name)
+
+    def initial_charge(self, name: str) -> float:
+        """Return the charge above the bias with which the neurons of a population start."""
+        rounds = self.rounding and self.spikes(name)
+        return rounding_charge(self.scales[name], self.steps) if rounds else 0.0
+
+    def code(self, images: np.ndarray) -> CodedImages:
+        """Return the spikes of a batch in closed form, without a simulation.
+
+        Parameters
+        ----------
+        images : numpy.ndarray
+            Shape ``(n, *input_shape)``, values from 0 to the input's scale; float64 images are
+            computed in float64, others in float32.
+        """
+        coded: dict[str, np.ndarray] = {}
+        potentials: dict[str, np.ndarray] = {}
+        known: dict[str, np.ndarray] = {self.graph.input.name: self.graph.check_images(images)}
+        for name, population in self.populations.items():
+            if population.role == "max_pool":
+                # the pooling passes spikes on: their times are compared, not coded again
+                source = coded[population.projections[0].source]
+                coded[name] = self.graph[population.layer].forward(source)
+                known[population.layer] = decode(coded[name], self.scales[name], self.steps)
+                continue
+            value = self.graph.evaluate(population.potential_layer, known)
+            if population.role in ("neurons", "read_out"):
+                potentials[name] = value
+            if not self.spikes(name):
+                continue
+            coded[name] = population_levels(
+                population, value, self.scales[name], self.steps, self.rounding
+            )
+            known[population.layer] = decode(coded[name], self.scales[name], self.steps)
+        values = {
+            name: known[population.layer]
+            for name, population in self.populations.items()
+            if name in coded
+        }
+        return CodedImages(coded, values, potentials)
+
+    def conversion_tree(self) -> dict[str, Any]:
+        return {
+            "steps_per_window": self.steps,
+            "rounding": self.rounding,
+            "scales": {
+                "unit": "value of the trained network that a spike in the first step stands for; "
+                "also the threshold of the neurons",
+                **self.scales,
+            },
+        }
+
+    @classmethod
+    def fields_from_tree(cls, tree: dict[str, Any]) -> dict[str, Any]:
+        scales = dict(tree["scales"])
+        scales.pop("unit", None)
+        return {
+            "steps": tree["steps_per_window"],
+            "rounding": bool(tree["rounding"]),
+            "scales": scales,
+        }
+
+    def check(self) -> None:
+        super().check()
+        for name in self.populations:
+            scale = self.scales[name]
+            if not isinstance(scale, (float, int)) or not np.isfinite(scale) or scale <= 0:
+                raise ValueError(f"{scale!r} for {name!r}; a number is needed")
