@@ -4,15 +4,16 @@ A file is a tree of groups. Arrays are datasets, everything else is an attribute
 
     /                     format = "bsnn", schema_version, content
     /graph                layers (names in order), output, array_layout = "NCHW"
-    /graph/<layer>        kind, inputs and geometry; datasets weight and bias
+    /graph/<layer>        kind, inputs and geometry; datasets such as weight and bias
     /conversion           coding, steps per window, scales, thresholds, calibration
-    /provenance           versions, date, and the SHA-256 of the trained arrays
+    /provenance           versions, date, and the SHA-256 of the trained arrays in float32
 
 Results are files of the same form with other sections.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import hashlib
 import os
@@ -30,8 +31,10 @@ from bsnn.errors import GraphError, StorageError
 from bsnn.graph import LAYER_KINDS, Graph
 
 __all__ = [
+    "ARRAY_TYPES",
     "SCHEMA_VERSION",
     "Tree",
+    "as_stored",
     "graph_from_tree",
     "graph_to_tree",
     "load_graph",
@@ -45,6 +48,9 @@ __all__ = [
 
 #: Version of the layout that this bsnn writes.
 SCHEMA_VERSION = 1
+
+#: Types that trained arrays can have in a file.
+ARRAY_TYPES = ("float32", "float16")
 
 #: For each older version, the function that turns its tree into the next version's.
 MIGRATIONS: dict[int, Callable[[Tree], Tree]] = {}
@@ -138,8 +144,56 @@ def read_tree(path: str | os.PathLike[str], content: str) -> Tree:
     return tree
 
 
-def graph_to_tree(graph: Graph) -> Tree:
-    """Return a graph as a tree that `write_tree` takes."""
+def as_stored(graph: Graph, dtype: str) -> Graph:
+    """Return a graph with the arrays that will be read from a file in which they have this type.
+
+    Raises
+    ------
+    StorageError
+        The type is not one of `ARRAY_TYPES`, or cannot hold a value.
+    """
+    if dtype not in ARRAY_TYPES:
+        raise StorageError(
+            f"Arrays cannot be stored as {dtype!r}; known types are {', '.join(ARRAY_TYPES)}."
+        )
+    layers = []
+    for layer in graph:
+        arrays = {}
+        for name, array in layer.arrays.items():
+            with np.errstate(over="ignore"):
+                arrays[name] = array.astype(dtype).astype(np.float32)
+            lost = int(np.count_nonzero(np.isfinite(array) & ~np.isfinite(arrays[name])))
+            if lost:
+                raise StorageError(
+                    f"/graph/{layer.name}/{name} has {lost} values up to "
+                    f"{np.abs(array).max():.3g}, too large for {dtype}. Store it as float32."
+                )
+        layers.append(dataclasses.replace(layer, **arrays))
+    try:
+        return Graph(layers, graph.output)
+    except GraphError as error:
+        # a deviation became zero
+        raise StorageError(
+            f"The network cannot be stored as {dtype}: {error}. Store it as float32."
+        ) from error
+
+
+def graph_to_tree(graph: Graph, dtype: str = "float32") -> Tree:
+    """Return a graph as a tree that `write_tree` takes.
+
+    Parameters
+    ----------
+    graph : Graph
+        The network.
+    dtype : str
+        Type of the arrays in the file, one of `ARRAY_TYPES`. They are read as float32 again.
+
+    Raises
+    ------
+    StorageError
+        The type cannot hold a value.
+    """
+    graph = as_stored(graph, dtype)
     tree: Tree = {
         "layers": tuple(layer.name for layer in graph),
         "output": graph.output,
@@ -150,7 +204,7 @@ def graph_to_tree(graph: Graph) -> Tree:
             "kind": layer.kind,
             "inputs": layer.inputs,
             **layer.geometry,
-            **layer.arrays,
+            **{name: array.astype(dtype) for name, array in layer.arrays.items()},
         }
     return tree
 
@@ -181,8 +235,10 @@ def graph_from_tree(tree: Tree, path: str | os.PathLike[str]) -> Graph:
             array = record.get(array_name)
             if array is None:
                 continue
-            if not isinstance(array, np.ndarray) or array.dtype != np.float32:
-                raise StorageError(f"{path}: {where}/{array_name} is no float32 dataset.")
+            if not isinstance(array, np.ndarray) or array.dtype.name not in ARRAY_TYPES:
+                types = " or ".join(ARRAY_TYPES)
+                raise StorageError(f"{path}: {where}/{array_name} is no {types} dataset.")
+            array = record[array_name] = array.astype(np.float32, copy=False)
             bad = int(np.count_nonzero(~np.isfinite(array)))
             if bad:
                 raise StorageError(
@@ -201,7 +257,10 @@ def graph_from_tree(tree: Tree, path: str | os.PathLike[str]) -> Graph:
 
 
 def save_graph(
-    graph: Graph, path: str | os.PathLike[str], source: Mapping[str, str] | None = None
+    graph: Graph,
+    path: str | os.PathLike[str],
+    source: Mapping[str, str] | None = None,
+    dtype: str = "float32",
 ) -> None:
     """Write a trained network to a file.
 
@@ -213,8 +272,18 @@ def save_graph(
         File to write.
     source : mapping, optional
         Where the network came from, as names and texts; kept under ``/provenance``.
+    dtype : str
+        Type of the arrays in the file: ``"float32"``, or ``"float16"`` for half the size.
+
+    Raises
+    ------
+    StorageError
+        The file cannot be written, or the type cannot hold a value.
     """
-    tree = {"graph": graph_to_tree(graph), "provenance": provenance(graph, source)}
+    tree = {
+        "graph": graph_to_tree(graph, dtype),
+        "provenance": provenance(graph, source, dtype),
+    }
     write_tree(path, "model", tree)
 
 
@@ -233,11 +302,13 @@ def weights_sha256(graph: Graph) -> str:
     return digest.hexdigest()
 
 
-def provenance(graph: Graph, source: Mapping[str, str] | None = None) -> Tree:
-    """Return when, with what and from what a file was made."""
+def provenance(
+    graph: Graph, source: Mapping[str, str] | None = None, dtype: str = "float32"
+) -> Tree:
+    """Return when, with what and from what a file was made, in which arrays are of a type."""
     return {
         "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        "weights_sha256": weights_sha256(graph),
+        "weights_sha256": weights_sha256(as_stored(graph, dtype)),
         **versions(),
         **(source or {}),
     }

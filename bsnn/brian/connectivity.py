@@ -27,6 +27,8 @@ from bsnn.graph import (
     Layer,
     Linear,
     MaxPool2d,
+    Normalise,
+    PadChannels,
 )
 from bsnn.graph.layers import Shape
 
@@ -121,6 +123,13 @@ def _linear_map(layer: Layer, shape: Shape) -> sparse.coo_matrix:
     return make(layer, shape)
 
 
+def _normalise(layer: Normalise, shape: Shape) -> sparse.coo_matrix:
+    # the means are in the potential at rest, as biases are
+    factor = np.broadcast_to(1 / layer.std.astype(np.float64), shape).ravel()
+    value = np.arange(factor.size)
+    return _coo(factor, value, value, (factor.size, factor.size))
+
+
 def _conv2d(layer: Conv2d, shape: Shape) -> sparse.coo_matrix:
     channels, height, width = shape
     out_channels, out_h, out_w = layer.output_shape(shape)
@@ -154,6 +163,13 @@ def _adaptive_avg_pool2d(layer: AdaptiveAvgPool2d, shape: Shape) -> sparse.coo_m
     return _windows(shape, rows, columns, 1 / np.outer((rows >= 0).sum(1), (columns >= 0).sum(1)))
 
 
+def _pad_channels(layer: PadChannels, shape: Shape) -> sparse.coo_matrix:
+    outputs, inputs = int(np.prod(layer.output_shape(shape))), int(np.prod(shape))
+    source = np.arange(inputs)
+    first = layer.before * shape[1] * shape[2]
+    return _coo(np.ones(1), first + source, source, (outputs, inputs))
+
+
 def _identity(_: Layer, shape: Shape) -> sparse.coo_matrix:
     return sparse.identity(int(np.prod(shape)), format="coo")
 
@@ -161,10 +177,12 @@ def _identity(_: Layer, shape: Shape) -> sparse.coo_matrix:
 #: For each kind of linear layer, the function that gives its matrix (outputs by inputs, both
 #: channel first) for an input shape.
 LINEAR_MAPS: dict[type[Layer], Callable[[Layer, Shape], sparse.coo_matrix]] = {
+    Normalise: _normalise,
     Conv2d: _conv2d,
     Linear: _linear,
     AvgPool2d: _avg_pool2d,
     AdaptiveAvgPool2d: _adaptive_avg_pool2d,
+    PadChannels: _pad_channels,
     Flatten: _identity,
     Add: _identity,
 }

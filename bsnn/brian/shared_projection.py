@@ -1,8 +1,10 @@
 """Which paths of linear layers are one shared object, and with which weights.
 
 A path is shared if it is at most one pooling and one layer with weights: a convolution becomes a
-`Convolution`, a linear layer a `Dense`, a sum of branches a convolution with 1x1 kernels. What else
-there is (a convolution that is averaged afterwards, say) has explicit synapses.
+`Convolution`, a linear layer a `Dense`, a sum of branches a convolution with 1x1 kernels. What a
+normalisation before them divides by is in the weights. What else there is (a convolution that is
+averaged afterwards, or comes after a normalisation with a divisor for each pixel) has explicit
+synapses.
 """
 
 from __future__ import annotations
@@ -18,7 +20,17 @@ from bsnn.brian.dense import Dense
 from bsnn.brian.pooling import Windows
 from bsnn.brian.shared import SharedConnections
 from bsnn.conversion import Population, Projection
-from bsnn.graph import AdaptiveAvgPool2d, Add, AvgPool2d, Conv2d, Flatten, Graph, Layer, Linear
+from bsnn.graph import (
+    AdaptiveAvgPool2d,
+    Add,
+    AvgPool2d,
+    Conv2d,
+    Flatten,
+    Graph,
+    Layer,
+    Linear,
+    Normalise,
+)
 from bsnn.graph.layers import Shape
 
 __all__ = ["SharedProjection", "shared_projection"]
@@ -35,7 +47,7 @@ class SharedProjection:
     windows : Windows or None
         Average pooling before the layer with weights.
     layer : Conv2d or Linear
-        The layer with weights.
+        The layer with weights, divided by the deviations of a normalisation before it.
     """
 
     source_shape: Shape
@@ -114,6 +126,7 @@ def shared_projection(
     """Return how a path is shared; None if it needs explicit synapses."""
     windows: Windows | None = None
     weighted: Conv2d | Linear | None = None
+    factor: np.ndarray | None = None
     shape = graph.shapes[path.source_layer]
     for name in path.layers:
         layer = graph[name]
@@ -121,6 +134,9 @@ def shared_projection(
             pass
         elif weighted is None and isinstance(layer, (Conv2d, Linear)):
             weighted = layer
+        elif weighted is None and windows is None and isinstance(layer, Normalise):
+            inverse = np.broadcast_to(1 / layer.std.astype(np.float64), shape)
+            factor = inverse if factor is None else inverse * factor
         elif weighted is None and windows is None and type(layer) in _WINDOWS:
             windows = _WINDOWS[type(layer)](layer, shape)
         else:
@@ -133,7 +149,28 @@ def shared_projection(
         ones = np.ones((channels, 1, 1, 1), np.float32)
         weighted = Conv2d(name="identity", inputs=(path.source_layer,), weight=ones,
                           groups=channels)  # fmt: skip
-    return SharedProjection(source.shape, windows, weighted)
+    projection = SharedProjection(source.shape, windows, weighted)
+    return projection if factor is None else _normalised(projection, factor)
+
+
+def _normalised(projection: SharedProjection, factor: np.ndarray) -> SharedProjection | None:
+    """Multiply the inputs of a projection by a factor; None if that takes more weights.
+
+    The weights become float64: explicit synapses are products in float64 too.
+    """
+    layer = projection.layer
+    if projection.windows is not None or isinstance(layer, Conv2d):
+        per_channel = factor[:, :1, :1]
+        if (factor != per_channel).any():
+            return None
+        factor = np.broadcast_to(per_channel, projection.pooled_shape)
+    if isinstance(layer, Linear):
+        weight = layer.weight * factor.ravel()
+    else:
+        by_group = factor[:, 0, 0].reshape(layer.groups, -1)
+        rows = np.repeat(by_group, len(layer.weight) // layer.groups, axis=0)
+        weight = layer.weight * rows[:, :, np.newaxis, np.newaxis]
+    return dataclasses.replace(projection, layer=dataclasses.replace(layer, weight=weight))
 
 
 def _average_windows(layer: AvgPool2d, shape: Shape) -> Windows:

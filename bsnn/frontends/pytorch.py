@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import nn
 
 from bsnn.errors import ConversionError, GraphError
@@ -32,8 +33,8 @@ def from_torch(
     model: nn.Module,
     input_shape: Sequence[int],
     *,
-    mean: Sequence[float] | None = None,
-    std: Sequence[float] | None = None,
+    mean: ArrayLike | None = None,
+    std: ArrayLike | None = None,
 ) -> Graph:
     """Convert a trained PyTorch module to a graph.
 
@@ -45,9 +46,10 @@ def from_torch(
         Dropout and Identity are dropped.
     input_shape : sequence of int
         Shape of one image, such as ``(1, 28, 28)``.
-    mean, std : sequence of float, optional
-        Per channel: what was subtracted from the images, and what they were divided by, before
-        they entered `model`. They become the graph's first layer, so that it takes plain images.
+    mean, std : array_like, optional
+        What was subtracted from the images, and what they were divided by, before they entered
+        `model`: one number a channel, or an array of the shape of an image. They become the
+        graph's first layer, a `Normalise`, so that it takes plain images.
 
     Returns
     -------
@@ -57,7 +59,7 @@ def from_torch(
     ------
     ConversionError
         An operation has no counterpart, a weight is not finite, BatchNorm is in training mode, or
-        `input_shape` does not fit.
+        `input_shape`, `mean` or `std` does not fit.
     """
     shape = _check_input_shape(input_shape)
     if not isinstance(model, nn.Module):

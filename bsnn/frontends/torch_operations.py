@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import fx, nn
 from torch.nn import functional
 
-from bsnn.errors import ConversionError
+from bsnn.errors import ConversionError, GraphError
 from bsnn.frontends.batch_norm import BatchNorm
 from bsnn.frontends.torch_trace import reject
 from bsnn.graph import (
@@ -29,6 +30,8 @@ from bsnn.graph import (
     Layer,
     Linear,
     MaxPool2d,
+    Normalise,
+    PadChannels,
     ReLU,
 )
 
@@ -44,8 +47,8 @@ class Draft:
         traced: fx.GraphModule,
         values: dict[fx.Node, Any],
         shape: tuple[int, ...],
-        mean: Sequence[float] | None,
-        std: Sequence[float] | None,
+        mean: ArrayLike | None,
+        std: ArrayLike | None,
     ) -> None:
         self.layers: list[Layer] = []
         self.model = model
@@ -53,7 +56,7 @@ class Draft:
         self._names: dict[fx.Node, str] = {}
         self._used: set[str] = set()
         self._kinds: dict[str, int] = {}
-        self._mean = self._std = None
+        self._normalisation: Normalise | None = None
         for node in traced.graph.nodes:
             self._visit(node, shape, mean, std)
 
@@ -61,8 +64,8 @@ class Draft:
         self,
         node: fx.Node,
         shape: tuple[int, ...],
-        mean: Sequence[float] | None,
-        std: Sequence[float] | None,
+        mean: ArrayLike | None,
+        std: ArrayLike | None,
     ) -> None:
         if node.op == "placeholder":
             if not node.args:
@@ -156,44 +159,32 @@ class Draft:
         return name
 
     def _normalise(
-        self,
-        source: str,
-        shape: tuple[int, ...],
-        mean: Sequence[float] | None,
-        std: Sequence[float] | None,
+        self, source: str, shape: tuple[int, ...], mean: ArrayLike | None, std: ArrayLike | None
     ) -> str:
         if mean is None and std is None:
             return source
-        channels = shape[0]
-        subtract = np.zeros(channels) if mean is None else np.asarray(mean, dtype=float)
-        divide = np.ones(channels) if std is None else np.asarray(std, dtype=float)
-        if len(shape) != 3 or subtract.shape != (channels,) or divide.shape != (channels,):
-            raise ConversionError(
-                f"mean {mean} and std {std} need one number for each of the {channels} channels "
-                f"of an image of shape {shape}."
-            )
-        if not (divide > 0).all():
-            raise ConversionError(f"std {std} must be positive.")
-        self._mean, self._std = subtract, divide
-        name = self._unique("normalise")
-        self.layers.append(
-            Conv2d(
-                name=name,
-                inputs=(source,),
-                weight=(1 / divide).astype(np.float32).reshape(-1, 1, 1, 1),
-                bias=(-subtract / divide).astype(np.float32),
-                groups=channels,
-            )
+        layer = Normalise(
+            name=self._unique("normalise"),
+            inputs=(source,),
+            mean=_per_value("mean", np.zeros(shape[0]) if mean is None else mean, shape),
+            std=_per_value("std", np.ones(shape[0]) if std is None else std, shape),
         )
-        return name
+        try:
+            layer.output_shape(shape)
+        except GraphError as error:
+            raise ConversionError(f"mean and std do not fit: {error}.") from error
+        self.layers.append(layer)
+        self._normalisation = layer
+        return layer.name
 
     def raw_sample(self, sample: torch.Tensor) -> np.ndarray:
         """Images that the graph takes, for a sample that the model takes."""
         images = sample.numpy()
-        if self._std is None:
+        if self._normalisation is None:
             return images
-        axes = (slice(None), np.newaxis, np.newaxis)
-        return images * self._std[axes].astype("f4") + self._mean[axes].astype("f4")
+        # a small deviation beside a large mean is lost in float32
+        mean, std = (array.astype(np.float64) for array in self._normalisation.arrays.values())
+        return images * std + mean
 
 
 _SHORT_NAMES = {
@@ -204,6 +195,20 @@ _SHORT_NAMES = {
     "adaptive_avg_pool2d": "pool",
     "batch_norm": "norm",
 }
+
+
+def _per_value(name: str, values: ArrayLike, shape: tuple[int, ...]) -> np.ndarray:
+    """Return a mean or a deviation with the axes of an image."""
+    array = np.asarray(values, dtype=np.float32)
+    per_channel = (shape[0], *(1,) * (len(shape) - 1))
+    if array.shape == shape[:1]:
+        array = array.reshape(per_channel)
+    if array.shape not in (shape, per_channel):
+        raise ConversionError(
+            f"{name} has the shape {array.shape}. One number is needed for each of the {shape[0]} "
+            f"channels of an image of shape {shape}, or one for each of its pixels."
+        )
+    return array
 
 
 def _array(tensor: torch.Tensor | None) -> np.ndarray | None:
@@ -346,6 +351,49 @@ def _convert_reshape(draft: Draft, node: fx.Node, _: Any) -> None:
         )
 
 
+def _convert_pad(draft: Draft, node: fx.Node, _: Any) -> None:
+    """``F.pad(x, (0, 0, 0, 0, before, after))``, as residual networks widen their shortcuts."""
+    given = dict(zip(("input", "pad", "mode", "value"), node.args, strict=False)) | node.kwargs
+    given = fx.node.map_arg(given, lambda size: draft.values[size])
+    sides = [int(size) for size in given["pad"]]
+    if given.get("mode", "constant") != "constant" or (given.get("value") or 0) != 0:
+        raise reject(node, "it does not pad with zeros. Only zero padding has a spiking form.")
+    if not any(sides):
+        draft.pass_on(node)
+        return
+    # in the order of the arguments: left, right, top, bottom, first channels, last channels
+    if any(sides[:4]) or draft.values[node].ndim != 4:
+        raise reject(
+            node,
+            f"it pads by {tuple(sides)}. Only channels can be padded, by (0, 0, 0, 0, before, "
+            "after): rows and columns are padded by the `padding` of the nn.Conv2d after them.",
+        )
+    before, after, *others = sides[4:]
+    if min(before, after) < 0 or any(others):
+        raise reject(node, f"it pads by {tuple(sides)}. Channels can only be added.")
+    draft.add(node, PadChannels, before=before, after=after)
+
+
+def _convert_index(draft: Draft, node: fx.Node, _: Any) -> None:
+    """``x[:, :, ::2, ::2]``, as residual networks halve their shortcuts."""
+    index = fx.node.map_arg(node.args[1], lambda size: draft.values[size])
+    steps = [_step(part) for part in index] if isinstance(index, tuple) else []
+    if len(steps) != 4 or None in steps or steps[:2] != [1, 1]:
+        raise reject(
+            node,
+            "a part of a tensor is taken. Only every n-th row and column, x[:, :, ::n, ::n], has a "
+            "counterpart.",
+        )
+    draft.add(node, AvgPool2d, kernel=(1, 1), stride=(steps[2], steps[3]))
+
+
+def _step(index: Any) -> int | None:
+    """Step of a slice that goes from one end of an axis to the other; None for anything else."""
+    if not isinstance(index, slice) or index.start not in (None, 0) or index.stop is not None:
+        return None
+    return 1 if index.step is None else index.step
+
+
 def _convert_add(draft: Draft, node: fx.Node, _: Any) -> None:
     first, second = node.args if len(node.args) == 2 else (node.args[0], node.kwargs.get("other"))
     if node.kwargs.get("alpha", 1) != 1:
@@ -403,12 +451,14 @@ FUNCTIONS: dict[Any, _Converter] = {
     functional.adaptive_avg_pool2d: _convert_adaptive,
     functional.dropout: _convert_dropout,
     functional.dropout2d: _convert_dropout,
+    functional.pad: _convert_pad,
     torch.flatten: _convert_reshape,
     torch.reshape: _convert_reshape,
     torch.add: _convert_add,
     torch.mean: _convert_mean,
     operator.add: _convert_add,
     operator.iadd: _convert_add,
+    operator.getitem: _convert_index,
 }
 
 METHODS: dict[str, _Converter] = {
@@ -432,6 +482,7 @@ _ADVICE = {
     "batch_norm": "Use the layer nn.BatchNorm2d, which owns its statistics.",
     "adaptivemaxpool": "Use nn.MaxPool2d with the window that this size implies.",
     "conv1d": "Use nn.Conv2d with a kernel of height one.",
+    "pad": "Use the `padding` of the nn.Conv2d after it.",
     "interpolate": "Use a strided nn.Conv2d or a pooling layer.",
 }
 for _name in ("tanh", "gelu", "silu", "elu", "leaky", "hardtanh", "hardswish", "relu6", "softplus"):

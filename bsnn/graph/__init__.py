@@ -13,6 +13,8 @@ from bsnn.graph.layers import (
     Layer,
     Linear,
     MaxPool2d,
+    Normalise,
+    PadChannels,
     ReLU,
 )
 
@@ -30,6 +32,8 @@ __all__ = [
     "LayerCost",
     "Linear",
     "MaxPool2d",
+    "Normalise",
+    "PadChannels",
     "ReLU",
     "count",
 ]

@@ -25,6 +25,8 @@ __all__ = [
     "Layer",
     "Linear",
     "MaxPool2d",
+    "Normalise",
+    "PadChannels",
     "ReLU",
     "Shape",
     "register",
@@ -120,6 +122,50 @@ class Input(Layer):
 
     def output_shape(self, *inputs: Shape) -> Shape:
         return self.shape
+
+
+@register
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Normalise(Layer):
+    """What is done to images before they enter a network: ``(x - mean) / std``.
+
+    Attributes
+    ----------
+    mean, std : numpy.ndarray
+        With as many axes as an image, each of the image's length or of one: ``(channels, 1, 1)``
+        is per channel, the image's shape per pixel. `std` is positive.
+    """
+
+    mean: np.ndarray
+    std: np.ndarray
+    kind = "normalise"
+    array_fields = ("mean", "std")
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        (shape,) = inputs
+        for name, array in self.arrays.items():
+            fits = array.ndim == len(shape) and all(
+                size in (1, length) for size, length in zip(array.shape, shape, strict=True)
+            )
+            if not fits:
+                raise self._fail(
+                    f"{name} has shape {array.shape}, which does not fit an input of shape {shape}"
+                )
+            if not np.isfinite(array).all():
+                raise self._fail(f"{name} has values that are NaN or infinite")
+        if not (self.std > 0).all():
+            raise self._fail("std has values that are not positive")
+        return shape
+
+    def forward(self, *inputs: np.ndarray) -> np.ndarray:
+        (x,) = inputs
+        return (x - self.mean.astype(x.dtype, copy=False)) / self.std.astype(x.dtype, copy=False)
+
+    def macs(self, *inputs: Shape) -> int:
+        return int(np.prod(inputs[0]))
+
+    def connections(self, *inputs: Shape) -> int:
+        return int(np.prod(inputs[0]))
 
 
 @register
@@ -414,6 +460,35 @@ class AdaptiveAvgPool2d(Layer):
     def connections(self, *inputs: Shape) -> int:
         rows, columns = self.bins(*inputs[0][1:])
         return int((rows >= 0).sum() * (columns >= 0).sum()) * inputs[0][0]
+
+
+@register
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class PadChannels(Layer):
+    """Further channels of zeros: how a residual network without weights in its shortcut widens.
+
+    Attributes
+    ----------
+    before, after : int
+        Channels added before the first and after the last.
+    """
+
+    before: int
+    after: int
+    kind = "pad_channels"
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        (shape,) = inputs
+        _check_map(self, shape)
+        if min(self.before, self.after) < 0:
+            raise self._fail(f"{self.before} and {self.after} channels cannot be added")
+        return (self.before + shape[0] + self.after, *shape[1:])
+
+    def forward(self, *inputs: np.ndarray) -> np.ndarray:
+        return np.pad(inputs[0], ((0, 0), (self.before, self.after), (0, 0), (0, 0)))
+
+    def connections(self, *inputs: Shape) -> int:
+        return int(np.prod(inputs[0]))
 
 
 @register
