@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 
 from bsnn.conversion.calibration import (
@@ -12,7 +10,7 @@ from bsnn.conversion.calibration import (
     positive_scale,
 )
 from bsnn.conversion.encoders import ENCODERS
-from bsnn.conversion.rate import RateModel, per_channel, rate_populations
+from bsnn.conversion.rate import RateModel, rate_populations
 from bsnn.conversion.residual import Junctions
 from bsnn.conversion.scales import NORMALISATIONS, ScaleContext
 from bsnn.conversion.spike_norm import spike_norm
