@@ -6,9 +6,12 @@ from bsnn.brian.dense import Dense
 from bsnn.brian.devices import DEVICES, use_device
 from bsnn.brian.network import SpikingNetwork
 from bsnn.brian.neurons import NEURON_FORMS, NeuronForm, PopulationEquations
+from bsnn.brian.noise import spike_noise
 from bsnn.brian.pooling import AveragePooling, MaxPooling, Windows
 from bsnn.brian.size import CONNECTIVITIES, BuildEstimate, estimate
 from bsnn.brian.spiking_groups import CalendarGroup, FirstSpikePool, OnePassGroup
+from bsnn.brian.window_recorder import WindowRecorder
+from bsnn.brian.window_start import WindowStart
 
 __all__ = [
     "CONNECTIVITIES",
@@ -25,8 +28,11 @@ __all__ = [
     "OnePassGroup",
     "PopulationEquations",
     "SpikingNetwork",
+    "WindowRecorder",
+    "WindowStart",
     "Windows",
     "build",
     "estimate",
+    "spike_noise",
     "use_device",
 ]

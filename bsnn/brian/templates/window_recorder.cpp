@@ -1,0 +1,17 @@
+{# USES_VARIABLES { N, t_in_timesteps, _rows } #}
+{% extends 'common_group.cpp' %}
+{% block maincode %}
+    const int64_t _window = {{t_in_timesteps}} / {{_g.window_steps}};
+    if ({{t_in_timesteps}} % {{_g.window_steps}} == {{_g.window_steps - 1}} && _window < {{_g.windows}})
+    {
+        // scalar code
+        const size_t _vectorisation_idx = -1;
+        {{scalar_code|autoindent}}
+        for (size_t _idx = 0; _idx < N; _idx++)
+        {
+            const size_t _vectorisation_idx = _idx;
+            {{vector_code|autoindent}}
+            {{_rows}}[_window * N + _idx] = _recorded;
+        }
+    }
+{% endblock %}

@@ -1,0 +1,15 @@
+{# USES_VARIABLES { N, t_in_timesteps } #}
+{% extends 'common_group.cpp' %}
+{% block maincode %}
+    if ({{t_in_timesteps}} % {{_g.window_steps}} == 0)
+    {
+        // scalar code
+        const size_t _vectorisation_idx = -1;
+        {{scalar_code|autoindent}}
+        for (size_t _idx = 0; _idx < N; _idx++)
+        {
+            const size_t _vectorisation_idx = _idx;
+            {{vector_code|autoindent}}
+        }
+    }
+{% endblock %}

@@ -1,0 +1,11 @@
+{# USES_VARIABLES { N, t_in_timesteps } #}
+{% extends 'common_group.pyx' %}
+{% block maincode %}
+    if {{t_in_timesteps}} % {{_g.window_steps}} == 0:
+        # scalar code
+        _vectorisation_idx = 1
+        {{ scalar_code | autoindent }}
+        for _idx in range(N):
+            _vectorisation_idx = _idx
+            {{ vector_code | autoindent }}
+{% endblock %}

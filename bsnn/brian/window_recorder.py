@@ -1,0 +1,73 @@
+"""Values of neurons at the end of each time window."""
+
+from __future__ import annotations
+
+import numpy as np
+from brian2.core.variables import Variables
+from brian2.groups.group import VariableOwner
+
+from bsnn.brian.targets import TemplateRunner
+
+__all__ = ["WindowRecorder"]
+
+
+class WindowRecorder(VariableOwner, TemplateRunner):
+    """Records an expression of each neuron of a group in the last step of each time window.
+
+    Windows begin at time zero. In the other steps one comparison of whole numbers is made.
+
+    Parameters
+    ----------
+    group : brian2.Group
+        The neurons; windows are counted in steps of its clock.
+    expression : str
+        A variable or an expression without units, such as ``"spike_count"`` or ``"v/v_th"``.
+    window_steps : int
+        Steps in a window.
+    windows : int
+        Number of windows that are recorded, the first ones.
+    dtype : dtype
+        Type of the values; by default that of Python's float.
+    when, order : str, int
+        Scheduling slot and order in it; by default at the end of the step.
+    name : str, optional
+        Unique name.
+
+    Examples
+    --------
+    >>> counts = WindowRecorder(
+    ...     neurons, "spike_count", window_steps=100, windows=10, dtype=np.int32
+    ... )  # doctest: +SKIP
+    """
+
+    def __init__(self, group, expression, *, window_steps, windows, dtype=float, name=None,
+                 when="end", order=0) -> None:  # fmt: skip
+        if window_steps < 1 or windows < 1:
+            raise ValueError(
+                f"There is at least one window of at least one step, not {windows} of "
+                f"{window_steps}."
+            )
+        geometry = {"window_steps": int(window_steps), "windows": int(windows)}
+        TemplateRunner.__init__(
+            self,
+            group,
+            "window_recorder",
+            code=f"_recorded = {expression}",
+            user_code=expression,
+            clock=group.clock,
+            when=when,
+            order=order,
+            name=name or f"{group.name}_window_recorder*",
+            template_kwds={"_g": geometry},
+        )
+        self.add_dependency(group)
+        self._shape = (int(windows), len(group))
+        # beside those of the group, in which the expression is read
+        self.variables = Variables(self)
+        self.variables.add_array("_rows", size=int(windows) * len(group), dtype=dtype)
+        self.variables.add_auxiliary_variable("_recorded", dtype=dtype)
+
+    @property
+    def values(self) -> np.ndarray:
+        """A row for each window, a column for each neuron; 0 in windows that have not ended."""
+        return np.reshape(self.variables["_rows"].get_value(), self._shape).copy()
