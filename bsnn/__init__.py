@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from bsnn import datasets
 from bsnn.brian import SpikingNetwork, build, use_device
-from bsnn.conversion import SpikingModel, convert_to_ttfs, load_model
+from bsnn.conversion import (
+    RateModel,
+    SpikingModel,
+    TtfsModel,
+    convert_to_rate,
+    convert_to_ttfs,
+    load_model,
+)
 from bsnn.errors import (
     BsnnError,
     BuildError,
@@ -41,13 +48,16 @@ __all__ = [
     "GraphError",
     "IncompleteSimulation",
     "Interrupted",
+    "RateModel",
     "Result",
     "SettingsError",
     "SimulationError",
     "SpikingModel",
     "SpikingNetwork",
     "StorageError",
+    "TtfsModel",
     "build",
+    "convert_to_rate",
     "convert_to_ttfs",
     "count",
     "datasets",

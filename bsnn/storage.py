@@ -47,18 +47,33 @@ __all__ = [
 ]
 
 #: Version of the layout that this bsnn writes.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 #: Types that trained arrays can have in a file.
 ARRAY_TYPES = ("float32", "float16")
 
-#: For each older version, the function that turns its tree into the next version's.
-MIGRATIONS: dict[int, Callable[[Tree], Tree]] = {}
 
 #: Groups as mappings, datasets as arrays, attributes as numbers, strings and tuples of these.
 Tree = dict[str, Any]
 
 _FORMAT = "bsnn"
+
+
+def _from_version_1(tree: Tree) -> Tree:
+    """There was one coding, and normalisations had other names."""
+    conversion = tree.get("conversion")
+    if conversion is not None and "scale_rule" in conversion:
+        rule = conversion.pop("scale_rule")
+        conversion["norm"] = {"max": "data-based", "worst-case": "model-based"}.get(rule, rule)
+    result = tree.get("result")
+    if result is not None and "steps_per_window" in result:
+        result["steps"] = result.pop("steps_per_window")
+        result["coding"] = "ttfs"
+    return tree
+
+
+#: For each older version, the function that turns its tree into the next version's.
+MIGRATIONS: dict[int, Callable[[Tree], Tree]] = {1: _from_version_1}
 
 
 def write_tree(path: str | os.PathLike[str], content: str, tree: Mapping[str, Any]) -> None:

@@ -19,7 +19,7 @@ from bsnn.networks.lopez_randulfe_2022.training import TrainingSettings
 from bsnn.simulation.presenter import Presenter
 
 RUN_KEYS = {
-    "images", "correct", "accuracy", "ann_accuracy", "steps_per_window", "spikes_per_neuron",
+    "images", "correct", "accuracy", "ann_accuracy", "steps", "spikes_per_neuron",
     "spikes_per_neuron_with_pools", "synaptic_operations", "ann_macs", "ann_flops", "layer_rmse",
     "build_seconds", "run_seconds", "cpu_seconds", "wall_seconds", "device", "form",
     "connectivity", "precision", "workers", "versions",
@@ -97,7 +97,7 @@ def test_run_with_other_steps_and_form(run, tmp_path):
         "run", SPARSE, "--dataset", "mnist-sample", "--images", 2, "--steps", 5, "--form", "trace",
         "--device", "runtime", "--json", "run.json",
     )  # fmt: skip
-    assert json.loads((tmp_path / "run.json").read_text())["steps_per_window"] == 5
+    assert json.loads((tmp_path / "run.json").read_text())["steps"] == 5
 
 
 def test_dry_run(run):

@@ -1,6 +1,6 @@
 """Spiking models as Brian2 objects: equations, connectivity, builders and devices."""
 
-from bsnn.brian.builder import build
+from bsnn.brian.builder import FORMS, build
 from bsnn.brian.convolution import Convolution
 from bsnn.brian.dense import Dense
 from bsnn.brian.devices import DEVICES, use_device
@@ -16,6 +16,7 @@ from bsnn.brian.window_start import WindowStart
 __all__ = [
     "CONNECTIVITIES",
     "DEVICES",
+    "FORMS",
     "NEURON_FORMS",
     "AveragePooling",
     "BuildEstimate",

@@ -46,8 +46,11 @@ class Runner:
 
     build_seconds = 0.0
 
-    def run(self, images: np.ndarray) -> None:
-        """Present images (at most the network's capacity); results are in its monitors."""
+    def run(self, images: np.ndarray, numbers: np.ndarray) -> None:
+        """Present images (at most the network's capacity); results are in its monitors.
+
+        `numbers` are those of the images, for their noise (see `SpikingNetwork.presentation`).
+        """
         raise NotImplementedError
 
 
@@ -60,10 +63,10 @@ class _RuntimeRunner(Runner):
         self.build_seconds = time.perf_counter() - started
         net.network.store("bsnn_before_images")
 
-    def run(self, images: np.ndarray) -> None:
+    def run(self, images: np.ndarray, numbers: np.ndarray) -> None:
         net = self._net
         net.network.restore("bsnn_before_images")
-        net.present(images)
+        net.present(images, numbers)
         net.network.run(net.duration, namespace={})
 
 
@@ -76,10 +79,10 @@ class _CppRunner(Runner):
         compile_project(directory, b2.device.writer.source_files)
         self.build_seconds = time.perf_counter() - started
 
-    def run(self, images: np.ndarray) -> None:
+    def run(self, images: np.ndarray, numbers: np.ndarray) -> None:
         net = self._net
         try:
-            b2.device.run(with_output=False, run_args={net.pixel_levels: net.encode(images)})
+            b2.device.run(with_output=False, run_args=net.presentation(images, numbers))
         except RuntimeError as error:
             raise SimulationError(f"The compiled simulation failed: {error}") from error
         # each set of images is a file: without this they would fill the disk

@@ -71,21 +71,30 @@ class SharedProjection:
         source: b2.NeuronGroup,
         target: b2.NeuronGroup,
         on_pre: str,
-        scale: float,
+        factor: float | np.ndarray,
         **options,
     ) -> SharedConnections:
-        """Make the Brian2 object; `scale` multiplies the weights."""
+        """Make the Brian2 object.
+
+        `factor` multiplies the weights: a number, or one for each pair of a channel of the target
+        and one of the source.
+        """
         if self.windows is not None or isinstance(self.layer, Conv2d):
             options["source_shape"] = self.source_shape
         if isinstance(self.layer, Linear):
             weights = _channel_last(self.layer.weight, self.pooled_shape)
+            if np.ndim(factor):
+                # in the order of neurons the channels of one place lie side by side
+                factor = np.tile(factor, weights.shape[1] // np.shape(factor)[1])
             # transposed before and after, so that Dense finds them as it keeps them: no copy
-            weights = _scaled(weights.T, scale, options["dtype"]).T
+            weights = _scaled(weights.T, np.transpose(factor), options["dtype"]).T
             return Dense(source, target, weights, on_pre, pool=self.windows, **options)
+        if np.ndim(factor):
+            factor = _by_group(factor, self.layer.groups)[:, :, np.newaxis, np.newaxis]
         return Convolution(
             source,
             target,
-            _scaled(self.layer.weight, scale, options["dtype"]),
+            _scaled(self.layer.weight, factor, options["dtype"]),
             on_pre,
             pool=self.windows,
             stride=self.layer.stride,
@@ -197,10 +206,18 @@ def _channel_last(weight: np.ndarray, shape: Shape) -> np.ndarray:
     return weight.reshape(len(weight), *shape).transpose(0, 2, 3, 1).reshape(len(weight), -1)
 
 
-def _scaled(weight: np.ndarray, scale: float, dtype: type) -> np.ndarray:
+def _by_group(factor: np.ndarray, groups: int) -> np.ndarray:
+    """Keep, for each channel of the target, the channels of the source that its group sees."""
+    outputs, inputs = factor.shape
+    group = np.arange(outputs) // (outputs // groups)
+    seen = group[:, np.newaxis] * (inputs // groups) + np.arange(inputs // groups)
+    return np.take_along_axis(factor, seen, axis=1)
+
+
+def _scaled(weight: np.ndarray, factor: float | np.ndarray, dtype: type) -> np.ndarray:
     """Multiply in float64, as explicit synapses do, and round once; without an array in between."""
     scaled = np.empty(weight.shape, dtype)
-    return np.multiply(weight, scale, out=scaled, dtype=np.float64, casting="same_kind")
+    return np.multiply(weight, factor, out=scaled, dtype=np.float64, casting="same_kind")
 
 
 def _sees(table: np.ndarray, extent: int) -> np.ndarray:

@@ -107,7 +107,7 @@ def bench(
         json,
         {
             "network": path.name,
-            "steps_per_window": steps,
+            "steps": steps,
             "dataset": test.name,
             "rounds": rounds,
             **comparison.summary(),

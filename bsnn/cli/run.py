@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import bsnn
-from bsnn.brian import CONNECTIVITIES, NEURON_FORMS, estimate
+from bsnn.brian import CONNECTIVITIES, FORMS, estimate
 from bsnn.cli.options import DataFolder, Device, JsonFile
 from bsnn.cli.output import console, facts_table, print_result, write_json
 from bsnn.datasets import DATASETS, Dataset
@@ -40,8 +40,13 @@ def run(
     first: Annotated[int, typer.Option(min=0, help="Index of the first image.")] = 0,
     device: Device = "cpp",
     form: Annotated[
-        str, typer.Option(help=f"Form of the neuron: {', '.join(NEURON_FORMS)}.")
-    ] = "calendar",
+        str | None,
+        typer.Option(
+            help="Form of the neuron: "
+            + "; ".join(f"{', '.join(forms)} ({coding})" for coding, forms in FORMS.items())
+            + "."
+        ),
+    ] = None,
     connectivity: Annotated[
         str,
         typer.Option(
@@ -54,7 +59,12 @@ def run(
         str, typer.Option(help="Of potentials and shared weights: float64 or float32.")
     ] = "float64",
     steps: Annotated[
-        int | None, typer.Option(min=1, help="Steps in a window, in place of the model's.")
+        int | None,
+        typer.Option(
+            min=1,
+            help="Steps in a window, or for which an image is shown (rate coding), in place of "
+            "the model's.",
+        ),
     ] = None,
     workers: Annotated[
         int, typer.Option(min=1, help="Processes that simulate; each builds the network.")
@@ -66,7 +76,12 @@ def run(
             help="Simulate on the Dask cluster with this scheduler, such as tcp://host:8786.",
         ),
     ] = None,
-    chunk: Annotated[int, typer.Option(min=1, help="Most images in one run of the network.")] = 500,
+    chunk: Annotated[
+        int | None, typer.Option(min=1, help="Most images in one run of the network.")
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Of the noise of a Poisson input (rate coding).")
+    ] = 0,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -117,6 +132,8 @@ def run(
             workers=workers,
             cluster=cluster,
             chunk=chunk,
+            seed=seed,
+            first_image=first,
             checkpoint=checkpoint,
             resume=resume,
             directory=build_dir,

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from bsnn.conversion.populations import Population, populations
+from bsnn.conversion.populations import Population, Projection, populations
 from bsnn.errors import StorageError
 from bsnn.graph import Graph
 from bsnn.storage import (
@@ -89,6 +89,14 @@ class SpikingModel:
 
     def spikes(self, name: str) -> bool:
         """Whether a population emits spikes; a read-out by potential does not."""
+        raise NotImplementedError
+
+    def weight_factor(self, projection: Projection, target: Population) -> float | np.ndarray:
+        """Return by what the trained weights of a projection are multiplied.
+
+        A number, or an array with a row for each channel of the target and a column for each of
+        the source (of flat populations: for each neuron).
+        """
         raise NotImplementedError
 
     def check_images(self, images: np.ndarray) -> None:

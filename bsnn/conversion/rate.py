@@ -142,6 +142,15 @@ class RateModel(SpikingModel):
         """Return the threshold of a population, one number or one for each channel."""
         return self.scales[name] / self.unit(name)
 
+    def weight_factor(self, projection: Projection, target: Population) -> float | np.ndarray:
+        height, unit = self.height(projection, target), self.unit(target.name)
+        if not np.ndim(height) and not np.ndim(unit):
+            return height / unit
+        channels_in = self.populations[projection.source].shape[0]
+        columns = np.broadcast_to(height, channels_in)
+        rows = np.broadcast_to(unit, target.shape[0])
+        return columns / rows[:, np.newaxis]
+
     def bias(self, name: str) -> np.ndarray:
         """Return the current of each neuron in a step without input, in the population's shape."""
         population = self.populations[name]

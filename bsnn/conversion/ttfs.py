@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bsnn.conversion.model import SpikingModel, register_coding
-from bsnn.conversion.populations import population_levels
+from bsnn.conversion.populations import Population, Projection, population_levels
 from bsnn.conversion.time_code import check_pixels, decode, rounding_charge
 
 __all__ = ["READ_OUTS", "CodedImages", "TtfsModel"]
@@ -63,6 +63,10 @@ class TtfsModel(SpikingModel):
 
     def spikes(self, name: str) -> bool:
         return self.populations[name].role != "read_out" or self.read_out == "first-spike"
+
+    def weight_factor(self, projection: Projection, target: Population) -> float:
+        # a spike in the first step stands for the source's scale
+        return self.scales[projection.source]
 
     def check_images(self, images: np.ndarray) -> None:
         check_pixels(images, self.scales[self.input.name])

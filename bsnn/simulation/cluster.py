@@ -91,7 +91,12 @@ class Cluster(Executor):
                 while waiting and len(pending) < _AT_HAND * self._count_workers():
                     indices = waiting.popleft()
                     future = self._client.submit(
-                        _present, self._name, images[indices], pure=False, retries=ATTEMPTS - 1
+                        _present,
+                        self._name,
+                        images[indices],
+                        self._job.numbers(indices),
+                        pure=False,
+                        retries=ATTEMPTS - 1,
                     )
                     pending[future.key] = future, indices
                     completed.add(future)
@@ -137,14 +142,14 @@ class _JobOnWorker(distributed.WorkerPlugin):
         # not here: it would wait for the chunk in progress, and keep the worker from all else
         threading.Thread(target=self._leave).start()
 
-    def present(self, images: np.ndarray) -> tuple[Presented, float]:
+    def present(self, images: np.ndarray, numbers: np.ndarray) -> tuple[Presented, float]:
         with _lock:
             while _built and _built[0] is not self:
                 _built.pop()._close()
             if not _built:
                 self._open()
                 _built.append(self)
-            return self._presenter.present(images), self._presenter.build_seconds
+            return self._presenter.present(images, numbers), self._presenter.build_seconds
 
     def _open(self) -> None:
         with ExitStack() as stack:
@@ -166,6 +171,6 @@ class _JobOnWorker(distributed.WorkerPlugin):
                 self._close()
 
 
-def _present(name: str, images: np.ndarray) -> tuple[Presented, float]:
+def _present(name: str, images: np.ndarray, numbers: np.ndarray) -> tuple[Presented, float]:
     """Simulate a chunk; this runs on a worker."""
-    return distributed.get_worker().plugins[name].present(images)
+    return distributed.get_worker().plugins[name].present(images, numbers)

@@ -69,11 +69,11 @@ def estimate_seconds(
     cost = DEVICE_COSTS[device, connectivity]
     size = estimate(model)
     probe = images[:_PROBE_IMAGES]
-    coded = model.code(probe)
+    expected = model.expected_spikes(probe)
     seconds = model.steps * (cost.step + size.neurons * cost.neuron_step)
     for pair, number in size.by_path.items():
         source = pair[0]
-        spikes = np.count_nonzero(coded.levels[source]) / len(probe)
+        spikes = expected.get(source, 0.0)
         cached = size.weights_by_path.get(pair, 0) <= _CACHED_WEIGHTS
         operation = cost.operation if cached else cost.operation_from_memory
         seconds += operation * spikes * number / model.populations[source].size

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from bsnn.simulation.job import Job
 from bsnn.simulation.presenter import Presented, Presenter
 
 __all__ = ["ATTEMPTS", "Executor", "Here", "Outcome", "describe"]
@@ -63,8 +64,9 @@ class Executor(ABC):
 class Here(Executor):
     """Runs chunks one after another in this process."""
 
-    def __init__(self, presenter: Presenter) -> None:
+    def __init__(self, presenter: Presenter, job: Job) -> None:
         self._presenter = presenter
+        self._job = job
         self.build_seconds = presenter.build_seconds
 
     def run(self, images: np.ndarray, chunks: Sequence[np.ndarray]) -> Iterator[Outcome]:
@@ -74,7 +76,7 @@ class Here(Executor):
     def _attempt(self, images: np.ndarray, indices: np.ndarray) -> Outcome:
         for _ in range(ATTEMPTS):
             try:
-                return Outcome(indices, self._presenter.present(images))
+                return Outcome(indices, self._presenter.present(images, self._job.numbers(indices)))
             except Exception as error:
                 message = describe(error)
         return Outcome(indices, error=message)

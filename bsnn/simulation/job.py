@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import numpy as np
+
 from bsnn.conversion import SpikingModel
 from bsnn.storage import weights_sha256
 
@@ -27,6 +29,8 @@ class Job:
         Keyword arguments for `bsnn.build`.
     chunk : int
         Most images in one run.
+    first_image : int
+        Number of the first image, on which its noise depends; those of the others follow.
     """
 
     model: SpikingModel
@@ -34,19 +38,30 @@ class Job:
     code_target: str
     options: dict[str, Any]
     chunk: int
+    first_image: int = 0
+
+    def numbers(self, indices: np.ndarray) -> np.ndarray:
+        """Return the numbers of images, given their places among those of the simulation."""
+        return self.first_image + indices
 
     def settings(self) -> dict[str, str]:
         """Return all that results depend on, the images apart; how they are dealt out does not."""
         model = self.model
         settings = {
             "network": weights_sha256(model.graph),
-            "steps per window": model.steps,
-            "scales": {name: float(model.scales[name]) for name in sorted(model.scales)},
-            "rounding": model.rounding,
-            "read-out": model.read_out,
+            "coding": model.coding,
+            **_readable(model.settings()),
+            "first image": self.first_image,
             "device": self.device,
             **dict(sorted(self.options.items())),
         }
         if self.device == "runtime":
             settings["code target"] = self.code_target
         return {name: str(value) for name, value in settings.items()}
+
+
+def _readable(value: Any) -> Any:
+    """Turn arrays into lists, whose text is complete."""
+    if isinstance(value, dict):
+        return {name: _readable(value[name]) for name in sorted(value)}
+    return value.tolist() if isinstance(value, np.ndarray) else value

@@ -27,6 +27,8 @@ class Records:
         By population that spikes: how many, and how many synapses these have reached.
     squared_error : dict of str to numpy.ndarray
         By population: squares of the differences to the trained network, added up over neurons.
+    predictions_at_step : numpy.ndarray or None
+        In rate coding the class after each step, shape ``(images, steps)``.
     """
 
     predictions: np.ndarray
@@ -35,6 +37,7 @@ class Records:
     spikes: dict[str, np.ndarray]
     operations: dict[str, np.ndarray]
     squared_error: dict[str, np.ndarray]
+    predictions_at_step: np.ndarray | None = None
 
     @classmethod
     def empty(cls, model: SpikingModel, images: int) -> Records:
@@ -48,6 +51,9 @@ class Records:
             spikes={name: np.zeros(images, whole) for name in spiking},
             operations={name: np.zeros(images, whole) for name in spiking},
             squared_error={name: np.zeros(images) for name in model.populations},
+            predictions_at_step=(
+                np.zeros((images, model.steps), np.int16) if model.coding == "rate" else None
+            ),
         )
 
     def __len__(self) -> int:
@@ -64,7 +70,8 @@ class Records:
 
     def tree(self) -> dict[str, Any]:
         """Return the arrays by name, as `bsnn.storage.write_tree` takes them."""
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {name: value for name, value in fields.items() if value is not None}
 
 
 def _apply(tree: Mapping[str, Any], function: Any) -> dict[str, Any]:

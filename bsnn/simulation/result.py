@@ -57,8 +57,12 @@ class Result:
         its end.
     populations : dict of str to PopulationResult
         By population, in the order of the network.
-    steps_per_window : int
-        Time steps in a window.
+    predictions_at_step : numpy.ndarray or None
+        In rate coding the class after each step, shape ``(images, steps)``.
+    coding : str
+        ``"ttfs"`` or ``"rate"``.
+    steps : int
+        Time steps in a window; in rate coding those for which an image was shown.
     ann_macs, ann_flops : int
         What the trained network needs for an image (see `bsnn.graph.cost`).
     device : str
@@ -84,7 +88,8 @@ class Result:
     potentials: np.ndarray
     indices: np.ndarray
     populations: dict[str, PopulationResult]
-    steps_per_window: int
+    coding: str
+    steps: int
     ann_macs: int
     ann_flops: int
     device: str
@@ -97,6 +102,7 @@ class Result:
     cpu_seconds: float
     wall_seconds: float
     versions: dict[str, str]
+    predictions_at_step: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.predictions)
@@ -117,6 +123,13 @@ class Result:
         if self.labels is None:
             return None
         return int((self.ann_predictions == self.labels).sum()) / len(self)
+
+    @property
+    def accuracy_at_step(self) -> np.ndarray | None:
+        """Accuracy after each step, in rate coding and if there are labels; shape ``(steps,)``."""
+        if self.predictions_at_step is None or self.labels is None:
+            return None
+        return (self.predictions_at_step == self.labels[:, np.newaxis]).mean(axis=0)
 
     @property
     def spikes_per_neuron(self) -> float:
@@ -159,12 +172,15 @@ class Result:
 
     def summary(self) -> dict[str, Any]:
         """Return the main figures, ready for JSON."""
+        over_time = self.accuracy_at_step
         return {
             "images": len(self),
             "correct": self.correct,
             "accuracy": self.accuracy,
             "ann_accuracy": self.ann_accuracy,
-            "steps_per_window": self.steps_per_window,
+            **({} if over_time is None else {"accuracy_at_step": over_time.tolist()}),
+            "coding": self.coding,
+            "steps": self.steps,
             "spikes_per_neuron": self.spikes_per_neuron,
             "spikes_per_neuron_with_pools": self.spikes_per_neuron_with_pools,
             "synaptic_operations": self.synaptic_operations,
@@ -198,7 +214,7 @@ class Result:
                 "same class in both",
                 percent(float((self.predictions == self.ann_predictions).mean())),
             ),
-            ("steps per window", str(self.steps_per_window)),
+            ("steps" if self.coding == "rate" else "steps per window", str(self.steps)),
             ("spikes per neuron", f"{self.spikes_per_neuron:.4f}"),
             ("spikes per neuron, with pools", f"{self.spikes_per_neuron_with_pools:.4f}"),
             ("synaptic operations per image", f"{self.synaptic_operations:,.0f}"),
@@ -243,8 +259,9 @@ class Result:
             "potentials": self.potentials,
             "indices": self.indices,
         }
-        if self.labels is not None:
-            arrays["labels"] = self.labels
+        for name in ("labels", "predictions_at_step"):
+            if getattr(self, name) is not None:
+                arrays[name] = getattr(self, name)
         populations = {}
         for name, population in self.populations.items():
             fields = dataclasses.asdict(population)
@@ -259,7 +276,8 @@ class Result:
 
 
 _SETTINGS = (
-    "steps_per_window",
+    "coding",
+    "steps",
     "ann_macs",
     "ann_flops",
     "device",
@@ -295,6 +313,7 @@ def load_result(path: str | os.PathLike[str]) -> Result:
             predictions=result["predictions"],
             ann_predictions=result["ann_predictions"],
             labels=result.get("labels"),
+            predictions_at_step=result.get("predictions_at_step"),
             potentials=result["potentials"],
             indices=result["indices"],
             populations=populations,

@@ -18,7 +18,6 @@ from bsnn.brian.devices import active_device, check_device, code_target
 from bsnn.brian.network import SpikingNetwork
 from bsnn.brian.size import check_memory
 from bsnn.conversion import SpikingModel
-from bsnn.conversion.time_code import check_pixels
 from bsnn.errors import SettingsError, SimulationError
 from bsnn.progress import progress_bar
 from bsnn.simulation.checkpoint import Checkpoint
@@ -33,6 +32,9 @@ __all__ = ["IncompleteSimulation", "Interrupted", "simulate"]
 
 # So many chunks that fail before one has succeeded: the others would fail as well.
 _HOPELESS = 2
+
+# In rate coding a neuron's spikes for an image are counted in four bytes; so many are recorded.
+_COUNT_BYTES = 100_000_000
 
 
 class Interrupted(KeyboardInterrupt):
@@ -75,12 +77,14 @@ def simulate(
     labels: np.ndarray | None = None,
     *,
     device: str | None = None,
-    form: str = "calendar",
+    form: str | None = None,
     connectivity: str = "shared",
     precision: str = "float64",
     workers: int = 1,
     cluster: str | None = None,
-    chunk: int = 500,
+    chunk: int | None = None,
+    seed: int = 0,
+    first_image: int = 0,
     checkpoint: str | os.PathLike[str] | None = None,
     resume: bool = False,
     directory: str | os.PathLike[str] | None = None,
@@ -112,8 +116,14 @@ def simulate(
     cluster : str, optional
         Address of a Dask scheduler, such as ``"tcp://host:8786"``, whose workers simulate; needs
         ``bsnn[cluster]``.
-    chunk : int
-        Most images in one run, if a model is built here. It bounds the memory for recorded spikes.
+    chunk : int, optional
+        Most images in one run, if a model is built here. It bounds the memory for what is recorded;
+        by default 500, in rate coding so many that counts of spikes take 100 MB.
+    seed : int
+        Of the noise of an encoder, if a model is built here.
+    first_image : int
+        Number of the first image; those of the others follow. The noise of an image depends on
+        seed and number only, so that images can be simulated in parts.
     checkpoint : path, optional
         A file in which what is done is kept, so that it is not lost whatever happens. It stays:
         delete it when you have saved the result.
@@ -146,6 +156,7 @@ def simulate(
     images = np.asarray(images)
     own = network if isinstance(network, SpikingNetwork) else None
     model = network if own is None else own.model
+    chunk = _default_chunk(model) if chunk is None else chunk
     _check_counts(images, labels, workers, chunk)
     if own is not None:
         _check_own_network(device, workers, cluster, checkpoint)
@@ -157,16 +168,22 @@ def simulate(
     if resume and checkpoint is None:
         raise SimulationError("To resume, name the checkpoint in which the last run is kept.")
     images = model.graph.check_images(images)
-    check_pixels(images, model.scales[model.input.name])
+    if not np.isfinite(images).all():
+        raise SimulationError("The images have values that are NaN or infinite.")
+    model.check_images(images)
+    form = check_options(model, form, connectivity, precision)
+    options = {"form": form, "connectivity": connectivity, "precision": precision}
+    if model.coding == "rate":
+        options["seed"] = seed
     job = Job(
         model=model,
         device=device or active_device(),
         code_target=code_target(),
-        options={"form": form, "connectivity": connectivity, "precision": precision},
+        options=options,
         chunk=min(chunk, -(-len(images) // workers)),
+        first_image=first_image,
     )
     check_device(job.device)
-    check_options(form, connectivity, precision)
     if workers > 1:
         check_memory(model, connectivity, precision, workers)
     folder = None if directory is None else Path(directory)
@@ -177,11 +194,11 @@ def simulate(
         if workers > 1:
             return stack.enter_context(Workers(job, workers, folder))
         if own is not None:
-            return Here(Presenter(own, folder))
+            return Here(Presenter(own, folder), job)
         if device is None:
             net = build(model, images=job.chunk, **job.options)
-            return Here(Presenter(net, folder))
-        return Here(stack.enter_context(open_presenter(job, folder)))
+            return Here(Presenter(net, folder), job)
+        return Here(stack.enter_context(open_presenter(job, folder)), job)
 
     kept = None if checkpoint is None else Checkpoint(checkpoint, job.settings(), images)
     simulation = _Simulation(
@@ -192,7 +209,7 @@ def simulate(
         chunk=job.chunk if own is None else own.capacity,
         about={
             "device": job.device,
-            "form": form if own is None else own.form.name,
+            "form": form if own is None else own.form,
             "connectivity": connectivity if own is None else own.connectivity,
             "precision": precision if own is None else own.precision,
             "workers": workers,
@@ -288,6 +305,13 @@ class _Simulation:
 
     def _result(self) -> Result | None:
         return self.collected.result(labels=self._labels, **self._about)
+
+
+def _default_chunk(model: SpikingModel) -> int:
+    if model.coding != "rate":
+        return 500
+    neurons = sum(population.size for population in model.populations.values())
+    return min(500, max(1, _COUNT_BYTES // (4 * neurons)))
 
 
 def _check_counts(images: np.ndarray, labels: np.ndarray | None, workers: int, chunk: int) -> None:

@@ -93,7 +93,8 @@ class Workers(Executor):
                 self._staff.append(self._hire())
             for worker in self._staff:
                 if waiting and worker.idle:
-                    worker.give(*waiting.popleft(), images)
+                    indices, attempt = waiting.popleft()
+                    worker.give(indices, attempt, images[indices], self._job.numbers(indices))
             ready = wait([worker.connection for worker in self._staff])
             for worker in [w for w in self._staff if w.connection in ready]:
                 try:
@@ -155,11 +156,13 @@ class _Worker:
     def idle(self) -> bool:
         return self.ready and self.task is None
 
-    def give(self, indices: np.ndarray, attempt: int, images: np.ndarray) -> None:
+    def give(
+        self, indices: np.ndarray, attempt: int, images: np.ndarray, numbers: np.ndarray
+    ) -> None:
         self.task = (indices, attempt)
         # one that has died meanwhile is noticed when its answer is waited for
         with suppress(OSError):
-            self.connection.send(images[indices])
+            self.connection.send((images, numbers))
 
     def bury(self) -> str:
         """Clean up after a worker that has died; return how it did."""
@@ -197,8 +200,8 @@ def _work(temporary: Path, connection: Connection, folder: Path) -> None:
             job = pickle.loads((temporary / _JOB).read_bytes())
             with open_presenter(job, folder) as presenter:
                 connection.send(("ready", presenter.build_seconds))
-                while (images := connection.recv()) is not None:
-                    connection.send(_attempt(presenter.present, images))
+                while (chunk := connection.recv()) is not None:
+                    connection.send(_attempt(presenter.present, *chunk))
         except BsnnError as error:
             connection.send(("unbuildable", error))
         except (EOFError, ConnectionError):
@@ -211,10 +214,10 @@ def _work(temporary: Path, connection: Connection, folder: Path) -> None:
 
 
 def _attempt(
-    present: Callable[[np.ndarray], Presented], images: np.ndarray
+    present: Callable[[np.ndarray, np.ndarray], Presented], images: np.ndarray, numbers: np.ndarray
 ) -> tuple[str, Presented | str]:
     try:
-        return "done", present(images)
+        return "done", present(images, numbers)
     except Exception as error:
         return "failed", describe(error)
 

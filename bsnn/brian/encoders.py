@@ -1,0 +1,64 @@
+"""Brian2 equations of the encoders, by which images enter a rate-coded network.
+
+Input neurons hold ``value``, a pixel (after the network's normalisation) divided by the input's
+scale, from the first step of an image on. What they tell in time is defined in
+`bsnn.conversion.encoders`; the equations here tell the same.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+__all__ = ["ENCODER_EQUATIONS", "INPUT_AT_START", "INPUT_MODEL", "EncoderEquations"]
+
+#: The input neurons. ``noise_stream`` is the number of the image; random numbers depend on it, on
+#: ``noise_seed``, and on step and neuron.
+INPUT_MODEL = """
+image_steps : integer (shared, constant)
+noise_seed : integer (shared, constant)
+noise_stream : 1
+value : 1
+spike_count : integer
+image_step = t_in_timesteps % image_steps : integer (shared)
+"""
+
+#: In the first step of an image. Timed arrays are read in the middle of a step, where no rounding
+#: of the time matters.
+INPUT_AT_START = """
+value = image_values(t + 0.5*dt, i)
+noise_stream = image_numbers(t + 0.5*dt)
+spike_count = 0
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class EncoderEquations:
+    """How input neurons tell their value.
+
+    Attributes
+    ----------
+    threshold : str
+        When a neuron spikes.
+    on_pre : str
+        What a spike does to the first layer; ``w`` is the weight.
+    """
+
+    threshold: str
+    on_pre: str
+
+
+#: By the name of the encoder, as in `bsnn.conversion.ENCODERS`.
+ENCODER_EQUATIONS: dict[str, EncoderEquations] = {
+    # t_in_timesteps has 64 bits, so that the number of a random number does not overflow
+    "poisson": EncoderEquations(
+        "spike_noise(noise_seed, noise_stream, (t_in_timesteps % image_steps)*input_size + i)"
+        " < abs(value)",
+        "v_post += w*sign(value_pre)",
+    ),
+    "regular": EncoderEquations(
+        "floor(abs(value)*(image_step + 1)) > floor(abs(value)*image_step)",
+        "v_post += w*sign(value_pre)",
+    ),
+    # the current is told once, and flows for as long as the image is shown
+    "constant": EncoderEquations("image_step == 0 and value != 0", "current_post += w*value_pre"),
+}

@@ -1,0 +1,171 @@
+"""Building a rate-coded network.
+
+All layers act in the same step, one after another: population after population, all in the slot
+``thresholds``, spikes arrive, and neurons are updated, spike, and are reset.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import brian2 as b2
+import numpy as np
+
+from bsnn.brian.encoders import ENCODER_EQUATIONS, INPUT_AT_START, INPUT_MODEL
+from bsnn.brian.noise import spike_noise
+from bsnn.brian.rate_network import RateNetwork
+from bsnn.brian.rate_neurons import if_equations
+from bsnn.brian.spiking_groups import OnePassGroup
+from bsnn.brian.window_start import WindowStart
+from bsnn.brian.wiring import connect
+from bsnn.conversion import Population, RateModel
+
+__all__ = ["build_rate"]
+
+_SLOT = "thresholds"
+
+# Orders in the slot, from that of the population on.
+_ARRIVE, _UPDATE, _SPIKE, _RESET, _ORDERS = range(5)
+
+
+def build_rate(model: RateModel, **options: Any) -> RateNetwork:
+    """Build a rate-coded network; see `bsnn.build`."""
+    net = RateNetwork(model, **options)
+    for number, (name, population) in enumerate(model.populations.items()):
+        order = _ORDERS * number
+        if population.role == "input":
+            _add_input(net, population, order)
+        else:
+            _add_neurons(net, population, order)
+        for path in population.projections:
+            from_input = path.source == model.input.name
+            on_pre = ENCODER_EQUATIONS[model.encoder].on_pre if from_input else "v_post += w"
+            connect(net, population, path, on_pre, when=_SLOT, order=order + _ARRIVE)
+        net.network.add(net[name])
+    return net
+
+
+def _add_input(net: RateNetwork, population: Population, order: int) -> None:
+    namespace = {
+        "image_values": net.image_values,
+        "image_numbers": net.image_numbers,
+        "spike_noise": spike_noise,
+        "input_size": population.size,
+    }
+    group = _group(
+        net,
+        population,
+        INPUT_MODEL,
+        update="",
+        threshold=ENCODER_EQUATIONS[net.model.encoder].threshold,
+        reset="spike_count += 1",
+        order=order,
+        namespace=namespace,
+        # pixels and the numbers of images are told apart in full precision
+        dtype=np.float64,
+    )
+    group.image_steps = net.model.steps
+    group.noise_seed = net.seed
+    _at_start_of_image(net, population, INPUT_AT_START)
+
+
+def _add_neurons(net: RateNetwork, population: Population, order: int) -> None:
+    model, name = net.model, population.name
+    bias = model.bias(name)
+    equations = if_equations(model, population, bias)
+    if equations.threshold:
+        group = _group(
+            net,
+            population,
+            equations.model,
+            update=equations.update,
+            threshold=equations.threshold,
+            reset=equations.reset,
+            order=order,
+            namespace={},
+            dtype=net.dtype,
+        )
+        threshold = model.threshold(name)
+        if np.ndim(threshold):
+            group.v_th = _by_neuron(net, population, threshold)
+        else:
+            group.v_th = float(threshold)
+    else:
+        group = b2.NeuronGroup(
+            population.size,
+            equations.model,
+            clock=net.clock,
+            name=name,
+            namespace={},
+            dtype=net.dtype,
+        )
+        net.groups[name] = group
+        if equations.update:
+            _every_step(group, equations.update, order)
+    for variable, value in (
+        ("lowest_v_per_th", model.potential_floor),
+        ("initial_v_per_th", model.initial_potential),
+    ):
+        if variable in group.variables:
+            setattr(group, variable, value)
+    if "bias" in group.variables:
+        net.initial_values({"bias": bias}, name)
+    _at_start_of_image(net, population, equations.at_start)
+
+
+def _group(
+    net: RateNetwork,
+    population: Population,
+    model: str,
+    *,
+    update: str,
+    threshold: str,
+    reset: str,
+    order: int,
+    **options: Any,
+) -> b2.NeuronGroup:
+    """Neurons that update, spike and are reset in one place of a step."""
+    options |= {"clock": net.clock, "name": population.name}
+    if net.form == "one-pass":
+        group = OnePassGroup(
+            population.size,
+            model,
+            update=update,
+            threshold=threshold,
+            reset=reset,
+            order=order + _SPIKE,
+            **options,
+        )
+    else:
+        group = b2.NeuronGroup(
+            population.size, model, threshold=threshold, reset=reset, method="euler", **options
+        )
+        group.thresholder["spike"].order = order + _SPIKE
+        group.resetter["spike"].when = _SLOT
+        group.resetter["spike"].order = order + _RESET
+        if update:
+            _every_step(group, update, order)
+    net.groups[population.name] = group
+    return group
+
+
+def _every_step(group: b2.NeuronGroup, update: str, order: int) -> None:
+    group.run_regularly(
+        update, when=_SLOT, order=order + _UPDATE, name=f"{group.name}_update", clock=group.clock
+    )
+
+
+def _at_start_of_image(net: RateNetwork, population: Population, code: str) -> None:
+    start = WindowStart(
+        net[population.name],
+        code,
+        window_steps=net.model.steps,
+        name=f"{population.name}_image_start",
+    )
+    net.network.add(start)
+
+
+def _by_neuron(net: RateNetwork, population: Population, values: np.ndarray) -> np.ndarray:
+    """Spread values of channels over the neurons, in their order."""
+    shaped = np.reshape(values, (-1, *[1] * (len(population.shape) - 1)))
+    return net.to_neurons(population.name, np.broadcast_to(shaped, population.shape))

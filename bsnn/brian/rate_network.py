@@ -1,0 +1,120 @@
+"""A rate-coded network as Brian2 objects."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import brian2 as b2
+import numpy as np
+
+from bsnn.brian.network import SpikingNetwork
+from bsnn.brian.window_recorder import WindowRecorder
+from bsnn.conversion import RateModel
+from bsnn.conversion.rate import per_channel
+from bsnn.errors import SimulationError
+
+__all__ = ["RateNetwork"]
+
+
+class RateNetwork(SpikingNetwork):
+    """A `SpikingNetwork` of integrate-and-fire neurons; images follow one after another.
+
+    Attributes
+    ----------
+    image_values : brian2.TimedArray
+        The values that input neurons tell, one row an image.
+    image_numbers : brian2.TimedArray
+        The number of each image, on which its noise depends.
+    seed : int
+        Of the noise.
+    recorders : dict of str to WindowRecorder
+        By population that `record_counts` was called for.
+    """
+
+    model: RateModel
+    monitor_slot = "end"
+
+    def __init__(self, model: RateModel, *, seed: int, **options: Any) -> None:
+        super().__init__(model, **options)
+        self.seed = seed
+        self.recorders: dict[str, WindowRecorder] = {}
+        duration = model.steps * self.clock.dt
+        blank = np.zeros((self.capacity, model.input.size))
+        self.image_values = b2.TimedArray(blank, dt=duration, name="image_values")
+        self.image_numbers = b2.TimedArray(
+            np.zeros(self.capacity), dt=duration, name="image_numbers"
+        )
+
+    @property
+    def duration(self) -> b2.Quantity:
+        return self.capacity * self.model.steps * self.clock.dt
+
+    def presentation(
+        self, images: np.ndarray, numbers: np.ndarray | None = None
+    ) -> dict[b2.TimedArray, np.ndarray]:
+        if numbers is None:
+            numbers = np.arange(len(images))
+        if len(numbers) != len(images):
+            raise SimulationError(f"There are {len(images)} images but {len(numbers)} numbers.")
+        rows = self.input_rows(self.model.encode(images))
+        padded = np.zeros(self.capacity)
+        padded[: len(numbers)] = numbers
+        return {self.image_values: rows, self.image_numbers: padded}
+
+    def record_counts(self, name: str) -> None:
+        """Record how often each neuron of a population spikes for each image."""
+        recorder = WindowRecorder(
+            self[name],
+            "spike_count",
+            window_steps=self.model.steps,
+            windows=self.capacity,
+            dtype=np.int32,
+            name=f"{name}_counts",
+        )
+        self.recorders[name] = recorder
+        self.network.add(recorder)
+
+    def recorded_counts(self, name: str) -> np.ndarray:
+        """Return spikes of the last run; int32, a row an image, in the order of neurons."""
+        return self.recorders[name].values
+
+    def record_read_out(self) -> None:
+        """Record in each step what the class is read from."""
+        name = self.model.output.name
+        variable = "spike_count" if self.model.spikes(name) else "v"
+        self.monitors.setdefault(name, {})["read_out"] = monitor = b2.StateMonitor(
+            self[name], variable, record=True, name=f"{name}_read_out", when=self.monitor_slot
+        )
+        self.network.add(monitor)
+
+    def recorded_read_out(self) -> np.ndarray:
+        """Return what the class is read from, in the units of the trained network.
+
+        The value that the last layer has told up to each step: its potential, or its spikes times
+        its scale, divided by the number of steps.
+
+        Returns
+        -------
+        numpy.ndarray
+            float64, shape ``(capacity, steps, outputs)``.
+
+        Raises
+        ------
+        SimulationError
+            The run was stopped before all images were read out.
+        """
+        model, name = self.model, self.model.output.name
+        monitor = self.monitors[name]["read_out"]
+        spikes = model.spikes(name)
+        values = np.asarray(monitor.spike_count if spikes else monitor.v, dtype=np.float64).T
+        wanted = self.capacity * model.steps
+        if len(values) != wanted:
+            raise SimulationError(
+                f"The last layer was read out in {len(values)} of {wanted} steps: the run ended "
+                "before its time. Run the network for its whole duration."
+            )
+        shape = model.output.shape
+        worth = per_channel(model.scales[name] if spikes else model.unit(name), shape)
+        values *= self.to_neurons(name, np.broadcast_to(worth, shape))
+        values = values.reshape(self.capacity, model.steps, -1)
+        return values / np.arange(1, model.steps + 1)[:, np.newaxis]

@@ -1,0 +1,147 @@
+"""Building a network in time-to-first-spike coding."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import brian2 as b2
+
+from bsnn.brian.connectivity import pool_connections
+from bsnn.brian.neurons import (
+    MAX_POOL,
+    NEURON_FORMS,
+    POOL_MODEL,
+    READ_OUT_EVENT,
+    PopulationEquations,
+)
+from bsnn.brian.pooling import Windows
+from bsnn.brian.spiking_groups import CalendarGroup, FirstSpikePool
+from bsnn.brian.ttfs_network import TtfsNetwork
+from bsnn.brian.wiring import connect, connect_explicitly, count_fan_out
+from bsnn.conversion import Population, TtfsModel
+
+__all__ = ["build_ttfs"]
+
+#: Slot in which populations prepare a new window: after the state update, before thresholds.
+_BOUNDARY = "after_groups"
+
+
+def build_ttfs(
+    model: TtfsModel, *, form: str, one_at_a_time: bool = False, **options: Any
+) -> TtfsNetwork:
+    """Build a network in time-to-first-spike coding; see `bsnn.build`."""
+    neuron_form = NEURON_FORMS[form]
+    interval = neuron_form.shortest_interval
+    if one_at_a_time:
+        interval = max(interval, model.output.depth + 1)
+    net = TtfsNetwork(model, neuron_form, interval, **options)
+    orders: dict[str, int] = {}
+    for name, population in model.populations.items():
+        source = population.projections[0].source if population.projections else name
+        # a pooling decides after its source has spiked and the spikes have arrived, in one step
+        orders[name] = orders[source] + 2 if population.role == "max_pool" else 0
+        _add_group(net, population, orders[name])
+        if isinstance(net[name], FirstSpikePool):
+            count_fan_out(net, source, net[name].fan_out())
+        elif population.role == "max_pool":
+            _connect_pool(net, population, orders[name])
+        else:
+            for path in population.projections:
+                delay = path.delay * model.steps * net.clock.dt
+                connect(net, population, path, neuron_form.on_pre, delay=delay)
+        if population.role == "read_out":
+            _add_read_out(net, population)
+    return net
+
+
+def _add_group(net: TtfsNetwork, population: Population, order: int) -> None:
+    model, name = net.model, population.name
+    group = _make_group(net, population, order)
+    net.groups[name] = group
+    net.network.add(group)
+    group.window_steps = model.steps
+    group.first_window = population.depth
+    group.image_interval = net.interval
+    group.image_count = net.capacity
+    if population.role in ("neurons", "read_out"):
+        group.u_th = model.scales[name]
+        if "t_max" in group.variables:
+            group.t_max = model.steps * net.clock.dt
+        if "share_of_step" in group.variables:
+            group.share_of_step = 1 / model.steps
+        rest = model.rest_potential(name)
+        net.initial_values({"u_rest": rest, "u": rest}, name)
+
+
+def _make_group(net: TtfsNetwork, population: Population, order: int) -> b2.NeuronGroup:
+    model, name = net.model, population.name
+    options = {"clock": net.clock, "name": name, "dtype": net.dtype}
+    if population.role == "max_pool" and net.connectivity == "shared":
+        source = population.projections[0].source
+        source_shape = model.populations[source].shape
+        windows = Windows(*model.graph[population.layer].taps(*source_shape[1:]))
+        return FirstSpikePool(
+            net[source],
+            source_shape,
+            windows,
+            window_steps=model.steps,
+            model=POOL_MODEL,
+            order=order,
+            **options,
+        )
+    equations = _equations(net, population)
+    options |= {
+        "events": {"read_out": READ_OUT_EVENT} if population.role == "read_out" else {},
+        "namespace": {"pixel_levels": net.pixel_levels} if population.role == "input" else {},
+        "method": "euler",
+    }
+    if equations.at_start_of_window:
+        return CalendarGroup(
+            population.size,
+            equations.model,
+            equations.at_start_of_window,
+            window_steps=model.steps,
+            **options,
+        )
+    spikes = bool(equations.threshold)
+    group = b2.NeuronGroup(
+        population.size,
+        equations.model,
+        threshold=equations.threshold if spikes else None,
+        reset=equations.reset if spikes else None,
+        **options,
+    )
+    if spikes:
+        group.thresholder["spike"].order = order
+    if equations.every_step:
+        group.run_regularly(
+            equations.every_step, when=_BOUNDARY, name=f"{name}_window_start", clock=net.clock
+        )
+    return group
+
+
+def _equations(net: TtfsNetwork, population: Population) -> PopulationEquations:
+    if population.role == "read_out" and not net.model.spikes(population.name):
+        return net.neuron_form.silent
+    by_role = {"input": net.neuron_form.input, "max_pool": MAX_POOL}
+    return by_role.get(population.role, net.neuron_form.equations)
+
+
+def _connect_pool(net: TtfsNetwork, population: Population, order: int) -> None:
+    (path,) = population.projections
+    source = net.model.populations[path.source]
+    connections = pool_connections(net.model.graph[population.layer], source, population)
+    connect_explicitly(
+        net, population, path, connections, "arrived_post += 1", when="thresholds", order=order - 1
+    )
+
+
+def _add_read_out(net: TtfsNetwork, population: Population) -> None:
+    monitor = b2.EventMonitor(
+        net[population.name],
+        "read_out",
+        variables=net.neuron_form.potential,
+        name=f"{population.name}_read_out",
+    )
+    net.monitors[population.name] = {"read_out": monitor}
+    net.network.add(monitor)
