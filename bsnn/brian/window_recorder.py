@@ -53,7 +53,7 @@ class WindowRecorder(VariableOwner, TemplateRunner):
             group,
             "window_recorder",
             code=f"_recorded = {expression}",
-            user_code=expression,
+            user_code=f"_recorded = {expression}",
             clock=group.clock,
             when=when,
             order=order,
