@@ -172,6 +172,7 @@ def test_windows_are_counted_in_steps_of_the_clock_of_the_group(numpy_target):
     group.run_regularly("x += 1", when="groups")
     start = WindowStart(group, "x = 0", window_steps=10)
     recorder = WindowRecorder(group, "x", window_steps=10, windows=90)
+    assert start.clock is recorder.clock is group.clock
     b2.Network(group, start, recorder).run(900 * 300 * ms)
     np.testing.assert_array_equal(recorder.values, 10)
 
