@@ -212,7 +212,7 @@ CONVERT = ("--input-shape", "1,28,28", "--out", "net.h5")
 def test_a_users_model_from_code_to_result(run, own_model, data_folder):
     status, out, err = run(
         "convert", "my_model.py:make_net", "--weights", "net.pt", *CONVERT, "--images", 50,
-        "--data", data_folder, "--steps", 12, "--scale", "max", "--mean", "0.1307",
+        "--data", data_folder, "--steps", 12, "--norm", "data-based", "--mean", "0.1307",
         "--std", "0.3081",
     )  # fmt: skip
     assert status == 0, out + err

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import bsnn
-from bsnn.conversion import SCALE_RULES, rmse_by_scale
+from bsnn.conversion import NORMALISATIONS, rmse_by_scale
 from bsnn.conversion.populations import relu_before_pool
 from bsnn.conversion.time_code import decode, levels, pixel_levels
 
@@ -65,7 +65,7 @@ def test_discrete_time_is_within_a_step(rounding, worst):
     steps = 64
     graph = bsnn.from_torch(dense(rng.normal(size=(80, 50))), (1, 5, 10))
     images = (rng.integers(0, steps + 1, size=(40, 1, 5, 10)) / steps).astype(np.float64)
-    model = bsnn.convert_to_ttfs(graph, images, steps=steps, scale="max", rounding=rounding)
+    model = bsnn.convert_to_ttfs(graph, images, steps=steps, norm="data-based", rounding=rounding)
     exact = np.maximum(graph.activations(images)["fc1"], 0)
     step = model.scales["fc1"] / steps
     value = reference.simulate(model, images).levels["fc1"] * step
@@ -120,7 +120,7 @@ def test_bias_is_an_initial_potential(small_cnn):
     np.testing.assert_allclose(model.rest_potential("conv1"), expected, atol=1e-12)
 
 
-@pytest.mark.parametrize("rule", SCALE_RULES)
+@pytest.mark.parametrize("rule", NORMALISATIONS)
 def test_every_rule_gives_a_model_that_agrees_with_the_oracle(small_cnn, rule):
     model, images = small_cnn(scale=rule, steps=12)
     expected = reference.simulate(model, images[:8])
@@ -130,8 +130,8 @@ def test_every_rule_gives_a_model_that_agrees_with_the_oracle(small_cnn, rule):
 
 
 def test_max_clips_nothing_and_percentile_clips_little(small_cnn):
-    largest, _ = small_cnn(scale="max")
-    most, _ = small_cnn(scale="percentile", percentile=90.0)
+    largest, _ = small_cnn(norm="data-based")
+    most, _ = small_cnn(norm="percentile", percentile=90.0)
     calibration = np.random.default_rng(0).random((64, 1, 9, 8), dtype=np.float32)
     calibration[calibration < 0.3] = 0
     exact = np.maximum(largest.graph.activations(calibration[32:])["conv1"], 0)
@@ -144,12 +144,12 @@ def test_worst_case_is_equation_5():
     """One layer without biases: the positive weights times the largest input."""
     weights = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
     graph = bsnn.from_torch(dense(weights), (1, 2, 2))
-    model = bsnn.convert_to_ttfs(graph, np.ones((1, 1, 2, 2)), scale="worst-case")
+    model = bsnn.convert_to_ttfs(graph, np.ones((1, 1, 2, 2)), norm="model-based")
     assert model.scales["fc1"] == pytest.approx(np.maximum(weights, 0).sum(axis=1).max())
 
 
 def test_worst_case_is_never_exceeded(residual_cnn):
-    model, images = residual_cnn(scale="worst-case", steps=64)
+    model, images = residual_cnn(norm="model-based", steps=64)
     rng = np.random.default_rng(1)
     extreme = (rng.random((200, *images.shape[1:])) > 0.5).astype(np.float64)
     for name, potential in model.code(extreme).potentials.items():
@@ -157,7 +157,7 @@ def test_worst_case_is_never_exceeded(residual_cnn):
 
 
 def test_least_rmse_is_least(small_cnn):
-    model, _ = small_cnn(scale="min-rmse", steps=6)
+    model, _ = small_cnn(norm="min-rmse", steps=6)
     images = np.random.default_rng(0).random((64, 1, 9, 8), dtype=np.float32)
     images[images < 0.3] = 0
     images = images[32:]

@@ -170,6 +170,6 @@ def test_brian_computes_it_once_if_nothing_differs_between_neurons(numpy_target)
     group = b2.NeuronGroup(3, "x : 1\nk : integer (shared)")
     update = group.run_regularly("x += spike_noise(1, 2, k)")
     b2.Network(group).run(b2.defaultclock.dt)
-    code = update.codeobj.code
+    code = update.codeobj.code.run
     assert code.index("spike_noise(") < code.index("# vector code")
     np.testing.assert_array_equal(group.x, by_hand(1, 2, 0))

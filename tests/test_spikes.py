@@ -214,7 +214,7 @@ def test_images_do_not_leak_into_each_other(small_cnn, numpy_target, kind):
 
 
 def test_at_most_one_spike_and_none_in_the_silent_stage(small_cnn, numpy_target):
-    model, images = small_cnn(steps=8, scale="percentile", percentile=60.0)
+    model, images = small_cnn(steps=8, norm="percentile", percentile=60.0)
     net = run_here(model, images[:5], form="trace")
     for name in spiking(model):
         depth = model.populations[name].depth
@@ -252,7 +252,7 @@ def test_continuous_spike_time_is_the_clipped_relu(small_cnn, numpy_target, step
     The potential that Brian2 reaches is exact, and so is the moment at which the ramp crosses the
     threshold; the spike comes in the step that follows it.
     """
-    model, images = small_cnn(steps=steps, scale="percentile", percentile=95.0)
+    model, images = small_cnn(steps=steps, norm="percentile", percentile=95.0)
     image = np.round(images[:1].astype(np.float64) * steps) / steps
     net = bsnn.build(model, form="trace", one_at_a_time=True, monitors={"conv1": ["u", "spikes"]})
     net.present(image)

@@ -37,10 +37,10 @@ def test_graph_round_trip(net, shape, tmp_path):
 
 
 def test_model_round_trip(small_cnn, tmp_path):
-    model, images = small_cnn(steps=9, rounding=True, read_out="first-spike", scale="max")
+    model, images = small_cnn(steps=9, rounding=True, read_out="first-spike", norm="data-based")
     model.save(tmp_path / "model.h5")
     found = load_model(tmp_path / "model.h5")
-    for field in ("steps", "scales", "rounding", "read_out", "scale_rule", "calibration", "coding"):
+    for field in ("steps", "scales", "rounding", "read_out", "norm", "calibration", "coding"):
         assert getattr(found, field) == getattr(model, field), field
     np.testing.assert_array_equal(
         found.code(images).potentials["fc2"], model.code(images).potentials["fc2"]

@@ -48,12 +48,13 @@ class WindowRecorder(VariableOwner, TemplateRunner):
                 f"{window_steps}."
             )
         geometry = {"window_steps": int(window_steps), "windows": int(windows)}
+        code = f"_recorded = {expression}"
         TemplateRunner.__init__(
             self,
             group,
             "window_recorder",
-            code=f"_recorded = {expression}",
-            user_code=f"_recorded = {expression}",
+            code=code,
+            user_code=code,
             clock=group.clock,
             when=when,
             order=order,
@@ -61,6 +62,8 @@ class WindowRecorder(VariableOwner, TemplateRunner):
             template_kwds={"_g": geometry},
         )
         self.add_dependency(group)
+        # Brian2 keeps a weak reference, and nobody else a subgroup made on the spot
+        self.source = group
         self._shape = (int(windows), len(group))
         # beside those of the group, in which the expression is read
         self.variables = Variables(self)

@@ -45,3 +45,5 @@ class WindowStart(TemplateRunner):
             template_kwds={"_g": {"window_steps": int(window_steps)}},
         )
         self.add_dependency(group)
+        # Brian2 keeps a weak reference, and nobody else a subgroup made on the spot
+        self.source = group

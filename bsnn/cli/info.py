@@ -12,7 +12,7 @@ from rich.table import Table
 import bsnn
 from bsnn.brian import estimate
 from bsnn.cli.options import JsonFile
-from bsnn.cli.output import console, facts_table, write_json
+from bsnn.cli.output import console, facts_table, scale_text, write_json
 from bsnn.conversion.model import model_from_tree
 from bsnn.storage import graph_from_tree, read_tree
 
@@ -80,14 +80,9 @@ def info(
         spiking = model_from_tree(tree, model)
         size = estimate(spiking)
         rows = [
-            ("coding", spiking.coding),
-            ("steps per window", str(spiking.steps)),
-            ("windows from image to class", str(spiking.output.depth)),
-            ("spike times", "rounded" if spiking.rounding else "floored"),
-            ("read-out", spiking.read_out),
-            ("scale rule", spiking.scale_rule),
+            *_conversion_rows(spiking),
             *((f"calibration: {name}", _short(text)) for name, text in spiking.calibration.items()),
-            *((f"scale of {name}", f"{value:.4f}") for name, value in spiking.scales.items()),
+            *((f"scale of {name}", scale_text(value)) for name, value in spiking.scales.items()),
             *(
                 (f"memory, connectivity {name}", f"about {memory / 1e9:.2f} GB")
                 for name, memory in size.memory_bytes.items()
@@ -103,3 +98,25 @@ def info(
 def _short(value: Any) -> str:
     text = str(value)
     return text if len(text) <= 40 else f"{text[:16]}…"
+
+
+def _conversion_rows(spiking: bsnn.SpikingModel) -> list[tuple[str, str]]:
+    rows = [("coding", spiking.coding), ("read-out", spiking.read_out), ("norm", spiking.norm)]
+    if isinstance(spiking, bsnn.TtfsModel):
+        return [
+            *rows,
+            ("steps per window", str(spiking.steps)),
+            ("windows from image to class", str(spiking.output.depth)),
+            ("spike times", "rounded" if spiking.rounding else "floored"),
+        ]
+    floor = spiking.potential_floor
+    return [
+        *rows,
+        ("steps", str(spiking.steps)),
+        ("input", spiking.encoder),
+        ("reset", spiking.reset),
+        ("scales in the", spiking.balance),
+        ("residual rule", spiking.residual),
+        ("initial potential", f"{spiking.initial_potential:g} thresholds"),
+        ("lowest potential", "none" if floor is None else f"{floor:g} thresholds"),
+    ]

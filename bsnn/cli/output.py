@@ -8,13 +8,14 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from bsnn.errors import StorageError
 from bsnn.simulation import Result
 
-__all__ = ["console", "facts_table", "print_result", "write_json"]
+__all__ = ["console", "facts_table", "print_result", "scale_text", "write_json"]
 
 console = Console()
 
@@ -45,6 +46,13 @@ def print_result(result: Result, title: str) -> None:
             f"{population.rmse:.4f}",
         )
     console.print(layers)
+
+
+def scale_text(scale: float | np.ndarray) -> str:
+    """Return a scale, or the range of those of the channels."""
+    if not np.ndim(scale):
+        return f"{scale:.4f}"
+    return f"{np.min(scale):.4f} to {np.max(scale):.4f} ({np.size(scale)} channels)"
 
 
 def write_json(path: Path | None, content: dict[str, Any]) -> None:

@@ -128,8 +128,18 @@ class SpikingModel:
             if name not in self.scales:
                 raise ValueError(f"no scale for {name!r}; a number is needed")
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the model to a file, atomically."""
+    def save(self, path: str | os.PathLike[str], array_type: str = "float32") -> None:
+        """Write the model to a file, atomically.
+
+        Parameters
+        ----------
+        path : path
+            File to write.
+        array_type : str
+            Type of the trained arrays in the file: ``"float32"``, or ``"float16"`` for half the
+            size. Convert a network with `bsnn.storage.as_stored` weights, so that the scales are
+            those of the weights that will be read back.
+        """
         conversion = {
             "coding": self.coding,
             "read_out": self.read_out,
@@ -138,9 +148,9 @@ class SpikingModel:
             **self.conversion_tree(),
         }
         tree = {
-            "graph": graph_to_tree(self.graph),
+            "graph": graph_to_tree(self.graph, array_type),
             "conversion": conversion,
-            "provenance": {**provenance(self.graph), **self.source},
+            "provenance": {**provenance(self.graph, dtype=array_type), **self.source},
         }
         write_tree(path, "model", tree)
 

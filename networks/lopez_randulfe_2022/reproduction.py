@@ -157,11 +157,11 @@ def figure_2(images: np.ndarray) -> dict[str, Any]:
     """
     graph = bsnn.load_graph(SHIPPED["mnist_cnn"])
     exact = np.maximum(graph.activations(images)["conv1"], 0)
-    bound = bsnn.convert_to_ttfs(graph, images, scale="worst-case").scales["conv1"]
+    bound = bsnn.convert_to_ttfs(graph, images, norm="model-based").scales["conv1"]
     relative = np.geomspace(0.02, 1.0, 60)
     rmse = {}
     for steps in _FIGURE_2_STEPS:
-        model = bsnn.convert_to_ttfs(graph, images[:1], steps=steps, scale="worst-case")
+        model = bsnn.convert_to_ttfs(graph, images[:1], steps=steps, norm="model-based")
         potentials = model.code(images).potentials["conv1"]
         errors = rmse_by_scale(potentials, exact, relative * bound, steps, rounding=False)
         rmse[str(steps)] = errors.tolist()

@@ -7,8 +7,11 @@ import numpy as np
 
 from bsnn.brian.convolution import Convolution
 from bsnn.brian.dense import Dense
+from bsnn.brian.noise import spike_noise
 from bsnn.brian.pooling import AveragePooling, MaxPooling
 from bsnn.brian.spiking_groups import CalendarGroup, FirstSpikePool, OnePassGroup
+from bsnn.brian.window_recorder import WindowRecorder
+from bsnn.brian.window_start import WindowStart
 
 STEPS = 12
 DT = 0.1 * b2.ms
@@ -18,7 +21,7 @@ SHAPE = (CHANNELS, HEIGHT, WIDTH)
 SIZE = CHANNELS * HEIGHT * WIDTH
 
 #: Variables whose values at the end are compared.
-STATES = {"v", "got", "label", "spent", "passed_window", "spike_step"}
+STATES = {"v", "got", "label", "spent", "passed_window", "spike_step", "_rows"}
 
 #: Has more in it than one addition: a factor from the namespace, a variable that all connections
 #: share, a difference, and a refractory period that guards what is written.
@@ -41,7 +44,7 @@ def kernel(rng, *shape) -> np.ndarray:
 
 
 def make(seed: int = 1) -> tuple[b2.Network, dict[str, b2.SpikeMonitor], dict[str, b2.NeuronGroup]]:
-    """Return a network, a monitor for each group that spikes, and groups to compare."""
+    """Return a network, a monitor for each group that spikes, and objects to compare."""
     rng = np.random.default_rng(seed)
     net = b2.Network()
     groups, monitors = {}, {}
@@ -89,6 +92,29 @@ def make(seed: int = 1) -> tuple[b2.Network, dict[str, b2.SpikeMonitor], dict[st
         )
     )
     one_pass.bias = rng.integers(0, 40, 50) / 64
+
+    windowed = add(
+        OnePassGroup(
+            40,
+            "v : 1\nv_th : 1 (constant)\ngot : 1",
+            update="v += spike_noise(9, i, t_in_timesteps)",
+            threshold="v >= v_th",
+            reset="v -= v_th; got += 1",
+            namespace={"spike_noise": spike_noise},
+            name="windowed",
+        )
+    )
+    windowed.v_th = rng.integers(32, 128, 40) / 64
+    net.add(WindowStart(windowed, "v = i/64; got = 0", window_steps=WINDOW_STEPS, name="clear"))
+    # one has a row for each window, the other has no room for the last
+    for recorder in (
+        WindowRecorder(windowed, "got", window_steps=WINDOW_STEPS, windows=3, dtype=np.int32,
+                       name="recorded"),
+        WindowRecorder(windowed[10:30], "v/v_th + i", window_steps=WINDOW_STEPS, windows=2,
+                       name="recorded_part"),
+    ):  # fmt: skip
+        groups[recorder.name] = recorder
+        net.add(recorder)
 
     # random numbers differ from device to device: these two only have to compile and to run
     net.add(

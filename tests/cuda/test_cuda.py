@@ -29,11 +29,12 @@ import bsnn
 from bsnn.brian.convolution import Convolution
 from bsnn.brian.dense import Dense
 from bsnn.brian.neurons import NEURON_FORMS
+from bsnn.brian.noise import spike_noise
 from bsnn.brian.spiking_groups import OnePassGroup
 from bsnn.errors import BuildError
 from bsnn.graph import AvgPool2d, Conv2d, Flatten, Input, Linear, MaxPool2d, ReLU
 
-SPIKING = ["source", "pool", "one_pass", "plain", "grouped", "largest", "mean", "fixed",
+SPIKING = ["source", "pool", "one_pass", "windowed", "plain", "grouped", "largest", "mean", "fixed",
            "fixed_max", "fixed_mean", "last"]  # fmt: skip
 SCATTERED = ["conv_plain", "conv_grouped", "conv_max", "conv_mean", "dense_part", "dense_of_part"]
 GATHERED = ["conv_fixed", "conv_fixed_max", "conv_fixed_mean", "dense_fixed", "dense_ordered"]
@@ -83,7 +84,8 @@ def test_taps_of_a_convolution(project):
 @pytest.mark.parametrize(
     "name",
     [f"{name}_pre" for name in SCATTERED + GATHERED]
-    + ["source_spike_calendar", "pool_first_spike_pool", "one_pass_one_pass"],
+    + ["source_spike_calendar", "pool_first_spike_pool", "one_pass_one_pass"]
+    + ["clear", "recorded", "recorded_part"],
 )
 def test_the_host_does_not_wait(project, name):
     code = project.code(name)
@@ -96,6 +98,16 @@ def test_the_calendar_is_made_once_a_window(project):
     at_start = at_start[: at_start.index("_copy_step")]
     assert len(re.findall("<<<", at_start)) == 3
     assert len(re.findall("<<<", code)) == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "condition"),
+    [("clear", r"\w+\[0\] % 4 == 0"), ("recorded", r"\w+\[0\] % 4 == 3\s+&& \w+\[0\] / 4 < 3")],
+)
+def test_a_kernel_is_started_once_a_window(project, name, condition):
+    code = project.code(name)
+    assert len(re.findall("<<<", code)) == 1
+    assert re.search(rf"if \({condition}\)\s+{{\s+_run_kernel_{name}_codeobject<<<", code)
 
 
 def test_names_of_arrays_are_lower_case(project):
@@ -233,8 +245,9 @@ def test_float32(tmp_path):
         rng = np.random.default_rng(3)
         options = {"dtype": np.float32}
         source = OnePassGroup(
-            36, "v : 1\nbias : 1 (constant)", update="v += bias", threshold="v >= 1",
-            reset="v -= 1", name="source", **options,
+            36, "v : 1\nbias : 1 (constant)", threshold="v >= 1", reset="v -= 1", name="source",
+            update="v += bias*int(spike_noise(2, i, t_in_timesteps) < 0.875)",
+            namespace={"spike_noise": spike_noise}, **options,
         )  # fmt: skip
         source.bias = rng.integers(0, 40, 36) / 64
         target = OnePassGroup(
