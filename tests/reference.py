@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional
 
 from bsnn.conversion import SpikingModel
-from bsnn.graph import Add, AvgPool2d, Conv2d, Flatten, Linear
+from bsnn.graph import Add, AvgPool2d, Conv2d, Flatten, Linear, Normalise, PadChannels
 
 
 @dataclasses.dataclass
@@ -43,6 +43,10 @@ def linear(layer, x: torch.Tensor, with_bias: bool) -> torch.Tensor:
         )  # fmt: skip
     if isinstance(layer, Flatten):
         return torch.flatten(x, 1)
+    if isinstance(layer, Normalise):
+        return (x - arrays["mean"] if with_bias else x) / arrays["std"]
+    if isinstance(layer, PadChannels):
+        return functional.pad(x, (0, 0, 0, 0, layer.before, layer.after))
     if layer.kind == "adaptive_avg_pool2d":
         return functional.adaptive_avg_pool2d(x, layer.output_size)
     raise NotImplementedError(layer.kind)

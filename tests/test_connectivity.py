@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from torch import nn
 
 import bsnn
 from bsnn.brian.connectivity import neuron_order, pool_connections, projection
+from bsnn.brian.shared_projection import shared_projection
 from bsnn.brian.size import estimate
 from bsnn.conversion import Population, Projection
 from bsnn.graph import Conv2d
@@ -95,6 +98,82 @@ def test_max_pool_windows(shape, kernel, stride, ceil_mode):
     np.maximum.at(largest, found.target, x.ravel()[neuron_order(shape)][found.source])
     expected = net(torch.from_numpy(x)[None]).numpy().ravel()[neuron_order(target.shape)]
     np.testing.assert_array_equal(largest, expected)
+
+
+@given(
+    shape=st.tuples(st.integers(1, 3), st.integers(2, 5), st.integers(2, 5)),
+    before=st.integers(0, 2),
+    after=st.integers(1, 3),
+)
+def test_channel_padding(shape, before, after):
+    class Net(nn.Module):
+        def forward(self, x):
+            return nn.functional.pad(x, (0, 0, 0, 0, before, after))
+
+    assert_same_map(Net(), shape)
+
+
+MEANS = np.random.default_rng(0).normal(size=(4, 6, 8)).astype(np.float32)
+DEVIATIONS = np.random.default_rng(1).uniform(0.1, 2, size=(4, 6, 8)).astype(np.float32)
+
+
+@given(
+    mean=st.sampled_from([None, MEANS[:, 0, 0], MEANS]),
+    std=st.sampled_from(
+        [None, DEVIATIONS[:, 0, 0], DEVIATIONS, np.full((4, 6, 8), 0.3, np.float32)]
+    ),
+    pool=st.booleans(),
+    last=st.sampled_from(["conv", "depthwise", "grouped", "dense", "nothing"]),
+)
+def test_normalisation_is_in_the_weights(mean, std, pool, last):
+    """As explicit synapses and, where weights can hold it, as shared connections: PyTorch's map."""
+    layers = [nn.AvgPool2d((2, 1))] if pool else []
+    if last == "dense":
+        layers += [nn.Flatten(), nn.Linear(4 * (3 if pool else 6) * 8, 5, bias=False)]
+    elif last != "nothing":
+        groups = {"conv": 1, "depthwise": 4, "grouped": 2}[last]
+        layers.append(nn.Conv2d(4, 8, (3, 2), (1, 2), (1, 0), groups=groups, bias=False))
+    net = nn.Sequential(*layers).double()
+    shape = (4, 6, 8)
+    graph = bsnn.from_torch(copy.deepcopy(net).float(), shape, mean=mean, std=std)
+    names = tuple(layer.name for layer in graph)[1:]
+    source, target = population("input", shape), population("out", graph.shapes[graph.output])
+    path = Projection("input", "input", names)
+    explicit = projection(graph, path, source, target)
+    found = np.zeros((target.size, source.size))
+    found[explicit.target, explicit.source] = explicit.weight
+    divide = torch.ones(shape) if std is None else torch.from_numpy(std)
+    divide = (divide if divide.ndim == 3 else divide[:, None, None]).double()
+
+    def matrix_of(function):
+        one_by_one = torch.eye(source.size, dtype=torch.float64).reshape(-1, *shape)
+        rows = function(one_by_one).detach().reshape(source.size, -1).numpy()
+        return rows[neuron_order(shape)][:, neuron_order(target.shape)].T
+
+    expected = matrix_of(lambda images: net(images / divide))
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-14)
+    shared = shared_projection(graph, path, source, target)
+    per_pixel = std is DEVIATIONS
+    assert (shared is None) == (per_pixel and (pool or last != "dense"))
+    if shared is None:
+        return
+    weight = torch.from_numpy(shared.layer.weight).double()
+    pooling = nn.AvgPool2d((2, 1)) if pool else nn.Identity()
+    if last == "dense":
+        carried = matrix_of(lambda images: pooling(images).flatten(1) @ weight.T)
+    else:
+        conv = shared.layer
+        padding = (conv.padding[0], conv.padding[2])
+        carried = matrix_of(
+            lambda images: nn.functional.conv2d(
+                pooling(images), weight, None, conv.stride, padding, groups=conv.groups
+            )
+        )
+    if pool:
+        np.testing.assert_allclose(carried, found, rtol=1e-12)
+    else:
+        np.testing.assert_array_equal(carried, found)
+    np.testing.assert_array_equal(shared.fan_out(), explicit.fan_out(source.size))
 
 
 def test_fan_out_is_clipped_at_the_border():

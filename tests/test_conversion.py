@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -154,6 +155,34 @@ def test_worst_case_is_never_exceeded(residual_cnn):
     extreme = (rng.random((200, *images.shape[1:])) > 0.5).astype(np.float64)
     for name, potential in model.code(extreme).potentials.items():
         assert potential.max() <= model.scales[name]
+
+
+@pytest.mark.parametrize("pixels", [False, True])
+def test_worst_case_behind_a_normalisation(pixels):
+    """The largest potential that any image of black and white pixels causes, by trying all."""
+    torch.manual_seed(0)
+    rng = np.random.default_rng(0)
+    shape = (2, 2, 2)
+    mean, std = rng.uniform(0.2, 0.8, (2, *(shape if pixels else (2,)))).astype(np.float32)
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(2, 3, 2, padding=1)
+            self.dense = nn.Linear(4 * 9, 2)
+
+        def forward(self, x):
+            x = nn.functional.pad(self.conv(x), (0, 0, 0, 0, 1, 0))
+            return self.dense(nn.functional.relu(x).flatten(1))
+
+    net = Net()
+    graph = bsnn.from_torch(net, shape, mean=mean, std=std)
+    corners = np.array(list(itertools.product((0.0, 1.0), repeat=8)), np.float32)
+    corners = corners.reshape(-1, *shape)
+    model = bsnn.convert_to_ttfs(graph, corners, scale="worst-case")
+    axes = (...,) if pixels else (slice(None), None, None)
+    potentials = net.conv(torch.from_numpy((corners - mean[axes]) / std[axes]))
+    assert model.scales["conv"] == pytest.approx(potentials.max().item(), rel=1e-5)
 
 
 def test_least_rmse_is_least(small_cnn):

@@ -20,6 +20,8 @@ from bsnn.graph import (
     Input,
     Linear,
     MaxPool2d,
+    Normalise,
+    PadChannels,
     ReLU,
     count,
 )
@@ -107,6 +109,35 @@ def test_adaptive_pool_is_torchs(shape, output):
     np.testing.assert_allclose(layer.forward(x), expected, atol=1e-12)
 
 
+@given(shape=sizes, mean=st.tuples(*[st.booleans()] * 3), std=st.tuples(*[st.booleans()] * 3))
+def test_normalisation_is_torchs(shape, mean, std):
+    """Along each axis of an image, mean and deviation vary or do not."""
+    rng = np.random.default_rng(2)
+    sizes_of = [
+        tuple(size if varies else 1 for size, varies in zip(shape, axes, strict=True))
+        for axes in (mean, std)
+    ]
+    subtract = rng.normal(size=sizes_of[0]).astype(np.float32)
+    divide = rng.uniform(0.1, 2, size=sizes_of[1]).astype(np.float32)
+    layer = Normalise(name="n", inputs=("x",), mean=subtract, std=divide)
+    x = images_of(shape)
+    expected = (torch.from_numpy(x) - torch.from_numpy(subtract)) / torch.from_numpy(divide)
+    assert layer.output_shape(shape) == shape
+    np.testing.assert_array_equal(layer.forward(x), expected.numpy())
+    assert layer.forward(x.astype(np.float32)).dtype == np.float32
+    assert layer.macs(shape) == layer.connections(shape) == x[0].size
+
+
+@given(shape=sizes, before=st.integers(0, 3), after=st.integers(0, 3))
+def test_channel_padding_is_torchs(shape, before, after):
+    layer = PadChannels(name="p", inputs=("x",), before=before, after=after)
+    x = images_of(shape)
+    expected = functional.pad(torch.from_numpy(x), (0, 0, 0, 0, before, after)).numpy()
+    assert layer.output_shape(shape) == expected.shape[1:]
+    np.testing.assert_array_equal(layer.forward(x), expected)
+    assert layer.connections(shape) == x[0].size
+
+
 @pytest.mark.parametrize(("net", "shape"), [(SmallCnn(), (1, 9, 8)), (ResidualCnn(), (2, 6, 7))])
 def test_network_is_torchs_layer_by_layer(net, shape):
     graph = bsnn.from_torch(net, shape)
@@ -138,6 +169,12 @@ def test_the_papers_network_costs_what_the_paper_says():
     assert cost.connections == 1_083_392 + 5_120_000 + 800_000 + 5_000
     assert cost.parameters == 858_374
     assert cost.neurons == 31_998
+
+
+def normalise(mean, std):
+    return chain(
+        Normalise(name="n", inputs=("x",), mean=np.array(mean, "f4"), std=np.array(std, "f4"))
+    )
 
 
 def chain(*layers):
@@ -176,6 +213,20 @@ def chain(*layers):
             "cannot be added",
         ),
         ([ReLU(name="r", inputs=())], "takes 1 input"),
+        (normalise([0.5], [[[1]]]), r"mean has shape \(1,\), which does not fit an input of shape"),
+        (normalise([[[0], [0]]], [[[1]]]), r"mean has shape \(1, 2, 1\)"),
+        (normalise([[[0]]], [[[1]], [[1]]]), r"std has shape \(2, 1, 1\)"),
+        (normalise([[[np.nan]]], [[[1]]]), "mean has values that are NaN"),
+        (normalise([[[0]]], [[[0]]]), "std has values that are not positive"),
+        (normalise([[[0]]], [[[-1]]]), "std has values that are not positive"),
+        (chain(PadChannels(name="p", inputs=("x",), before=-1, after=2)), "cannot be added"),
+        (
+            chain(
+                Flatten(name="f", inputs=("x",)),
+                PadChannels(name="p", inputs=("f",), before=0, after=2),
+            ),
+            "is expected",
+        ),
     ],
 )
 def test_inconsistent_graphs_are_refused(layers, message):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
 import bsnn
-from bsnn.graph import Conv2d
+from bsnn.graph import Conv2d, Normalise
 
 
 def assert_exact(net: nn.Module, shape, **options) -> bsnn.Graph:
@@ -20,10 +22,13 @@ def assert_exact(net: nn.Module, shape, **options) -> bsnn.Graph:
         assert torch.equal(value, before[name]), "the user's model was changed"
     images = torch.rand(5, *shape)
     inside = images
-    if "mean" in options:
-        inside = (images - torch.tensor(options["mean"]).view(-1, 1, 1)) / torch.tensor(
-            options["std"]
-        ).view(-1, 1, 1)
+    if options:
+        mean, std = (
+            torch.tensor(options.get(name, [default] * shape[0]))
+            for name, default in (("mean", 0.0), ("std", 1.0))
+        )
+        mean, std = (a if a.ndim == 3 else a.view(-1, 1, 1) for a in (mean, std))
+        inside = (images - mean) / std
     expected = net(inside).detach().numpy()
     np.testing.assert_allclose(graph.forward(images.numpy()), expected, atol=2e-5)
     return graph
@@ -134,10 +139,96 @@ def test_batch_norm_twice_and_on_the_input():
     assert_exact(randomise(net), (2, 4, 4))
 
 
-def test_normalisation_becomes_a_layer():
-    net = nn.Sequential(nn.Conv2d(2, 3, 3, padding=1), nn.ReLU())
-    graph = assert_exact(net, (2, 4, 5), mean=[0.4, 0.5], std=[0.2, 0.3])
-    assert "normalise" in graph
+PER_PIXEL = np.random.default_rng(0).uniform(0.2, 0.8, size=(2, 4, 5)).astype(np.float32)
+
+
+@pytest.mark.parametrize("mean", [None, [0.4, 0.5], PER_PIXEL])
+@pytest.mark.parametrize("std", [None, [0.2, 0.3], PER_PIXEL])
+@pytest.mark.parametrize("norm_first", [False, True])
+def test_normalisation_becomes_the_first_layer(mean, std, norm_first):
+    """Nothing else is put into it: its values are the images on which the network was trained."""
+    first = [nn.BatchNorm2d(2)] if norm_first else []
+    net = randomise(nn.Sequential(*first, nn.Conv2d(2, 3, 3, padding=1), nn.ReLU()))
+    options = {k: v for k, v in (("mean", mean), ("std", std)) if v is not None}
+    graph = assert_exact(net, (2, 4, 5), **options)
+    assert ("normalise" in graph) == bool(options)
+    if options:
+        layer = list(graph)[1]
+        assert isinstance(layer, Normalise)
+        for name, default in (("mean", 0.0), ("std", 1.0)):
+            given = np.asarray(options.get(name, [default] * 2), np.float32)
+            expected = given if given.ndim == 3 else given[:, None, None]
+            np.testing.assert_array_equal(layer.arrays[name], expected)
+
+
+def test_a_small_deviation_beside_a_large_mean():
+    net = nn.Sequential(nn.Conv2d(1, 3, 3, padding=1), nn.ReLU())
+    graph = bsnn.from_torch(net, (1, 4, 4), mean=[0.7], std=[1e-6])
+    assert graph["normalise"].std == np.float32(1e-6)
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "message"),
+    [
+        (
+            [0.5],
+            None,
+            r"mean has the shape \(1,\)\. One number is needed for each of the 2 channels",
+        ),
+        (None, [[1.0, 1.0]], r"std has the shape \(1, 2\)"),
+        (None, PER_PIXEL[:, :, :4], r"std has the shape \(2, 4, 4\)"),
+        (None, [0.2, 0.0], "std has values that are not positive"),
+        (None, [0.2, 1e-60], "std has values that are not positive"),
+        ([0.2, float("nan")], None, "mean has values that are NaN"),
+    ],
+)
+def test_a_normalisation_that_does_not_fit_is_refused(mean, std, message):
+    net = nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU())
+    with pytest.raises(bsnn.ConversionError, match=message):
+        bsnn.from_torch(net, (2, 4, 5), mean=mean, std=std)
+
+
+class Shortcut(nn.Module):
+    """A block whose shortcut is an operation of the test's choice."""
+
+    def __init__(self, shortcut, channels, stride=1):
+        super().__init__()
+        self.conv = nn.Conv2d(2, channels, 3, stride, padding=1)
+        self.shortcut = shortcut
+
+    def forward(self, x):
+        return functional.relu(self.conv(x) + self.shortcut(x))
+
+
+@pytest.mark.parametrize(
+    ("pad", "before", "after"),
+    [
+        (lambda x: functional.pad(x, (0, 0, 0, 0, 1, 2)), 1, 2),
+        (lambda x: functional.pad(x, [0, 0, 0, 0, 0, 3, 0, 0], "constant", 0), 0, 3),
+        (lambda x: functional.pad(x, pad=(0, 0, 0, 0, 3, 0), value=0.0), 3, 0),
+        (lambda x: functional.pad(x, (0, 0, 0, 0, x.size(1) // 2, x.shape[1])), 1, 2),
+    ],
+)
+def test_channels_are_padded(pad, before, after):
+    graph = assert_exact(Shortcut(pad, 5), (2, 4, 5))
+    (layer,) = (layer for layer in graph if layer.kind == "pad_channels")
+    assert (layer.before, layer.after) == (before, after)
+
+
+def test_padding_by_nothing_is_left_out():
+    graph = assert_exact(Shortcut(lambda x: functional.pad(x, (0, 0, 0, 0, 0, 0)), 2), (2, 4, 5))
+    assert [layer.kind for layer in graph] == ["input", "conv2d", "add", "relu"]
+
+
+@given(
+    stride=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    size=st.tuples(st.integers(3, 9), st.integers(3, 9)),
+)
+def test_every_nth_row_and_column(stride, size):
+    rows, columns = stride
+    graph = assert_exact(Shortcut(lambda x: x[:, :, ::rows, 0::columns], 2, stride), (2, *size))
+    (layer,) = (layer for layer in graph if layer.kind == "avg_pool2d")
+    assert (layer.kernel, layer.stride) == ((1, 1), stride)
 
 
 def test_global_average_by_mean():
@@ -188,6 +279,26 @@ class Model(nn.Module):
             "nn.Conv2d",
         ),
         (lambda m, x: functional.dropout(x, 0.5), None, "dropout", "self.training"),
+        (lambda m, x: functional.pad(x, (1, 1)), None, "pad", "`padding` of the nn.Conv2d"),
+        (
+            lambda m, x: functional.pad(x, (0, 0, 1, 0, 0, 1)),
+            None,
+            "pad",
+            "`padding` of the nn.Conv2d",
+        ),
+        (lambda m, x: functional.pad(x, (0, 0, 0, 0, 2, -1)), None, "pad", "only be added"),
+        (lambda m, x: functional.pad(x, (0, 0, 0, 0, 0, 0, 1, 0)), None, "pad", "only be added"),
+        (lambda m, x: functional.pad(x, (0, 0, 0, 0, 0, 1), value=1.0), None, "pad", "zeros"),
+        (lambda m, x: functional.pad(x, (1,) * 4, "reflect"), None, "pad", "zeros"),
+        (lambda m, x: functional.pad(x.flatten(1), (0, 1)), None, "pad", "Only channels"),
+        (lambda m, x: m.module(x), nn.ZeroPad2d(1), "ZeroPad2d", "`padding` of the nn.Conv2d"),
+        (lambda m, x: x[:, 1:], None, "getitem", "x[:, :, ::n, ::n]"),
+        (lambda m, x: x[:, ::2, ::2, ::2], None, "getitem", "x[:, :, ::n, ::n]"),
+        (lambda m, x: x[::2, :, ::2, ::2], None, "getitem", "x[:, :, ::n, ::n]"),
+        (lambda m, x: x[:, :, 1::2, ::2], None, "getitem", "x[:, :, ::n, ::n]"),
+        (lambda m, x: x[:, :, :-1, ::2], None, "getitem", "x[:, :, ::n, ::n]"),
+        (lambda m, x: x[:, :, 0, ::2], None, "getitem", "x[:, :, ::n, ::n]"),
+        (lambda m, x: x[0], None, "getitem", "x[:, :, ::n, ::n]"),
         (
             lambda m, x: m.module(x)[0],
             nn.MaxPool2d(2, return_indices=True),

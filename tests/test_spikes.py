@@ -176,16 +176,48 @@ def test_any_geometry(network, kind, rounding):
 
 
 @every_kind
-def test_normalisation_in_front(numpy_target, kind):
+@pytest.mark.parametrize("mean", ["channel", "pixel"])
+@pytest.mark.parametrize("std", ["channel", "pixel"])
+def test_normalisation_in_front(numpy_target, kind, mean, std):
     """Subtracted means become potentials, which at the border differ from those inside."""
     torch.manual_seed(0)
+    rng = np.random.default_rng(0)
+    by_name = {
+        "mean": {"channel": [0.4, 0.5], "pixel": rng.uniform(0.3, 0.6, size=(2, 5, 5))},
+        "std": {"channel": [0.2, 0.3], "pixel": rng.uniform(0.2, 0.4, size=(2, 5, 5))},
+    }
     net = nn.Sequential(nn.Conv2d(2, 3, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(75, 4))
-    graph = bsnn.from_torch(net, (2, 5, 5), mean=[0.4, 0.5], std=[0.2, 0.3])
-    images = np.random.default_rng(0).random((8, 2, 5, 5), dtype=np.float32)
+    graph = bsnn.from_torch(net, (2, 5, 5), mean=by_name["mean"][mean], std=by_name["std"][std])
+    images = rng.random((8, 2, 5, 5), dtype=np.float32)
     model = bsnn.convert_to_ttfs(graph, images, steps=11)
     rest = model.rest_potential("conv1")
     assert not np.allclose(rest[:, 0, 0], rest[:, 2, 2])
-    assert_same_spikes(run_here(model, images[:4], **kind), model, images[:4])
+    built = run_here(model, images[:4], **kind)
+    assert_same_spikes(built, model, images[:4])
+    explicit = isinstance(built.synapses["input_to_conv1"], b2.Synapses)
+    assert explicit == (kind["connectivity"] == "synapses" or std == "pixel")
+
+
+@every_kind
+def test_shortcut_without_weights(numpy_target, kind):
+    """Every second row and column, and further channels of zeros."""
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem = nn.Conv2d(1, 3, 3, padding=1)
+            self.branch = nn.Conv2d(3, 5, 3, stride=2, padding=1)
+            self.dense = nn.Linear(5 * 9, 4)
+
+        def forward(self, x):
+            x = torch.relu(self.stem(x))
+            shortcut = nn.functional.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 1, 1))
+            return self.dense(torch.relu(self.branch(x) + shortcut).flatten(1))
+
+    model, images = make_model(Net(), (1, 5, 6), steps=9)
+    built = run_here(model, images[:4], **kind)
+    assert_same_spikes(built, model, images[:4])
+    assert len(built.synapses) == 4
 
 
 def test_pool_of_pool(numpy_target):

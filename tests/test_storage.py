@@ -7,11 +7,13 @@ import shutil
 import h5py
 import numpy as np
 import pytest
+import torch
 from conftest import ResidualCnn, SmallCnn
 
 import bsnn
 from bsnn import storage
 from bsnn.conversion import load_model
+from bsnn.graph import Input, Linear, Normalise, PadChannels
 
 
 @pytest.fixture
@@ -34,6 +36,81 @@ def test_graph_round_trip(net, shape, tmp_path):
         assert again.arrays.keys() == layer.arrays.keys()
         for name, array in layer.arrays.items():
             np.testing.assert_array_equal(again.arrays[name], array)
+
+
+def test_round_trip_of_layers_without_trained_weights(tmp_path):
+    mean, std = np.random.default_rng(0).uniform(0.1, 1, (2, 2, 3, 3)).astype(np.float32)
+    graph = bsnn.Graph([
+        Input(name="x", shape=(2, 3, 3)),
+        Normalise(name="n", inputs=("x",), mean=mean, std=std[:, :1, :1]),
+        PadChannels(name="p", inputs=("n",), before=1, after=2),
+    ])  # fmt: skip
+    bsnn.save_graph(graph, tmp_path / "net.h5")
+    images = np.random.default_rng(1).random((4, 2, 3, 3))
+    found = bsnn.load_graph(tmp_path / "net.h5")
+    np.testing.assert_array_equal(found.forward(images), graph.forward(images))
+
+
+def test_half_precision_round_trip(small_cnn, tmp_path):
+    """What is read are the values of float16, in float32; the checksum is theirs."""
+    model, images = small_cnn()
+    graph = model.graph
+    paths = {dtype: tmp_path / f"{dtype}.h5" for dtype in ("float32", "float16")}
+    for dtype, path in paths.items():
+        bsnn.save_graph(graph, path, dtype=dtype)
+    found = bsnn.load_graph(paths["float16"])
+    with h5py.File(paths["float16"]) as f:
+        assert f["graph/fc1/weight"].dtype == np.float16
+        assert f["provenance"].attrs["weights_sha256"] == storage.weights_sha256(found)
+    for layer, again in zip(graph, found, strict=True):
+        for name, array in layer.arrays.items():
+            assert again.arrays[name].dtype == np.float32
+            expected = torch.from_numpy(array).half().float().numpy()
+            np.testing.assert_array_equal(again.arrays[name], expected)
+    assert storage.weights_sha256(found) != storage.weights_sha256(graph)
+    np.testing.assert_allclose(found.forward(images), graph.forward(images), atol=0.05)
+    bsnn.save_graph(found, paths["float32"])
+    again = storage.read_tree(paths["float32"], "model")
+    assert again["provenance"]["weights_sha256"] == storage.weights_sha256(found)
+
+
+def test_a_model_in_half_precision_passes_the_check(file):
+    tree = storage.read_tree(file, "model")
+    graph = load_model(file).graph
+    tree["graph"] = storage.graph_to_tree(graph, "float16")
+    tree["provenance"] = storage.provenance(graph, dtype="float16")
+    storage.write_tree(file, "model", tree)
+    found = load_model(file).graph["fc1"].weight
+    np.testing.assert_array_equal(found, graph["fc1"].weight.astype(np.float16))
+    tree["provenance"] = storage.provenance(graph)
+    storage.write_tree(file, "model", tree)
+    with pytest.raises(bsnn.StorageError, match="changed after"):
+        load_model(file)
+
+
+@pytest.mark.parametrize(
+    ("std", "weight", "dtype", "message"),
+    [
+        (1.0, -7e4, "float16", r"/graph/flat_out/weight has 1 values up to 7e\+04, too large"),
+        (1e-9, 1.0, "float16", "stored as float16: layer 'n'.*std .*not positive"),
+        (1.0, 1.0, "int8", "stored as 'int8'; known types are float32, float16"),
+    ],
+)
+def test_values_that_a_type_cannot_hold(std, weight, dtype, message, tmp_path):
+    def array(value, *shape):
+        return np.full(shape, value, np.float32)
+
+    weights = array(1.0, 2, 4)
+    weights[0, 0] = weight
+    graph = bsnn.Graph([
+        Input(name="x", shape=(4,)),
+        Normalise(name="n", inputs=("x",), mean=array(0, 1), std=array(std, 4)),
+        Linear(name="flat_out", inputs=("n",), weight=weights),
+    ])  # fmt: skip
+    with pytest.raises(bsnn.StorageError, match=message):
+        bsnn.save_graph(graph, tmp_path / "net.h5", dtype=dtype)
+    assert not list(tmp_path.iterdir())
+    bsnn.save_graph(graph, tmp_path / "net.h5")
 
 
 def test_model_round_trip(small_cnn, tmp_path):
@@ -131,6 +208,12 @@ def test_older_version_is_migrated(file, monkeypatch):
     assert seen == [1]
 
 
+def retype(group, name, dtype):
+    values = group[name][:].astype(dtype)
+    del group[name]
+    group[name] = values
+
+
 def edit(file, change):
     with h5py.File(file, "a") as f:
         change(f)
@@ -148,6 +231,7 @@ def edit(file, change):
         (lambda f: f["graph/fc1"].attrs.__setitem__("inputs", ("nothing",)), "not a consistent"),
         (lambda f: f["graph/conv1/bias"].write_direct(np.full(4, np.nan, "f4")), "4 values .*NaN"),
         (lambda f: f["graph/conv1/bias"].write_direct(np.zeros(4, "f4")), "changed after"),
+        (lambda f: retype(f["graph/conv1"], "bias", "f8"), "is no float32 or float16 dataset"),
         (lambda f: f.__delitem__("conversion"), "not converted.*bsnn convert"),
         (lambda f: f["conversion/scales"].attrs.__delitem__("conv1"), "'conv1'; a number"),
         (lambda f: f["conversion/scales"].attrs.__setitem__("fc1", -1.0), "-1.0 for 'fc1'"),
