@@ -123,7 +123,7 @@ def test_bias_is_an_initial_potential(small_cnn):
 
 @pytest.mark.parametrize("rule", NORMALISATIONS)
 def test_every_rule_gives_a_model_that_agrees_with_the_oracle(small_cnn, rule):
-    model, images = small_cnn(scale=rule, steps=12)
+    model, images = small_cnn(norm=rule, steps=12)
     expected = reference.simulate(model, images[:8])
     coded = model.code(images[:8].astype(np.float64))
     for name, level in expected.levels.items():
