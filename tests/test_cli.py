@@ -19,7 +19,7 @@ from bsnn.networks.lopez_randulfe_2022.training import TrainingSettings
 from bsnn.simulation.presenter import Presenter
 
 RUN_KEYS = {
-    "images", "correct", "accuracy", "ann_accuracy", "steps", "spikes_per_neuron",
+    "images", "correct", "accuracy", "ann_accuracy", "coding", "steps", "spikes_per_neuron",
     "spikes_per_neuron_with_pools", "synaptic_operations", "ann_macs", "ann_flops", "layer_rmse",
     "build_seconds", "run_seconds", "cpu_seconds", "wall_seconds", "device", "form",
     "connectivity", "precision", "workers", "versions",
@@ -120,11 +120,11 @@ def test_info(run, tmp_path):
 def test_run_with_a_chunk_that_fails(run, tmp_path, monkeypatch):
     original, calls = Presenter.present, []
 
-    def second_chunk_fails(self, images):
+    def second_chunk_fails(self, images, numbers):
         calls.append(1)
         if len(calls) in (2, 3):
             raise MemoryError("too much")
-        return original(self, images)
+        return original(self, images, numbers)
 
     monkeypatch.setattr(Presenter, "present", second_chunk_fails)
     command = (

@@ -179,7 +179,7 @@ def test_worst_case_behind_a_normalisation(pixels):
     graph = bsnn.from_torch(net, shape, mean=mean, std=std)
     corners = np.array(list(itertools.product((0.0, 1.0), repeat=8)), np.float32)
     corners = corners.reshape(-1, *shape)
-    model = bsnn.convert_to_ttfs(graph, corners, scale="worst-case")
+    model = bsnn.convert_to_ttfs(graph, corners, norm="model-based")
     axes = (...,) if pixels else (slice(None), None, None)
     potentials = net.conv(torch.from_numpy((corners - mean[axes]) / std[axes]))
     assert model.scales["conv"] == pytest.approx(potentials.max().item(), rel=1e-5)
@@ -240,7 +240,7 @@ def test_max_pool_without_spikes_is_refused():
     ("options", "message"),
     [
         ({"steps": 0}, "at least one step"),
-        ({"scale": "best"}, "no scale rule 'best'. Known are max"),
+        ({"norm": "best"}, "no normalisation 'best' for spike times. Known are data-based"),
         ({"percentile": 101.0}, "between 0 and 100"),
         ({"read_out": "loudest"}, "no read-out 'loudest'"),
         ({"input_scale": 0.0}, "must be positive"),

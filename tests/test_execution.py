@@ -230,7 +230,7 @@ def test_what_fails_for_all_images_is_given_up_soon(small_cnn, monkeypatch):
     model, images = small_cnn(steps=6)
     calls = []
 
-    def fail(self, images):
+    def fail(self, images, numbers):
         calls.append(1)
         raise OSError("no space left")
 
@@ -243,7 +243,7 @@ def test_what_fails_for_all_images_is_given_up_soon(small_cnn, monkeypatch):
 
 def test_a_network_that_cannot_be_built_is_one_error(small_cnn):
     model, images = small_cnn(steps=6)
-    with pytest.raises(bsnn.BuildError, match="no neuron form 'nonsense'"):
+    with pytest.raises(bsnn.BuildError, match="no neuron form for the coding ttfs 'nonsense'"):
         simulate(model, images, form="nonsense", workers=2, chunk=4)
 
 

@@ -195,17 +195,20 @@ def test_flipped_bits_in_an_array(file):
 def test_future_version_is_refused(file):
     with h5py.File(file, "a") as f:
         f.attrs["schema_version"] = 999
-    with pytest.raises(bsnn.StorageError, match="schema version 999.*versions up to 1.*Update"):
+    with pytest.raises(bsnn.StorageError, match="schema version 999.*versions up to 2.*Update"):
         load_model(file)
 
 
-def test_older_version_is_migrated(file, monkeypatch):
-    """When there is a version 2, files of version 1 go through its migration."""
-    monkeypatch.setattr(storage, "SCHEMA_VERSION", 2)
-    seen = []
-    monkeypatch.setitem(storage.MIGRATIONS, 1, lambda tree: seen.append(1) or tree)
-    load_model(file)
-    assert seen == [1]
+@pytest.mark.parametrize(
+    ("rule", "norm"),
+    [("max", "data-based"), ("worst-case", "model-based"), ("percentile", "percentile")],
+)
+def test_a_model_of_version_1_is_migrated(file, rule, norm):
+    with h5py.File(file, "a") as f:
+        f.attrs["schema_version"] = 1
+        del f["conversion"].attrs["norm"]
+        f["conversion"].attrs["scale_rule"] = rule
+    assert load_model(file).norm == norm
 
 
 def retype(group, name, dtype):
