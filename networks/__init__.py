@@ -7,7 +7,7 @@ One folder a paper, named after authors and year. Each offers
 ``SHIPPED``
     Trained and converted networks that come with bsnn, by name.
 ``train``, ``reproduce``
-    What ``bsnn train`` and ``bsnn reproduce`` call.
+    What ``bsnn train`` and ``bsnn reproduce`` call; their arguments are the commands' options.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from bsnn import BsnnError
 
 __all__ = ["PAPERS", "paper"]
 
-PAPERS = ("lopez_randulfe_2022",)
+PAPERS = ("lopez_randulfe_2022", "sengupta_2019")
 
 
 def paper(name: str) -> ModuleType:

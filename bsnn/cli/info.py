@@ -14,6 +14,7 @@ from bsnn.brian import estimate
 from bsnn.cli.options import JsonFile
 from bsnn.cli.output import console, facts_table, scale_text, write_json
 from bsnn.conversion.model import model_from_tree
+from bsnn.errors import SettingsError
 from bsnn.storage import graph_from_tree, read_tree
 
 __all__ = ["register"]
@@ -27,6 +28,10 @@ def register(app: typer.Typer) -> None:
 def info(
     model: Annotated[Path, typer.Argument(metavar="MODEL.h5", help="A file of bsnn's.")],
     json: JsonFile = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(help="Write a figure of how Spike-Norm has found the thresholds here."),
+    ] = None,
 ) -> None:
     """Show what is in a file: layers, cost, scales, and where it came from."""
     tree = read_tree(model, "model")
@@ -93,6 +98,16 @@ def info(
     provenance = [(name, _short(text)) for name, text in tree["provenance"].items()]
     console.print(facts_table("Where it came from", provenance))
     write_json(json, content)
+    if plot is not None:
+        # matplotlib takes a while to import
+        from bsnn.analysis.rate_plots import threshold_trace_figure
+        from bsnn.analysis.saving import save_figure
+
+        spiking = model_from_tree(tree, model)
+        if not isinstance(spiking, bsnn.RateModel):
+            raise SettingsError("--plot shows the trace of Spike-Norm, which is in rate coding.")
+        save_figure(threshold_trace_figure(spiking), plot)
+        console.print(f"The figure is in {plot}.", highlight=False)
 
 
 def _short(value: Any) -> str:

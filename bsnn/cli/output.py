@@ -63,7 +63,7 @@ def write_json(path: Path | None, content: dict[str, Any]) -> None:
         with tempfile.NamedTemporaryFile(
             "w", dir=path.absolute().parent, suffix=".partial", delete=False
         ) as file:
-            json.dump(content, file, indent=2)
+            json.dump(content, file, indent=2, default=np.ndarray.tolist)
             file.write("\n")
         os.chmod(file.name, 0o644)
         os.replace(file.name, path)

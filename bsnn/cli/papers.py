@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from bsnn.cli.options import DataFolder, Device, JsonFile
 from bsnn.cli.output import console, write_json
+from bsnn.errors import SettingsError
 
 __all__ = ["register"]
 
 _PAPER = typer.Argument(metavar="PAPER", help="Such as lopez_randulfe_2022.")
+
+_LOPEZ = "lopez_randulfe_2022"
+_SENGUPTA = "sengupta_2019"
 
 
 def register(app: typer.Typer) -> None:
@@ -25,11 +31,10 @@ def train(
     paper: Annotated[str, _PAPER],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for weights, log and model.")],
     data: DataFolder = None,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training images.")] = 20,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Passes over the training images.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 1,
-    penalty: Annotated[
-        float, typer.Option(min=0, help="Weight of the penalty on activity; 0 is the paper's.")
-    ] = 0.0,
     threads: Annotated[
         int, typer.Option(min=1, help="CPU threads; results repeat exactly with the same number.")
     ] = 1,
@@ -37,20 +42,84 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the checkpoint in the folder.")
     ] = False,
+    penalty: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="Weight of the penalty on activity; 0 is the paper's.",
+            rich_help_panel=_LOPEZ,
+        ),
+    ] = None,
+    network: Annotated[
+        str | None, typer.Option(help="vgg16 or resnet20.", rich_help_panel=_SENGUPTA)
+    ] = None,
+    width: Annotated[
+        float | None,
+        typer.Option(help="Factor of all numbers of channels.", rich_help_panel=_SENGUPTA),
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Images a step.", rich_help_panel=_SENGUPTA)
+    ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="At the start.", rich_help_panel=_SENGUPTA)
+    ] = None,
+    dropout: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="VGG-16: factor of the paper's rates; ResNet-20: rate.",
+            rich_help_panel=_SENGUPTA,
+        ),
+    ] = None,
+    junction_relu: Annotated[
+        bool | None,
+        typer.Option(
+            "--junction-relu/--no-junction-relu",
+            help="ResNet-20: rectify where branches meet.",
+            rich_help_panel=_SENGUPTA,
+        ),
+    ] = None,
+    preprocessing: Annotated[
+        int | None,
+        typer.Option(min=0, help="ResNet-20: plain layers first.", rich_help_panel=_SENGUPTA),
+    ] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            help="Of the convolutions in training: float32 or bfloat16.", rich_help_panel=_SENGUPTA
+        ),
+    ] = None,
+    calibration_images: Annotated[
+        int | None,
+        typer.Option(min=1, help="Images that Spike-Norm looks at.", rich_help_panel=_SENGUPTA),
+    ] = None,
 ) -> None:
     """Train a paper's network and convert it (needs PyTorch)."""
     from bsnn.networks import paper as find_paper
 
+    options = {
+        "epochs": epochs,
+        "penalty": penalty,
+        "network": network,
+        "width": width,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "dropout": dropout,
+        "junction_relu": junction_relu,
+        "preprocessing": preprocessing,
+        "precision": precision,
+        "calibration_images": calibration_images,
+    }
+    function = find_paper(paper).train
     try:
-        path, accuracies = find_paper(paper).train(
+        path, accuracies = function(
             out,
             data=data,
-            epochs=epochs,
             seed=seed,
-            penalty=penalty,
             threads=threads,
             device=device,
             resume=resume,
+            **_offered(paper, function, options),
         )
     except KeyboardInterrupt:
         console.print(f"Interrupted. The last epoch is kept in {out}: go on with --resume.")
@@ -64,22 +133,57 @@ def reproduce(
     paper: Annotated[str, _PAPER],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for tables and figures.")],
     data: DataFolder = None,
-    images: Annotated[int, typer.Option(min=1, help="Test images.")] = 10000,
-    models: Annotated[
-        Path | None,
-        typer.Option(help="Folder with further trained models (.h5) for the frontier."),
+    images: Annotated[
+        int | None, typer.Option(min=1, help="Test images; by default as many as the paper's.")
     ] = None,
     device: Device = "cpp",
+    models: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder with further trained models (.h5) for the frontier.",
+            rich_help_panel=_LOPEZ,
+        ),
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(min=1, help="Time steps an image.", rich_help_panel=_SENGUPTA),
+    ] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(min=1, help="Runs with different noise.", rich_help_panel=_SENGUPTA),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes that simulate.", rich_help_panel=_SENGUPTA),
+    ] = None,
     json: JsonFile = None,
 ) -> None:
     """Print and plot a paper's results, ours beside the paper's."""
     from bsnn.networks import paper as find_paper
 
+    options = {
+        "images": images,
+        "models": models,
+        "steps": steps,
+        "seeds": seeds,
+        "workers": workers,
+    }
+    function = find_paper(paper).reproduce
     try:
-        content = find_paper(paper).reproduce(
-            out, data=data, images=images, models=models, device=device, console=console
+        content = function(
+            out, data=data, device=device, console=console, **_offered(paper, function, options)
         )
     except KeyboardInterrupt:
         console.print(f"Interrupted. What was measured is kept in {out}: the same command goes on.")
         raise typer.Exit(130) from None
     write_json(json, content)
+
+
+def _offered(paper: str, function: Callable, options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options that were given; refuse those that a paper does not have."""
+    given = {name: value for name, value in options.items() if value is not None}
+    unknown = given.keys() - inspect.signature(function).parameters.keys()
+    if unknown:
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(unknown))
+        raise SettingsError(f"{paper} has no {names}; see --help for which paper has which.")
+    return given

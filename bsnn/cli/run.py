@@ -98,6 +98,10 @@ def run(
         ),
     ] = False,
     json: JsonFile = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(help="Write a figure of the accuracy over time here (rate coding)."),
+    ] = None,
     build_dir: Annotated[
         Path | None,
         typer.Option(help="Keep the generated code here."),
@@ -117,6 +121,8 @@ def run(
     if dry_run:
         _print_estimate(spiking, test, device, connectivity, precision)
         return
+    if plot is not None and spiking.coding != "rate":
+        raise SettingsError("--plot shows accuracy over time, which only rate coding has.")
     if resume and out is None:
         raise SettingsError("--resume goes on with what is kept next to the result: give --out.")
     checkpoint = None if out is None else out.with_name(f"{out.name}.partial")
@@ -142,15 +148,15 @@ def run(
         if interrupted.result is None:
             raise
         console.print("[yellow]Interrupted: these are the images that were done.[/]")
-        _report(interrupted.result, test, out, json)
+        _report(interrupted.result, test, out, json, plot)
         _say_how_to_go_on(checkpoint)
         raise typer.Exit(130) from None
     except bsnn.IncompleteSimulation as incomplete:
         if incomplete.result is not None:
-            _report(incomplete.result, test, out, json)
+            _report(incomplete.result, test, out, json, plot)
             _say_how_to_go_on(checkpoint)
         raise
-    _report(result, test, out, json)
+    _report(result, test, out, json, plot)
     if checkpoint is not None:
         checkpoint.unlink(missing_ok=True)
 
@@ -199,12 +205,21 @@ def test_images(
     return test.first(count, first)
 
 
-def _report(result: bsnn.Result, test: Dataset, out: Path | None, json: Path | None) -> None:
+def _report(
+    result: bsnn.Result, test: Dataset, out: Path | None, json: Path | None, plot: Path | None
+) -> None:
     print_result(result, f"{len(result):,} test images of {test.name}")
     if out is not None:
         result.save(out)
         console.print(f"The result is in {out}.", highlight=False)
     write_json(json, result.summary())
+    if plot is not None:
+        # matplotlib takes a while to import
+        from bsnn.analysis.rate_plots import accuracy_figure
+        from bsnn.analysis.saving import save_figure
+
+        save_figure(accuracy_figure({"spiking network": result}), plot)
+        console.print(f"The figure is in {plot}.", highlight=False)
 
 
 def _print_estimate(

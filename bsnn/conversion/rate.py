@@ -136,11 +136,15 @@ class RateModel(SpikingModel):
             return 1.0
         if self.balance == "weights":
             return self.scales[name]
-        return float(np.max(self.scales[self._weighted_source(population)]))
+        return self._incoming(population)
 
     def threshold(self, name: str) -> float | np.ndarray:
         """Return the threshold of a population, one number or one for each channel."""
         return self.scales[name] / self.unit(name)
+
+    def balanced_threshold(self, name: str) -> float | np.ndarray:
+        """Return the threshold for trained weights and spikes of height one (balanced or not)."""
+        return self.scales[name] / self._incoming(self.populations[name])
 
     def weight_factor(self, projection: Projection, target: Population) -> float | np.ndarray:
         height, unit = self.height(projection, target), self.unit(target.name)
@@ -230,6 +234,10 @@ class RateModel(SpikingModel):
                 raise ValueError(
                     f"{scale.size} scales for {name!r}; one is needed, or {population.shape[0]}"
                 )
+
+    def _incoming(self, population: Population) -> float:
+        """Value of a spike that arrives with the trained weights."""
+        return float(np.max(self.scales[self._weighted_source(population)]))
 
     def _weighted_source(self, population: Population) -> str:
         """Source of the path with trained weights: at a junction not that of the shortcut."""

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 __all__ = ["DATASET", "INPUT_SHAPE", "SHIPPED", "reproduce", "train"]
 
@@ -94,8 +97,18 @@ def train(
     return path, {f"the {len(test):,} test images": training.accuracy(net, test)}
 
 
-def reproduce(out: str | os.PathLike[str], **options: Any) -> dict[str, Any]:
+def reproduce(
+    out: str | os.PathLike[str],
+    *,
+    data: str | os.PathLike[str] | None = None,
+    images: int = 10000,
+    models: str | os.PathLike[str] | None = None,
+    device: str = "cpp",
+    console: Console | None = None,
+) -> dict[str, Any]:
     """Table 1 and Figure 2 of the paper, and the frontier beyond; see `reproduction.reproduce`."""
     from bsnn.networks.lopez_randulfe_2022 import reproduction
 
-    return reproduction.reproduce(out, **options)
+    return reproduction.reproduce(
+        out, data=data, images=images, models=models, device=device, console=console
+    )

@@ -1,0 +1,206 @@
+"""Sengupta, Ye, Wang, Liu, Roy: Going Deeper in Spiking Neural Networks: VGG and Residual
+Architectures. Frontiers in Neuroscience 13:95, 2019.
+
+VGG-16 and residual networks on CIFAR-10 as integrate-and-fire neurons, normalised by Spike-Norm.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["DATASET", "INPUT_SHAPE", "SHIPPED", "convert", "reproduce", "train"]
+
+DATASET = "cifar10"
+INPUT_SHAPE = (3, 32, 32)
+
+_HERE = Path(__file__).parent
+
+#: ``vgg16`` and ``resnet20`` as the paper has them, but for their widths and training (README).
+SHIPPED = {name: _HERE / f"{name}.h5" for name in ("vgg16", "resnet20")}
+
+#: Time steps for which the paper shows an image, and for which Spike-Norm shows one.
+STEPS = 2500
+
+#: Training images that the paper's Spike-Norm looks at.
+CALIBRATION_IMAGES = 256
+
+
+def train(
+    out: str | os.PathLike[str],
+    *,
+    data: str | os.PathLike[str] | None = None,
+    network: str = "vgg16",
+    width: float = 1.0,
+    epochs: int = 200,
+    seed: int = 1,
+    batch_size: int = 256,
+    learning_rate: float = 0.05,
+    dropout: float | None = None,
+    junction_relu: bool = True,
+    preprocessing: int = 2,
+    precision: str = "float32",
+    calibration_images: int = CALIBRATION_IMAGES,
+    threads: int = 1,
+    device: str = "cpu",
+    resume: bool = False,
+) -> tuple[Path, dict[str, float]]:
+    """Train a network, convert it as the paper does, and write it into `out`.
+
+    The file is called after the network. One without junction ReLUs cannot be converted, and is
+    written as trained.
+
+    Parameters
+    ----------
+    out : path
+        Folder for the model, the weights, the checkpoint and the log.
+    data : path, optional
+        Folder with CIFAR-10 (see `bsnn.datasets.load`).
+    network, width, epochs, seed, batch_size, learning_rate, dropout, junction_relu, preprocessing,\
+    precision
+        See `bsnn.networks.sengupta_2019.training.TrainingSettings`.
+    calibration_images : int
+        Training images that Spike-Norm looks at.
+    threads : int
+        CPU threads.
+    device : str
+        PyTorch's device.
+    resume : bool
+        Go on from the checkpoint in `out`.
+
+    Returns
+    -------
+    path : pathlib.Path
+        The model.
+    accuracies : dict of str to float
+        Of the trained network on the test images.
+    """
+    import bsnn
+    from bsnn.errors import torch_is_missing
+    from bsnn.storage import as_stored, save_graph
+
+    try:
+        import torch
+
+        from bsnn.networks.sengupta_2019 import training
+    except ModuleNotFoundError as error:
+        raise torch_is_missing("Training") from error
+
+    torch.set_num_threads(threads)
+    settings = training.TrainingSettings(
+        network=network,
+        width=width,
+        epochs=epochs,
+        seed=seed,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        dropout=dropout,
+        junction_relu=junction_relu,
+        preprocessing=preprocessing,
+        precision=precision,
+    )
+    images = bsnn.datasets.load(DATASET, "train", data)
+    net = training.train(images, out, settings, resume=resume, device=device)
+    mean, deviation = training.normalisation(images)
+    graph = bsnn.from_torch(net, INPUT_SHAPE, mean=mean, std=deviation)
+    # weights in half precision: the thresholds are found for what the file will hold
+    graph = as_stored(graph, "float16")
+    source = {
+        "source": settings.command(threads),
+        "torch_version": torch.__version__,
+    }
+    path = Path(out) / f"{network}.h5"
+    if junction_relu:
+        calibration = images.exact().first(calibration_images).images
+        convert(graph, calibration, source=source).save(path, "float16")
+    else:
+        save_graph(graph, path, source, dtype="float16")
+    test = bsnn.datasets.load(DATASET, "test", data).exact()
+    guesses = [
+        graph.forward(test.first(_BATCH, first).images).argmax(axis=1)
+        for first in range(0, len(test), _BATCH)
+    ]
+    correct = sum(
+        int((guess == test.first(_BATCH, first).labels).sum())
+        for guess, first in zip(guesses, range(0, len(test), _BATCH), strict=True)
+    )
+    return path, {f"the {len(test):,} exact test images": correct / len(test)}
+
+
+# Test images that are classified at once.
+_BATCH = 500
+
+
+def convert(
+    graph: Any,
+    images: Any,
+    *,
+    norm: str = "spike-norm",
+    residual: str = "one",
+    reset: str = "zero",
+    seed: int = 1,
+    **options: Any,
+) -> Any:
+    """Convert a network as the paper does.
+
+    Signed Bernoulli input, reset to zero, thresholds by Spike-Norm (in residual networks for the
+    plain layers; one from there on), 2,500 steps, the class that spikes most often.
+
+    Parameters
+    ----------
+    graph : bsnn.Graph
+        The trained network.
+    images : numpy.ndarray
+        Training images.
+    norm, residual, reset, seed, **options
+        See `bsnn.convert_to_rate`.
+
+    Returns
+    -------
+    bsnn.RateModel
+    """
+    import bsnn
+
+    return bsnn.convert_to_rate(
+        graph,
+        images,
+        norm=norm,
+        residual=residual,
+        reset=reset,
+        seed=seed,
+        steps=options.pop("steps", STEPS),
+        encoder=options.pop("encoder", "poisson"),
+        balance=options.pop("balance", "thresholds"),
+        images_from=DATASET,
+        **options,
+    )
+
+
+def reproduce(
+    out: str | os.PathLike[str],
+    *,
+    data: str | os.PathLike[str] | None = None,
+    images: int = 1000,
+    steps: int = STEPS,
+    seeds: int = 1,
+    workers: int = 1,
+    device: str = "cpp",
+    console: Console | None = None,
+) -> dict[str, Any]:
+    """The paper's tables and figures on CIFAR-10; see `reproduction.reproduce`."""
+    from bsnn.networks.sengupta_2019 import reproduction
+
+    return reproduction.reproduce(
+        out,
+        data=data,
+        images=images,
+        steps=steps,
+        seeds=seeds,
+        workers=workers,
+        device=device,
+        console=console,
+    )
