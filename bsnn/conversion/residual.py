@@ -34,11 +34,15 @@ class Junctions:
         order = list(model.populations)
         self._in_blocks = sorted(set(self._in_blocks) - {model.input.name}, key=order.index)
 
+    def given(self, name: str) -> bool:
+        """Whether the rule gives a population its scale, whatever is found for it."""
+        return self._model.residual == "one" and name in self._in_blocks
+
     def assign(self, name: str, found: float | np.ndarray) -> list[str]:
         """Set the scale of a population; return those whose scale is new, in their order."""
         model = self._model
         scales = model.scales
-        if model.residual == "one" and name in self._in_blocks:
+        if self.given(name):
             # thresholds of one: in units of what enters the blocks
             before = model.populations[self._in_blocks[0]].projections[0].source
             scales[name] = scales[before]

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -69,11 +69,11 @@ def spike_norm(
     ):
         search = _Search(model, images, steps, seed, channels, Path(folder))
         names = [name for name, p in model.populations.items() if p.role != "input"]
-        work = len(names) * steps * search.batches
-        task = bar.add_task("Spike-Norm", total=work)
+        task = bar.add_task("Spike-Norm", total=len(names))
         for name in names:
             bar.update(task, description=f"Spike-Norm, {name}")
-            search.find(model.populations[name], lambda: bar.advance(task))
+            search.find(model.populations[name])
+            bar.advance(task)
     return search.model
 
 
@@ -95,12 +95,17 @@ class _Search:
         self._folder = folder
         self._spikes: dict[str, _Spikes] = {}
         self._junctions = Junctions(self.model)
-        self.batches = -(-len(images) // _BATCH)
 
-    def find(self, population: Population, advance: Callable[[], None]) -> None:
+    def find(self, population: Population) -> None:
         """Find the scale of a population and keep its spikes for those after it."""
         model, name = self.model, population.name
-        largest = self._largest_inputs(population, advance)
+        if self._junctions.given(name):
+            # its scale does not depend on what it receives
+            self._junctions.assign(name, 1.0)
+            self._record(population)
+            self._forget(name)
+            return
+        largest = self._largest_inputs(population)
         over_time = np.maximum.accumulate(largest, axis=0)
         model.trace[name] = over_time.max(axis=1)
         found = over_time[-1].astype(np.float64)
@@ -110,7 +115,7 @@ class _Search:
             self._record(model.populations[other])
         self._forget(name)
 
-    def _largest_inputs(self, population: Population, advance: Callable[[], None]) -> np.ndarray:
+    def _largest_inputs(self, population: Population) -> np.ndarray:
         """Largest weighted input of each channel in each step, over images and neurons."""
         # a scale of its own is not needed yet: weighted inputs do not depend on it
         self.model.scales.setdefault(population.name, 1.0)
@@ -121,7 +126,6 @@ class _Search:
             for step in range(self._steps):
                 weighted = dynamics.weighted_input(self._told(population, batch, step))
                 np.maximum(largest[step], weighted.max(axis=others), out=largest[step])
-                advance()
         return largest
 
     def _record(self, population: Population) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["DATASET", "INPUT_SHAPE", "SHIPPED", "convert", "reproduce", "train"]
+__all__ = ["DATASET", "INPUT_SHAPE", "SHIPPED", "accuracy", "convert", "reproduce", "train"]
 
 DATASET = "cifar10"
 INPUT_SHAPE = (3, 32, 32)
@@ -120,19 +120,14 @@ def train(
     else:
         save_graph(graph, path, source, dtype="float16")
     test = bsnn.datasets.load(DATASET, "test", data).exact()
-    guesses = [
-        graph.forward(test.first(_BATCH, first).images).argmax(axis=1)
-        for first in range(0, len(test), _BATCH)
-    ]
-    correct = sum(
-        int((guess == test.first(_BATCH, first).labels).sum())
-        for guess, first in zip(guesses, range(0, len(test), _BATCH), strict=True)
-    )
-    return path, {f"the {len(test):,} exact test images": correct / len(test)}
+    return path, {f"the {len(test):,} exact test images": accuracy(graph, test)}
 
 
-# Test images that are classified at once.
-_BATCH = 500
+def accuracy(graph: Any, dataset: Any, batch: int = 500) -> float:
+    """Return the fraction of a `bsnn.datasets.Dataset` that a `bsnn.Graph` classifies correctly."""
+    parts = [dataset.first(batch, first) for first in range(0, len(dataset), batch)]
+    correct = [(graph.forward(p.images).argmax(axis=1) == p.labels).sum() for p in parts]
+    return int(sum(correct)) / len(dataset)
 
 
 def convert(

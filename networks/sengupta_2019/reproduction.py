@@ -1,0 +1,347 @@
+"""The tables and figures of Sengupta et al. (2019) that CIFAR-10 can show, ours beside theirs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.table import Table
+
+import bsnn
+from bsnn.analysis.rate_plots import (
+    COLOURS,
+    draw_accuracy_over_time,
+    spikes_by_layer_figure,
+    threshold_trace_figure,
+)
+from bsnn.analysis.saving import save_figure
+from bsnn.graph import Add, Graph, ReLU
+from bsnn.networks.sengupta_2019 import DATASET, SHIPPED, convert
+
+__all__ = ["PAPER", "reproduce", "with_junction_relus"]
+
+#: Errors in percent, as the paper prints them (tables 1 and 3).
+PAPER = {
+    "vgg16": {"ann": 8.3, "data-based": 8.54, "spike-norm": 8.45},
+    "resnet20": {"ann": 10.9, "data-based": 12.87, "spike-norm": 12.54},
+    "accumulates per multiply-accumulate (ImageNet)": {"vgg16": 1.975, "resnet34": 2.4},
+}
+
+#: Steps at which accuracies are printed.
+_AT_STEPS = (16, 32, 64, 128, 256, 512, 1024, 2500)
+
+# Rows of the table of normalisations: options of the conversion by what the table calls them.
+_LOW_LATENCY: dict[str, dict[str, Any]] = {
+    "spike-norm, zero, Poisson (the paper)": {"norm": "spike-norm"},
+    "spike-norm, subtract, Poisson": {"norm": "spike-norm", "reset": "subtract"},
+    "data-based, zero, Poisson": {"norm": "data-based"},
+    "data-based, subtract, Poisson": {"norm": "data-based", "reset": "subtract"},
+    "data-based, subtract, current": {
+        "norm": "data-based", "reset": "subtract", "encoder": "constant",
+    },
+    "percentile 99.9, zero, current": {"norm": "percentile", "encoder": "constant"},
+    "percentile 99.9, subtract, current": {
+        "norm": "percentile", "reset": "subtract", "encoder": "constant",
+    },
+    "the same, from half a threshold": {
+        "norm": "percentile", "reset": "subtract", "encoder": "constant", "initial_potential": 0.5,
+    },
+    "percentile 99.9 by channel, half a threshold": {
+        "norm": "percentile", "reset": "subtract", "encoder": "constant", "initial_potential": 0.5,
+        "channels": True,
+    },
+}  # fmt: skip
+
+#: Published results of low latency on CIFAR-10, for orientation: other networks, trained better.
+_PUBLISHED = (
+    ("Han et al. 2020 (RMP), VGG-16, ANN 93.63 %", "93.63 % at 2,048"),
+    ("Bu et al. 2022 (QCFS), VGG-16, ANN 95.52 %", "94.95 % at 8, 95.54 % at 32"),
+    ("Bu et al. 2022 (QCFS), ResNet-20, ANN 91.77 %", "83.75 % at 4, 92.24 % at 32"),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Bench:
+    """What all measurements share."""
+
+    out: Path
+    test: bsnn.datasets.Dataset
+    training: bsnn.datasets.Dataset
+    steps: int
+    seeds: int
+    workers: int
+    device: str
+
+    def model(self, name: str, make: Callable[[], bsnn.RateModel]) -> bsnn.RateModel:
+        """Return a converted network; one that was made before is read from its file."""
+        path = self.out / "models" / f"{name}.h5"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            make().save(path)
+        return bsnn.load_model(path)
+
+    def run(self, name: str, model: bsnn.RateModel, seed: int = 1, images: int | None = None):
+        """Return a simulation; one that was done before is read, an interrupted one goes on."""
+        test = self.test if images is None else self.test.first(images)
+        steps = self.steps
+        path = self.out / "results" / f"{name}_{len(test)}x{steps}_seed{seed}.h5"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            checkpoint = path.with_suffix(".partial")
+            bsnn.simulate(
+                dataclasses.replace(model, steps=steps),
+                test.images,
+                test.labels,
+                device=self.device,
+                precision="float32",
+                workers=self.workers,
+                seed=seed,
+                checkpoint=checkpoint,
+                resume=True,
+            ).save(path)
+            checkpoint.unlink(missing_ok=True)
+        return bsnn.load_result(path)
+
+
+def reproduce(
+    out: str | os.PathLike[str],
+    *,
+    data: str | os.PathLike[str] | None,
+    images: int,
+    steps: int,
+    seeds: int,
+    workers: int,
+    device: str,
+    console: Console | None,
+) -> dict[str, Any]:
+    """Measure, print and plot everything; write it to a folder.
+
+    What was measured is kept there, so that the same command goes on after an interruption.
+
+    Parameters
+    ----------
+    out : path
+        Folder for ``reproduction.json``, the figures, and what they were made of.
+    data : path, optional
+        Folder with CIFAR-10 (see `bsnn.datasets.load`).
+    images : int
+        Test images; the comparison of normalisations and Figure 3 take a fifth of them.
+    steps : int
+        Time steps an image.
+    seeds : int
+        Runs with different noise, for the tables.
+    workers : int
+        Processes that simulate.
+    device : str
+        Where to simulate.
+    console : rich.console.Console, optional
+        Where to print.
+
+    Returns
+    -------
+    dict
+        What is in ``reproduction.json``.
+    """
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    console = console or Console()
+    bench = _Bench(
+        out,
+        bsnn.datasets.load(DATASET, "test", data).exact().first(images),
+        bsnn.datasets.load(DATASET, "train", data).exact(),
+        steps,
+        seeds,
+        workers,
+        device,
+    )
+    content: dict[str, Any] = {
+        "images": len(bench.test),
+        "steps": steps,
+        "seeds": seeds,
+        "paper": PAPER,
+    }
+    tables: dict[str, dict[str, list[bsnn.Result]]] = {}
+    for network in SHIPPED:
+        shipped = bsnn.load_model(SHIPPED[network])
+        tables[network] = {
+            norm: [bench.run(f"{network}_{norm}", model, seed) for seed in range(1, seeds + 1)]
+            for norm, model in {
+                "data-based": bench.model(f"{network}_data-based", _data_based(bench, shipped)),
+                "spike-norm": shipped,
+            }.items()
+        }
+        title = "Table 1" if network == "vgg16" else "Table 3"
+        console.print(_error_table(f"{title}, {network}", network, tables[network]))
+        content[network] = {
+            norm: [_figures(result) for result in results]
+            for norm, results in tables[network].items()
+        }
+    results = {network: tables[network]["spike-norm"][0] for network in SHIPPED}
+    ratios = {name: _accumulates(SHIPPED[name], result) for name, result in results.items()}
+    content["accumulates per multiply-accumulate"] = ratios
+    console.print(_ratio_table(ratios, steps))
+    for network, path in SHIPPED.items():
+        save_figure(
+            threshold_trace_figure(bsnn.load_model(path)), out / f"thresholds_{network}.png"
+        )
+    save_figure(_figure_4(results), out / "figure_4.png")
+    save_figure(spikes_by_layer_figure(results), out / "figure_5.png")
+    content["low_latency"] = _low_latency(bench, console)
+    (out / "reproduction.json").write_text(json.dumps(content, indent=2) + "\n")
+    console.print(f"Figures and reproduction.json are in {out}.", highlight=False)
+    return content
+
+
+def with_junction_relus(graph: Graph) -> Graph:
+    """Rectify every sum of branches, whether the network was trained so or not."""
+    layers, renamed = [], {}
+    for layer in graph:
+        inputs = tuple(renamed.get(name, name) for name in layer.inputs)
+        layers.append(dataclasses.replace(layer, inputs=inputs))
+        rectified = any(isinstance(graph[name], ReLU) for name in graph.consumers[layer.name])
+        if isinstance(layer, Add) and not rectified:
+            renamed[layer.name] = f"{layer.name}_relu"
+            layers.append(ReLU(name=renamed[layer.name], inputs=(layer.name,)))
+    return Graph(layers, output=renamed.get(graph.output, graph.output))
+
+
+def _data_based(bench: _Bench, shipped: bsnn.RateModel) -> Callable[[], bsnn.RateModel]:
+    """The paper's comparison: the same network, plain layers normalised by their activations."""
+    images = bench.training.first(_DATA_BASED_IMAGES).images
+    return lambda: convert(shipped.graph, images, norm="data-based", residual=shipped.residual)
+
+
+# Training images whose largest activations are looked at; the paper takes all.
+_DATA_BASED_IMAGES = 1000
+
+
+def _figures(result: bsnn.Result) -> dict[str, Any]:
+    accuracies = result.accuracy_at_step
+    return {
+        "ann_accuracy": result.ann_accuracy,
+        "accuracy": result.accuracy,
+        "same_class": float((result.predictions == result.ann_predictions).mean()),
+        "accuracy_at_step": {
+            str(step): float(accuracies[step - 1]) for step in _AT_STEPS if step <= result.steps
+        },
+        "spikes_per_neuron": result.spikes_per_neuron,
+        "cpu_seconds_an_image": result.cpu_seconds / len(result),
+    }
+
+
+def _error_table(title: str, network: str, results: Mapping[str, list[bsnn.Result]]) -> Table:
+    first = next(iter(results.values()))[0]
+    table = Table(
+        title=f"{title}: error in % ({len(first):,} CIFAR-10 test images, {first.steps:,} steps)",
+        title_justify="left",
+    )
+    table.add_column("")
+    for column in ("paper", "loss", "ours", "loss", "spread over seeds"):
+        table.add_column(column, justify="right")
+    theirs = PAPER[network]
+    ann = 100 * (1 - first.ann_accuracy)
+    table.add_row("ANN", f"{theirs['ann']:.2f}", "", f"{ann:.2f}", "", "")
+    for norm, runs in results.items():
+        errors = np.array([100 * (1 - run.accuracy) for run in runs])
+        table.add_row(
+            f"SNN, {norm}",
+            f"{theirs[norm]:.2f}",
+            f"{theirs[norm] - theirs['ann']:.2f}",
+            f"{errors.mean():.2f}",
+            f"{errors.mean() - ann:.2f}",
+            f"{errors.std(ddof=1):.2f} ({len(errors)})" if len(errors) > 1 else "one seed",
+        )
+    return table
+
+
+def _accumulates(path: Path, result: bsnn.Result) -> float:
+    """Accumulates of the spiking network for each multiply-accumulate of the trained one.
+
+    Spikes a neuron of each layer times the multiply-accumulates of the layer it feeds; the first
+    layer, which noise drives, is left out (section 5.4 of the paper).
+    """
+    model = bsnn.load_model(path)
+    graph = model.graph
+    accumulates = macs = 0.0
+    for population in model.populations.values():
+        for projection in population.projections:
+            source = result.populations[projection.source]
+            if source.role == "input":
+                continue
+            own = sum(
+                graph[name].macs(*graph.input_shapes(name))
+                for name in projection.layers
+                if graph[name].arrays
+            )
+            accumulates += own * source.spikes.mean() / source.neurons
+            macs += own
+    return accumulates / macs
+
+
+def _ratio_table(ratios: Mapping[str, float], steps: int) -> Table:
+    table = Table(
+        title=f"Accumulates for each multiply-accumulate, {steps:,} steps on CIFAR-10 "
+        "(the paper, on ImageNet: VGG-16 1.975 in 500 steps, ResNet-34 2.4 in 2,000)",
+        title_justify="left",
+    )
+    for column in ("network", "ours"):
+        table.add_column(column, justify="right")
+    for network, ratio in ratios.items():
+        table.add_row(network, f"{ratio:.3f}")
+    return table
+
+
+def _figure_4(results: Mapping[str, bsnn.Result]) -> Figure:
+    figure = Figure(figsize=(7, 4.3), layout="constrained")
+    axes = figure.add_subplot()
+    for number, (name, result) in enumerate(results.items()):
+        draw_accuracy_over_time(axes, result, name, COLOURS[number])
+    axes.legend(frameon=False, loc="lower right")
+    count = len(next(iter(results.values())))
+    axes.set_title(f"accuracy over time, Spike-Norm, {count:,} CIFAR-10 test images")
+    return figure
+
+
+def _low_latency(bench: _Bench, console: Console) -> dict[str, dict[str, Any]]:
+    """Accuracy by steps for normalisations and resets, with VGG-16."""
+    shipped = bsnn.load_model(SHIPPED["vgg16"])
+    images = bench.training.first(_DATA_BASED_IMAGES).images
+    count = max(1, len(bench.test) // 5)
+    at_steps = [step for step in _AT_STEPS if step <= bench.steps]
+    table = Table(
+        title=f"VGG-16, accuracy in % by steps ({count:,} test images)", title_justify="left"
+    )
+    table.add_column("normalisation, reset, input")
+    for step in at_steps:
+        table.add_column(f"{step:,}", justify="right")
+    found = {}
+    for number, (row, options) in enumerate(_LOW_LATENCY.items()):
+        if options["norm"] == "spike-norm":
+            model = dataclasses.replace(shipped, reset=options.get("reset", shipped.reset))
+        else:
+            model = bench.model(
+                f"vgg16_low_latency_{number}",
+                lambda options=options: convert(shipped.graph, images, **options),
+            )
+        result = bench.run(f"vgg16_low_latency_{number}", model, images=count)
+        found[row] = _figures(result)
+        accuracies = [100 * result.accuracy_at_step[step - 1] for step in at_steps]
+        table.add_row(row, *(f"{value:.1f}" for value in accuracies))
+    table.add_row(
+        "trained network", *[""] * (len(at_steps) - 1), f"{100 * result.ann_accuracy:.1f}"
+    )
+    console.print(table)
+    published = Table(title="Published, other networks", title_justify="left")
+    published.add_column("")
+    published.add_column("accuracy at steps")
+    for row in _PUBLISHED:
+        published.add_row(*row)
+    console.print(published)
+    return found
