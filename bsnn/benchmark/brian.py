@@ -63,7 +63,7 @@ class BrianSystem(System):
         events = 0
         for first in range(0, len(images), net.capacity):
             part = images[first : first + net.capacity]
-            self._runner.run(part)
+            self._runner.run(part, np.arange(first, first + len(part)))
             potentials = net.read_potentials()[: len(part)]
             predictions[first : first + len(part)] = potentials.reshape(len(part), -1).argmax(1)
             for name, fan_out in self._fan_out.items():

@@ -1,0 +1,193 @@
+"""Rate coding at real size: VGG-16 at full width, 2,500 steps, beside PyTorch step by step.
+
+    python tests/benchmarks/rate_vgg16.py --data path/to/data --json rate_vgg16.json
+
+The network of Sengupta et al. (2019) with random weights, on test images of CIFAR-10, with signed
+Bernoulli input and reset to zero. What it costs to simulate depends on how often neurons spike:
+thresholds from the data are multiplied by each of several factors, which divides the rates. Both
+programs compute in single precision on one thread. PyTorch shows a batch of images for fewer steps,
+each of which takes as long as any other, and its time is multiplied up to the steps of bsnn.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+from rich.console import Console
+from rich.table import Table
+from torch.nn import functional
+
+import bsnn
+from bsnn.benchmark.usage import launch_command, read_usage
+from bsnn.conversion import RateModel
+from bsnn.networks.sengupta_2019.network import Vgg16
+
+#: Images that PyTorch simulates at once.
+BATCH = 16
+
+
+def random_vgg16(width: float, seed: int) -> bsnn.Graph:
+    """Return VGG-16 with random weights that keep the size of activations from layer to layer."""
+    torch.manual_seed(seed)
+    net = Vgg16(width)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            fan_in = parameter[0].numel()
+            parameter.normal_(0, np.sqrt(2 / fan_in))
+    return bsnn.from_torch(net, (3, 32, 32), mean=(0.49, 0.48, 0.45), std=(0.25, 0.24, 0.26))
+
+
+class TorchTimeStepped:
+    """The same network as a loop over time in PyTorch: every layer, every neuron, every step."""
+
+    def __init__(self, model: RateModel) -> None:
+        self._scales = [model.scales[name] for name in model.populations]
+        self._layers: list[list[tuple[Any, torch.Tensor | None]]] = []
+        for population in model.populations.values():
+            if population.role == "input":
+                continue
+            (path,) = population.projections
+            layers = [model.graph[name] for name in path.layers]
+            self._layers.append([
+                (layer, torch.from_numpy(layer.weight) if layer.arrays else None)
+                for layer in layers
+            ])  # fmt: skip
+
+    @torch.no_grad()
+    def run(self, values: torch.Tensor, steps: int) -> torch.Tensor:
+        """Return the spikes of the last layer, counted; `values` are those of the encoder."""
+        size = values.abs()
+        sign = values.sign()
+        potentials: list[Any] = [0.0] * len(self._layers)
+        count = torch.zeros(())
+        for _ in range(steps):
+            spikes = (torch.rand_like(size) < size) * sign
+            for number, layers in enumerate(self._layers):
+                x = spikes * self._scales[number]
+                for layer, weight in layers:
+                    x = _apply(layer, weight, x)
+                v = potentials[number] + x
+                spikes = (v >= self._scales[number + 1]).to(v.dtype)
+                potentials[number] = v * (1 - spikes)
+            count = count + spikes
+        return count
+
+
+def _apply(layer: Any, weight: torch.Tensor | None, x: torch.Tensor) -> torch.Tensor:
+    if layer.kind == "conv2d":
+        return functional.conv2d(x, weight, padding=layer.padding[::2])
+    if layer.kind == "linear":
+        return functional.linear(x, weight)
+    if layer.kind == "avg_pool2d":
+        return functional.avg_pool2d(x, layer.kernel, layer.stride)
+    return torch.flatten(x, 1)
+
+
+def measure_torch(model: RateModel, images: np.ndarray, steps: int, of_steps: int) -> float:
+    """Return CPU seconds for an image of `of_steps` steps."""
+    batch = np.resize(images, (BATCH, *images.shape[1:]))
+    values = torch.from_numpy(model.encode(batch).astype(np.float32))
+    program = TorchTimeStepped(model)
+    program.run(values, 2)
+    started = time.process_time()
+    program.run(values, steps)
+    return (time.process_time() - started) / BATCH * of_steps / steps
+
+
+def measure_bsnn(model: RateModel, images: np.ndarray, folder: Path) -> dict[str, float]:
+    """Return CPU seconds an image and the peak memory of building and of the binary."""
+    import brian2 as b2
+
+    report = folder / "usage.jsonl"
+    before = b2.prefs["devices.cpp_standalone.run_cmd_unix"]
+    b2.prefs["devices.cpp_standalone.run_cmd_unix"] = [*launch_command(report), "./main"]
+    try:
+        result = bsnn.simulate(
+            model,
+            images,
+            device="cpp",
+            precision="float32",
+            chunk=len(images),
+            directory=folder / "code",
+            progress=False,
+        )
+    finally:
+        b2.prefs["devices.cpp_standalone.run_cmd_unix"] = before
+    usage = read_usage(report)
+    return {
+        "cpu_seconds": usage.cpu_seconds / len(images),
+        "peak_mb": usage.peak_mb,
+        "spikes_per_neuron": result.spikes_per_neuron,
+        "operations": result.synaptic_operations,
+        "operations_per_mac": result.operations_per_mac,
+    }
+
+
+def main(
+    data: Annotated[Path | None, typer.Option(help="Folder with CIFAR-10.")] = None,
+    images: Annotated[int, typer.Option(min=1)] = 2,
+    steps: Annotated[int, typer.Option(min=1)] = 2500,
+    torch_steps: Annotated[int, typer.Option(min=1)] = 10,
+    factors: Annotated[str, typer.Option(help="Of the thresholds.")] = "1,4,16,64",
+    width: Annotated[float, typer.Option(help="Factor of all channels.")] = 1.0,
+    seed: int = 0,
+    json_file: Annotated[Path | None, typer.Option("--json")] = None,
+) -> None:
+    """Measure, print, write JSON."""
+    import tempfile
+
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    torch.set_num_threads(1)
+    console = Console()
+    graph = random_vgg16(width, seed)
+    test = bsnn.datasets.load("cifar10", "test", data).exact().first(images).images
+    base = bsnn.convert_to_rate(
+        graph, test, norm="data-based", encoder="poisson", reset="zero", steps=steps
+    )
+    torch_seconds = measure_torch(base, test, torch_steps, steps)
+    rows = []
+    for factor in map(float, factors.split(",")):
+        scales = {
+            name: scale * (1 if name == base.input.name else factor)
+            for name, scale in base.scales.items()
+        }
+        with tempfile.TemporaryDirectory() as folder:
+            found = measure_bsnn(dataclasses.replace(base, scales=scales), test, Path(folder))
+        rows.append({"factor": factor, **found, "ratio": torch_seconds / found["cpu_seconds"]})
+        console.print(rows[-1])
+    table = Table(
+        title=f"VGG-16, width {width:g}, {steps:,} steps: CPU seconds an image, one thread; "
+        f"PyTorch {torch_seconds:.1f} s at any rate",
+        title_justify="left",
+    )
+    for column in (
+        "thresholds times", "spikes a neuron", "a neuron and step", "operations per MAC", "bsnn s",
+        "PyTorch / bsnn", "peak MB",
+    ):  # fmt: skip
+        table.add_column(column, justify="right")
+    for row in rows:
+        table.add_row(
+            f"{row['factor']:g}",
+            f"{row['spikes_per_neuron']:.1f}",
+            f"{row['spikes_per_neuron'] / steps:.4f}",
+            f"{row['operations_per_mac']:.2f}",
+            f"{row['cpu_seconds']:.2f}",
+            f"{row['ratio']:.1f}",
+            f"{row['peak_mb']:,.0f}",
+        )
+    console.print(table)
+    if json_file is not None:
+        content = {"width": width, "steps": steps, "torch_cpu_seconds": torch_seconds, "rows": rows}
+        json_file.write_text(json.dumps(content, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    typer.run(main)
