@@ -11,11 +11,18 @@ import nbclient
 import nbformat
 import pytest
 
+from bsnn.datasets import DATA_VARIABLE
+
 TUTORIALS = Path(__file__).parents[1] / "tutorials"
+
+# Notebooks that read a data set which does not come with the project.
+NEED_DATA = ("2-rate-coding-and-deep-nets",)
 
 
 @pytest.mark.parametrize("path", sorted(TUTORIALS.glob("*.ipynb")), ids=lambda path: path.stem)
-def test_notebook(path, tmp_path):
+def test_notebook(path, tmp_path, request, monkeypatch):
+    if path.stem in NEED_DATA:
+        monkeypatch.setenv(DATA_VARIABLE, str(request.getfixturevalue("data_folder")))
     notebook = nbformat.read(path, as_version=4)
     resources = {"metadata": {"path": str(tmp_path)}}
     nbclient.NotebookClient(notebook, timeout=600, resources=resources).execute()
