@@ -102,8 +102,9 @@ def code_blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
 
 
-def test_readme_python_runs_as_printed(tmp_path):
+def test_readme_python_runs_as_printed(tmp_path, data_folder, monkeypatch):
     """All Python of the README, in order, in one interpreter."""
+    monkeypatch.setenv(DATA_VARIABLE, str(data_folder))
     blocks = code_blocks("python")
     assert len(blocks[0].splitlines()) <= 15
     (tmp_path / "my_model.py").write_text(next(b for b in blocks if "class " in b))
