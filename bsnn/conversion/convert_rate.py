@@ -10,6 +10,7 @@ from bsnn.conversion.calibration import (
     positive_scale,
 )
 from bsnn.conversion.encoders import ENCODERS
+from bsnn.conversion.noise import check_seed
 from bsnn.conversion.rate import RateModel, rate_populations
 from bsnn.conversion.residual import Junctions
 from bsnn.conversion.scales import NORMALISATIONS, ScaleContext
@@ -143,6 +144,7 @@ def convert_to_rate(
     )
     try:
         model.check()
+        check_seed(seed)
         model.check_images(images)
     except (ValueError, SimulationError) as error:
         raise ConversionError(f"The network cannot be converted: {error}") from error
