@@ -104,7 +104,10 @@ class _Search:
         over_time = np.maximum.accumulate(largest, axis=0)
         model.trace[name] = over_time.max(axis=1)
         found = over_time[-1].astype(np.float64)
-        scale = found if self._channels and model.spikes(name) else float(found.max())
+        scale = float(found.max())
+        if self._channels and model.spikes(name):
+            # a channel that never gets a positive input has the scale of the layer
+            scale = np.where(found > 0, found, scale)
         changed = self._junctions.assign(name, scale)
         for other in changed:
             self._record(model.populations[other])
