@@ -41,7 +41,8 @@ class Junctions:
         if model.residual == "one" and name in self._in_blocks:
             # thresholds of one: in units of what enters the blocks
             before = model.populations[self._in_blocks[0]].projections[0].source
-            scales[name] = scales[before]
+            # the channels before are not the channels here
+            scales[name] = float(np.max(scales[before]))
             return [name]
         scales[name] = found
         if model.residual != "equal" or name not in self._meeting:
