@@ -24,14 +24,16 @@ class Junctions:
         self._meeting: dict[str, set[str]] = {}
         #: populations in residual blocks, in order
         self._in_blocks: list[str] = []
+        order = list(model.populations)
         for name, population in model.populations.items():
             sources = {path.source for path in population.projections}
             if len(sources) < 2 or population.role == "read_out":
                 continue
             together = set.union(*(self._meeting.get(s, {s}) for s in sources))
             self._meeting.update(dict.fromkeys(together, together))
-            self._in_blocks += [*sources, name]
-        order = list(model.populations)
+            # from where the branches part to where they meet
+            first = min(order.index(source) for source in sources)
+            self._in_blocks += order[first : order.index(name) + 1]
         self._in_blocks = sorted(set(self._in_blocks) - {model.input.name}, key=order.index)
 
     def assign(self, name: str, found: float | np.ndarray) -> list[str]:
