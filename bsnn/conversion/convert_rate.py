@@ -176,6 +176,8 @@ def _from_activations(
     """Find scales by looking at the trained network only."""
     exact = model.graph.activations(images)
     junctions = Junctions(model)
+    normalised = model.input.layer != model.graph.input.name
+    signed = {model.input.layer} if normalised or images.min() < 0 else set()
     for name, population in model.populations.items():
         if population.role == "input":
             continue
@@ -187,7 +189,7 @@ def _from_activations(
                 path.source: model.height(path, population) for path in population.projections
             },
             percentile=percentile,
-            signed_layers=frozenset({model.input.layer}),
+            signed_layers=frozenset(signed),
             channels=channels and model.spikes(name),
         )
         junctions.assign(name, NORMALISATIONS[model.norm](context))
