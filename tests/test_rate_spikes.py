@@ -382,9 +382,11 @@ def fan_out(model, name: str) -> np.ndarray:
     return total
 
 
-@every_encoder
+@pytest.mark.parametrize(
+    ("network", "encoder"),
+    [(AverageCnn, encoder) for encoder in OPTIONS["encoder"]] + [(ResidualNet, "poisson")],
+)
 @pytest.mark.parametrize("read_out", ["count", "potential"])
-@pytest.mark.parametrize("network", [AverageCnn, ResidualNet])
 def test_figures_are_the_oracles(numpy_target, network, encoder, read_out):
     shape = (2, 7, 6) if network is AverageCnn else (2, 6, 5)
     model, images = make_rate_model(
@@ -426,7 +428,7 @@ def test_figures_are_the_oracles(numpy_target, network, encoder, read_out):
 def test_results_depend_on_neither_chunks_nor_parts(numpy_target):
     model, images = tiny_dense(encoder="poisson")
     whole = simulate(model, images[:7], seed=1, first_image=5)
-    for chunk in (1, 3, 100):
+    for chunk in (3, 100):
         assert_same_results(simulate(model, images[:7], seed=1, first_image=5, chunk=chunk), whole)
     parts = [
         simulate(model, images[first:last], seed=1, first_image=5 + first)
