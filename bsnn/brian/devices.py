@@ -46,7 +46,7 @@ class Runner:
 
     build_seconds = 0.0
 
-    def run(self, images: np.ndarray, numbers: np.ndarray) -> None:
+    def run(self, images: np.ndarray, numbers: np.ndarray | None = None) -> None:
         """Present images (at most the network's capacity); results are in its monitors.
 
         `numbers` are those of the images, for their noise (see `SpikingNetwork.presentation`).
@@ -63,7 +63,7 @@ class _RuntimeRunner(Runner):
         self.build_seconds = time.perf_counter() - started
         net.network.store("bsnn_before_images")
 
-    def run(self, images: np.ndarray, numbers: np.ndarray) -> None:
+    def run(self, images: np.ndarray, numbers: np.ndarray | None = None) -> None:
         net = self._net
         net.network.restore("bsnn_before_images")
         net.present(images, numbers)
@@ -79,7 +79,7 @@ class _CppRunner(Runner):
         compile_project(directory, b2.device.writer.source_files)
         self.build_seconds = time.perf_counter() - started
 
-    def run(self, images: np.ndarray, numbers: np.ndarray) -> None:
+    def run(self, images: np.ndarray, numbers: np.ndarray | None = None) -> None:
         net = self._net
         try:
             b2.device.run(with_output=False, run_args=net.presentation(images, numbers))

@@ -15,7 +15,7 @@ __all__ = ["ENCODER_EQUATIONS", "INPUT_AT_START", "INPUT_MODEL", "EncoderEquatio
 #: ``noise_seed``, and on step and neuron.
 INPUT_MODEL = """
 image_steps : integer (shared, constant)
-noise_seed : integer (shared, constant)
+noise_seed : 1 (shared, constant)
 noise_stream : 1
 value : 1
 spike_count : integer

@@ -19,6 +19,8 @@ from bsnn.brian.spiking_groups import OnePassGroup
 from bsnn.brian.window_start import WindowStart
 from bsnn.brian.wiring import connect
 from bsnn.conversion import Population, RateModel
+from bsnn.conversion.noise import check_seed
+from bsnn.errors import BuildError
 
 __all__ = ["build_rate"]
 
@@ -30,6 +32,10 @@ _ARRIVE, _UPDATE, _SPIKE, _RESET, _ORDERS = range(5)
 
 def build_rate(model: RateModel, **options: Any) -> RateNetwork:
     """Build a rate-coded network; see `bsnn.build`."""
+    try:
+        check_seed(options["seed"])
+    except ValueError as error:
+        raise BuildError(f"The network cannot be built: {error}.") from error
     net = RateNetwork(model, **options)
     for number, (name, population) in enumerate(model.populations.items()):
         order = _ORDERS * number

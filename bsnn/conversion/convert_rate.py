@@ -10,6 +10,7 @@ from bsnn.conversion.calibration import (
     positive_scale,
 )
 from bsnn.conversion.encoders import ENCODERS
+from bsnn.conversion.noise import check_seed
 from bsnn.conversion.rate import RateModel, rate_populations
 from bsnn.conversion.residual import Junctions
 from bsnn.conversion.scales import NORMALISATIONS, ScaleContext
@@ -143,6 +144,7 @@ def convert_to_rate(
     )
     try:
         model.check()
+        check_seed(seed)
         model.check_images(images)
     except (ValueError, SimulationError) as error:
         raise ConversionError(f"The network cannot be converted: {error}") from error
@@ -174,6 +176,8 @@ def _from_activations(
     """Find scales by looking at the trained network only."""
     exact = model.graph.activations(images)
     junctions = Junctions(model)
+    normalised = model.input.layer != model.graph.input.name
+    signed = {model.input.layer} if normalised or images.min() < 0 else set()
     for name, population in model.populations.items():
         if population.role == "input":
             continue
@@ -185,7 +189,7 @@ def _from_activations(
                 path.source: model.height(path, population) for path in population.projections
             },
             percentile=percentile,
-            signed_layers=frozenset({model.input.layer}),
+            signed_layers=frozenset(signed),
             channels=channels and model.spikes(name),
         )
         junctions.assign(name, NORMALISATIONS[model.norm](context))

@@ -8,11 +8,17 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["splitmix_uniform"]
+__all__ = ["check_seed", "splitmix_uniform"]
 
 GAMMA = np.uint64(0x9E3779B97F4A7C15)
 MULTIPLIERS = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 SHIFTS = (np.uint64(30), np.uint64(27), np.uint64(31))
+
+
+def check_seed(seed: int) -> None:
+    """Raise `ValueError` for a seed that is not a whole number from 0 to below 2**53."""
+    if not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**53:
+        raise ValueError(f"the seed is {seed!r}; it is a whole number from 0 to below 2**53")
 
 
 def splitmix_uniform(seed, stream, number) -> np.ndarray:

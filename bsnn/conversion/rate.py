@@ -122,7 +122,10 @@ class RateModel(SpikingModel):
         """Return the value that a spike of a projection's source stands for at its target."""
         source = projection.source
         if self.residual == "unequal" and len(target.projections) > 1:
-            source = self._weighted_source(target)
+            weighted = self._weighted_source(target)
+            if source != weighted:
+                # the channels of one are not those of the other
+                return float(np.max(self.scales[weighted]))
         return self.scales[source]
 
     def unit(self, name: str) -> float | np.ndarray:

@@ -24,14 +24,16 @@ class Junctions:
         self._meeting: dict[str, set[str]] = {}
         #: populations in residual blocks, in order
         self._in_blocks: list[str] = []
+        order = list(model.populations)
         for name, population in model.populations.items():
             sources = {path.source for path in population.projections}
             if len(sources) < 2 or population.role == "read_out":
                 continue
             together = set.union(*(self._meeting.get(s, {s}) for s in sources))
             self._meeting.update(dict.fromkeys(together, together))
-            self._in_blocks += [*sources, name]
-        order = list(model.populations)
+            # from where the branches part to where they meet
+            first = min(order.index(source) for source in sources)
+            self._in_blocks += order[first : order.index(name) + 1]
         self._in_blocks = sorted(set(self._in_blocks) - {model.input.name}, key=order.index)
 
     def given(self, name: str) -> bool:
@@ -45,7 +47,8 @@ class Junctions:
         if self.given(name):
             # thresholds of one: in units of what enters the blocks
             before = model.populations[self._in_blocks[0]].projections[0].source
-            scales[name] = scales[before]
+            # the channels before are not the channels here
+            scales[name] = float(np.max(scales[before]))
             return [name]
         scales[name] = found
         if model.residual != "equal" or name not in self._meeting:

@@ -109,10 +109,18 @@ class _Search:
         over_time = np.maximum.accumulate(largest, axis=0)
         model.trace[name] = over_time.max(axis=1)
         found = over_time[-1].astype(np.float64)
-        scale = found if self._channels and model.spikes(name) else float(found.max())
-        changed = self._junctions.assign(name, scale)
-        for other in changed:
-            self._record(model.populations[other])
+        scale = float(found.max())
+        if self._channels and model.spikes(name):
+            # a channel that never gets a positive input has the scale of the layer
+            scale = np.where(found > 0, found, scale)
+        anew = set(self._junctions.assign(name, scale))
+        names = list(model.populations)
+        for other in names[: names.index(name) + 1]:
+            reads = {path.source for path in model.populations[other].projections}
+            # what gets other spikes than before tells others, too
+            if other in anew or anew & reads:
+                anew.add(other)
+                self._record(model.populations[other])
         self._forget(name)
 
     def _largest_inputs(self, population: Population) -> np.ndarray:
