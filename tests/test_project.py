@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from bsnn.datasets import DATA_VARIABLE
+
 ROOT = Path(__file__).parents[1]
 
 #: Floors of the design: a file may import from its own floor or those before it only.

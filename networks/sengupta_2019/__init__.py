@@ -110,7 +110,7 @@ def train(
     # weights in half precision: the thresholds are found for what the file will hold
     graph = as_stored(graph, "float16")
     source = {
-        "source": settings.command(threads),
+        "source": f"{settings.command(threads)} --calibration-images {calibration_images}",
         "torch_version": torch.__version__,
     }
     path = Path(out) / f"{network}.h5"
