@@ -26,7 +26,7 @@ from rich.table import Table
 from torch.nn import functional
 
 import bsnn
-from bsnn.benchmark.usage import launch_command, read_usage
+from bsnn.benchmark.usage import launch_command, peak_mb, read_usage
 from bsnn.conversion import RateModel
 from bsnn.networks.sengupta_2019.network import Vgg16
 
@@ -136,7 +136,7 @@ def main(
     images: Annotated[int, typer.Option(min=1)] = 2,
     steps: Annotated[int, typer.Option(min=1)] = 2500,
     torch_steps: Annotated[int, typer.Option(min=1)] = 10,
-    factors: Annotated[str, typer.Option(help="Of the thresholds.")] = "1,4,16,64",
+    factors: Annotated[str, typer.Option(help="Of the thresholds.")] = "0.25,1,4,16,64",
     width: Annotated[float, typer.Option(help="Factor of all channels.")] = 1.0,
     seed: int = 0,
     json_file: Annotated[Path | None, typer.Option("--json")] = None,
@@ -146,7 +146,7 @@ def main(
 
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     torch.set_num_threads(1)
-    console = Console()
+    console = Console(width=110)
     graph = random_vgg16(width, seed)
     test = bsnn.datasets.load("cifar10", "test", data).exact().first(images).images
     base = bsnn.convert_to_rate(
@@ -162,10 +162,10 @@ def main(
         with tempfile.TemporaryDirectory() as folder:
             found = measure_bsnn(dataclasses.replace(base, scales=scales), test, Path(folder))
         rows.append({"factor": factor, **found, "ratio": torch_seconds / found["cpu_seconds"]})
-        console.print(rows[-1])
+        console.print(f"thresholds times {factor:g}: {found['cpu_seconds']:.2f} s an image")
     table = Table(
-        title=f"VGG-16, width {width:g}, {steps:,} steps: CPU seconds an image, one thread; "
-        f"PyTorch {torch_seconds:.1f} s at any rate",
+        title=f"VGG-16, width {width:g}, {steps:,} steps, one thread: CPU seconds an image "
+        f"(PyTorch {torch_seconds:.1f} s at any rate), peak memory of the simulation",
         title_justify="left",
     )
     for column in (
@@ -184,8 +184,16 @@ def main(
             f"{row['peak_mb']:,.0f}",
         )
     console.print(table)
+    whole = peak_mb()
+    console.print(f"Peak of this process, with conversion, building and PyTorch: {whole:,.0f} MB")
     if json_file is not None:
-        content = {"width": width, "steps": steps, "torch_cpu_seconds": torch_seconds, "rows": rows}
+        content = {
+            "width": width,
+            "steps": steps,
+            "torch_cpu_seconds": torch_seconds,
+            "peak_mb_of_everything": whole,
+            "rows": rows,
+        }
         json_file.write_text(json.dumps(content, indent=2) + "\n")
 
 
