@@ -91,7 +91,13 @@ def threshold_trace_figure(model: RateModel) -> Figure:
     shades = [_shade(number / max(1, len(names) - 1)) for number in range(len(names))]
     for name, shade in zip(names, shades, strict=True):
         trace = model.trace[name]
-        over_time.plot(np.arange(1, len(trace) + 1), trace / trace[-1], color=shade, lw=1.3)
+        over_time.plot(
+            np.arange(1, len(trace) + 1),
+            trace / trace[-1],
+            color=shade,
+            lw=1.3,
+            drawstyle="steps-post",
+        )
     over_time.set_xscale("log")
     over_time.set_ylim(0, 1.03)
     over_time.set_xlabel("time steps")
