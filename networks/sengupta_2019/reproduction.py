@@ -350,7 +350,10 @@ def _low_latency(bench: _Bench, console: Console) -> dict[str, dict[str, Any]]:
         "trained network", *[""] * (len(at_steps) - 1), f"{100 * result.ann_accuracy:.1f}"
     )
     console.print(table)
-    published = Table(title="For orientation: other networks elsewhere, quoted from memory and not checked", title_justify="left")
+    published = Table(
+        title="For orientation: other networks elsewhere, quoted from memory and not checked",
+        title_justify="left",
+    )
     published.add_column("")
     published.add_column("accuracy at steps")
     for row in _PUBLISHED:
