@@ -44,7 +44,7 @@ def accuracy_figure(results: Mapping[str, Result]) -> Figure:
     axes = figure.add_subplot()
     for number, (name, result) in enumerate(results.items()):
         draw_accuracy_over_time(axes, result, name, COLOURS[number % len(COLOURS)])
-    axes.legend(frameon=False, loc="lower right")
+    axes.legend(frameon=False)
     counts = sorted({len(result) for result in results.values()})
     axes.set_title(f"accuracy over time, {' and '.join(f'{n:,}' for n in counts)} images")
     return figure
@@ -65,7 +65,8 @@ def draw_accuracy_over_time(axes: Axes, result: Result, name: str, colour: str) 
     axes.plot(steps, 100 * accuracy, color=colour, lw=1.5, label=name)
     axes.axhline(100 * result.ann_accuracy, color=colour, ls="--", lw=1)
     axes.set_xscale("log")
-    axes.set_xlim(1, len(accuracy))
+    # as long as the longest of the curves
+    axes.set_xlim(1, max(len(accuracy), *(line.get_xdata()[-1] for line in axes.get_lines())))
     axes.set_ylim(0, 100)
     axes.set_xlabel("time steps")
     axes.set_ylabel("accuracy (%), dashed: trained network")

@@ -314,7 +314,7 @@ def _figure_4(results: Mapping[str, bsnn.Result]) -> Figure:
     axes = figure.add_subplot()
     for number, (name, result) in enumerate(results.items()):
         draw_accuracy_over_time(axes, result, name, COLOURS[number])
-    axes.legend(frameon=False, loc="lower right")
+    axes.legend(frameon=False)
     count = len(next(iter(results.values())))
     axes.set_title(f"accuracy over time, Spike-Norm, {count:,} CIFAR-10 test images")
     return figure
