@@ -12,7 +12,7 @@ from conftest import make_model
 from torch import nn
 
 import bsnn
-from bsnn.networks import paper
+from bsnn.networks import keeping, paper
 from bsnn.networks.lopez_randulfe_2022 import training
 from bsnn.networks.lopez_randulfe_2022.network import MnistCnn
 from bsnn.networks.lopez_randulfe_2022.training import TrainingSettings
@@ -80,16 +80,16 @@ def test_training_can_be_resumed(few, tmp_path, monkeypatch):
     class Stop(Exception):
         pass
 
-    save = training._save
+    save = keeping.save_torch
 
     def stop_after_the_first(state, path):
         save(state, path)
         raise Stop
 
-    monkeypatch.setattr(training, "_save", stop_after_the_first)
+    monkeypatch.setattr(keeping, "save_torch", stop_after_the_first)
     with pytest.raises(Stop):
         training.train(few, tmp_path / "parts", settings(penalty=1e-7), quiet=True)
-    monkeypatch.setattr(training, "_save", save)
+    monkeypatch.setattr(keeping, "save_torch", save)
     parts = training.train(few, tmp_path / "parts", settings(penalty=1e-7), resume=True, quiet=True)
     for name, value in whole.state_dict().items():
         assert torch.equal(value, parts.state_dict()[name]), name

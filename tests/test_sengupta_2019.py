@@ -12,7 +12,7 @@ from torch import nn
 
 import bsnn
 from bsnn.graph import Add, ReLU
-from bsnn.networks import paper
+from bsnn.networks import keeping, paper
 from bsnn.networks.sengupta_2019 import reproduction, training
 from bsnn.networks.sengupta_2019.network import BasicBlock, Vgg16, resnet20, resnet34
 from bsnn.networks.sengupta_2019.training import TrainingSettings
@@ -103,16 +103,16 @@ def test_training_can_be_resumed(few, tmp_path, monkeypatch):
     class Stop(Exception):
         pass
 
-    save = training._save
+    save = keeping.save_torch
 
     def stop_after_the_first(state, path):
         save(state, path)
         raise Stop
 
-    monkeypatch.setattr(training, "_save", stop_after_the_first)
+    monkeypatch.setattr(keeping, "save_torch", stop_after_the_first)
     with pytest.raises(Stop):
         training.train(few, tmp_path / "parts", settings(), quiet=True)
-    monkeypatch.setattr(training, "_save", save)
+    monkeypatch.setattr(keeping, "save_torch", save)
     parts = training.train(few, tmp_path / "parts", settings(), resume=True, quiet=True)
     for name, value in whole.state_dict().items():
         assert torch.equal(value, parts.state_dict()[name]), name
@@ -175,6 +175,7 @@ def test_train_writes_a_model_and_the_command_that_made_it(few, tmp_path, monkey
         "bsnn train sengupta_2019 --network resnet20 --width 0.0625 --epochs 1 --seed 1 "
         "--batch-size 32 --threads 1 --calibration-images 4"
     )
+    assert (tmp_path / "curves.png").stat().st_size > 5_000
     (value,) = accuracies.values()
     assert 0 <= value <= 1
     basic, _ = PAPER.train(

@@ -17,25 +17,20 @@ gain by merely shrinking all activations.
 from __future__ import annotations
 
 import dataclasses
-import json
-import logging
 import math
 import os
 import time
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch.nn import functional
 
 from bsnn.datasets import Dataset
-from bsnn.errors import SettingsError
+from bsnn.networks.keeping import TrainingFolder
 from bsnn.networks.lopez_randulfe_2022.network import MnistCnn
 from bsnn.progress import progress_bar
 
 __all__ = ["TrainingSettings", "accuracy", "train"]
-
-logger = logging.getLogger(__name__)
 
 # An activation a tenth of the layer's largest counts as half a spike, roughly.
 _KNEE = 0.1
@@ -113,8 +108,6 @@ def train(
         The checkpoint was made with other settings.
     """
     settings = settings or TrainingSettings()
-    out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(settings.seed)
     net = MnistCnn().to(device, memory_format=torch.channels_last)
     images = torch.from_numpy(training.images).to(device)
@@ -125,24 +118,14 @@ def train(
         optimiser, settings.learning_rate, total_steps=settings.epochs * steps
     )
     activity = _ActivityPenalty(net)
-    checkpoint = out / "checkpoint.pt"
-    log = out / "log.jsonl"
-    first_epoch = 0
-    if resume and checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
-        if state["settings"] != dataclasses.asdict(settings):
-            raise SettingsError(
-                f"{checkpoint} was made with other settings ({state['settings']}). Use those, or "
-                "another folder."
-            )
-        net.load_state_dict(state["net"])
-        optimiser.load_state_dict(state["optimiser"])
-        schedule.load_state_dict(state["schedule"])
-        activity.scales = state["scales"]
-        torch.set_rng_state(state["rng"])
-        first_epoch = state["epoch"]
-    else:
-        log.unlink(missing_ok=True)
+    # after the seed: a checkpoint brings its own state of the random numbers
+    folder = TrainingFolder(out, settings, resume=resume)
+    if folder.state is not None:
+        net.load_state_dict(folder.state["net"])
+        optimiser.load_state_dict(folder.state["optimiser"])
+        schedule.load_state_dict(folder.state["schedule"])
+        activity.scales = folder.state["scales"]
+    first_epoch = folder.epochs_done
     # the last tenth of the epochs sees the images as they are
     clean_from = settings.epochs - max(1, settings.epochs // 10)
     with progress_bar(disable=quiet) as progress:
@@ -173,22 +156,16 @@ def train(
                 "training_accuracy": correct / len(images),
                 "seconds": time.perf_counter() - started,
             }
-            with open(log, "a") as file:
-                file.write(json.dumps(line) + "\n")
-            logger.info("%s", line)
             state = {
                 "net": net.state_dict(),
                 "optimiser": optimiser.state_dict(),
                 "schedule": schedule.state_dict(),
                 "scales": activity.scales,
-                "rng": torch.get_rng_state(),
-                "epoch": epoch + 1,
-                "settings": dataclasses.asdict(settings),
             }
-            _save(state, checkpoint)
+            folder.keep(line, state)
             progress.update(bar, description=f"training, loss {line['loss']:.4f}")
     net = net.cpu().to(memory_format=torch.contiguous_format).eval()
-    _save(net.state_dict(), out / "weights.pt")
+    folder.finish(net.state_dict())
     return net
 
 
@@ -253,10 +230,3 @@ def _augment(x: torch.Tensor, settings: TrainingSettings) -> torch.Tensor:
     affine = torch.cat([rotation * scale.view(-1, 1, 1), shift.unsqueeze(2)], 2).to(x.device)
     grid = functional.affine_grid(affine, list(x.shape), align_corners=False)
     return functional.grid_sample(x, grid, align_corners=False)
-
-
-def _save(state: object, path: Path) -> None:
-    """Write a torch file atomically."""
-    temporary = path.with_name(path.name + ".partial")
-    torch.save(state, temporary)
-    os.replace(temporary, path)

@@ -57,7 +57,7 @@ def train(
     Parameters
     ----------
     out : path
-        Folder for the model, the weights, the checkpoint and the log.
+        Folder for the model, the weights, the checkpoint, the log and ``curves.png``.
     data : path, optional
         Folder with CIFAR-10 (see `bsnn.datasets.load`).
     network, width, epochs, seed, batch_size, learning_rate, dropout, junction_relu, preprocessing,\
@@ -80,12 +80,14 @@ def train(
         Of the trained network on the test images.
     """
     import bsnn
+    from bsnn.analysis.saving import save_figure
     from bsnn.errors import torch_is_missing
     from bsnn.storage import as_stored, save_graph
 
     try:
         import torch
 
+        from bsnn.networks.keeping import curves_figure
         from bsnn.networks.sengupta_2019 import training
     except ModuleNotFoundError as error:
         raise torch_is_missing("Training") from error
@@ -105,6 +107,7 @@ def train(
     )
     images = bsnn.datasets.load(DATASET, "train", data)
     net = training.train(images, out, settings, resume=resume, device=device)
+    save_figure(curves_figure({network: Path(out) / "log.jsonl"}), Path(out) / "curves.png")
     mean, deviation = training.normalisation(images)
     graph = bsnn.from_torch(net, INPUT_SHAPE, mean=mean, std=deviation)
     # weights in half precision: the thresholds are found for what the file will hold

@@ -9,11 +9,8 @@ fewer epochs the same shares of the training are used.
 from __future__ import annotations
 
 import dataclasses
-import json
-import logging
 import os
 import time
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -22,12 +19,11 @@ from torch.nn import functional
 
 from bsnn.datasets import Dataset
 from bsnn.errors import SettingsError
+from bsnn.networks.keeping import TrainingFolder
 from bsnn.networks.sengupta_2019.network import NETWORKS
 from bsnn.progress import progress_bar
 
 __all__ = ["TrainingSettings", "accuracy", "normalisation", "train"]
-
-logger = logging.getLogger(__name__)
 
 # Shares of the training after which the learning rate is divided by ten: epochs 81 and 122 of 200.
 _DECAYS = (81 / 200, 122 / 200)
@@ -146,8 +142,6 @@ def train(
         The checkpoint was made with other settings, or the loss is no longer a number.
     """
     settings = settings or TrainingSettings()
-    out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(settings.seed)
     net = settings.build().to(device, memory_format=torch.channels_last)
     mean, deviation = (torch.from_numpy(a) for a in normalisation(training))
@@ -159,23 +153,13 @@ def train(
     )
     decays = [round(share * settings.epochs) for share in _DECAYS]
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimiser, decays)
-    checkpoint = out / "checkpoint.pt"
-    log = out / "log.jsonl"
-    first_epoch = 0
-    if resume and checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
-        if state["settings"] != dataclasses.asdict(settings):
-            raise SettingsError(
-                f"{checkpoint} was made with other settings ({state['settings']}). Use those, or "
-                "another folder."
-            )
-        net.load_state_dict(state["net"])
-        optimiser.load_state_dict(state["optimiser"])
-        schedule.load_state_dict(state["schedule"])
-        torch.set_rng_state(state["rng"])
-        first_epoch = state["epoch"]
-    else:
-        log.unlink(missing_ok=True)
+    # after the seed: a checkpoint brings its own state of the random numbers
+    folder = TrainingFolder(out, settings, resume=resume)
+    if folder.state is not None:
+        net.load_state_dict(folder.state["net"])
+        optimiser.load_state_dict(folder.state["optimiser"])
+        schedule.load_state_dict(folder.state["schedule"])
+    first_epoch = folder.epochs_done
     batches = -(-len(images) // settings.batch_size)
     with progress_bar(disable=quiet) as progress:
         bar = progress.add_task("training", total=settings.epochs * batches)
@@ -212,21 +196,15 @@ def train(
                     "Use a smaller learning rate."
                 )
             schedule.step()
-            with open(log, "a") as file:
-                file.write(json.dumps(line) + "\n")
-            logger.info("%s", line)
             state = {
                 "net": net.state_dict(),
                 "optimiser": optimiser.state_dict(),
                 "schedule": schedule.state_dict(),
-                "rng": torch.get_rng_state(),
-                "epoch": epoch + 1,
-                "settings": dataclasses.asdict(settings),
             }
-            _save(state, checkpoint)
+            folder.keep(line, state)
             progress.update(bar, description=f"training, loss {line['loss']:.4f}")
     net = net.cpu().to(memory_format=torch.contiguous_format).eval()
-    _save(net.state_dict(), out / "weights.pt")
+    folder.finish(net.state_dict())
     return net
 
 
@@ -255,10 +233,3 @@ def _augment(padded: torch.Tensor) -> torch.Tensor:
     # indexing puts the channels last
     crops = padded[index, :, rows.unsqueeze(2), columns.unsqueeze(1)]
     return crops.permute(0, 3, 1, 2)
-
-
-def _save(state: object, path: Path) -> None:
-    """Write a torch file atomically."""
-    temporary = path.with_name(path.name + ".partial")
-    torch.save(state, temporary)
-    os.replace(temporary, path)
