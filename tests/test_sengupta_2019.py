@@ -211,9 +211,15 @@ def test_shipped_networks(name, macs):
     assert sum(path.stat().st_size for path in PAPER.SHIPPED.values()) < 32e6
 
 
-def test_reproduction_goes_on_after_an_interruption(data_folder, tmp_path, numpy_target):
+def test_reproduction_goes_on_after_an_interruption(
+    data_folder, tmp_path, numpy_target, monkeypatch
+):
+    # a few images to look at activations, and two of the rows about latency
+    monkeypatch.setattr(reproduction, "_DATA_BASED_IMAGES", 8)
+    rows = list(reproduction._LOW_LATENCY.items())
+    monkeypatch.setattr(reproduction, "_LOW_LATENCY", dict((rows[0], rows[-1])))
     options = {
-        "data": data_folder, "images": 2, "steps": 4, "seeds": 2, "workers": 1,
+        "data": data_folder, "images": 2, "steps": 3, "seeds": 2, "workers": 1,
         "device": "runtime", "console": None,
     }  # fmt: skip
     first = reproduction.reproduce(tmp_path, **options)
