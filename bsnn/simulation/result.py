@@ -216,7 +216,11 @@ class Result:
             ),
             ("steps" if self.coding == "rate" else "steps per window", str(self.steps)),
             ("spikes per neuron", f"{self.spikes_per_neuron:.4f}"),
-            ("spikes per neuron, with pools", f"{self.spikes_per_neuron_with_pools:.4f}"),
+            *(
+                [("spikes per neuron, with pools", f"{self.spikes_per_neuron_with_pools:.4f}")]
+                if any(p.role == "max_pool" for p in self.populations.values())
+                else []
+            ),
             ("synaptic operations per image", f"{self.synaptic_operations:,.0f}"),
             ("synaptic operations per MAC", f"{self.operations_per_mac:.4f}"),
             ("MACs of the trained network", f"{self.ann_macs:,}"),
