@@ -17,14 +17,12 @@ from bsnn.errors import SettingsError
 from bsnn.simulation import Result
 
 __all__ = [
-    "COLOURS",
     "accuracy_figure",
-    "draw_accuracy_over_time",
     "spikes_by_layer_figure",
     "threshold_trace_figure",
 ]
 
-COLOURS = ("#2563eb", "#d97706", "#059669", "#dc2626", "#7c3aed", "#0891b2", "#6b7280", "#be185d")
+_COLOURS = ("#2563eb", "#d97706", "#059669", "#dc2626", "#7c3aed", "#0891b2", "#6b7280", "#be185d")
 
 
 def accuracy_figure(results: Mapping[str, Result]) -> Figure:
@@ -43,14 +41,14 @@ def accuracy_figure(results: Mapping[str, Result]) -> Figure:
     figure = Figure(figsize=(7, 4.3), layout="constrained")
     axes = figure.add_subplot()
     for number, (name, result) in enumerate(results.items()):
-        draw_accuracy_over_time(axes, result, name, COLOURS[number % len(COLOURS)])
+        _draw_accuracy_over_time(axes, result, name, _COLOURS[number % len(_COLOURS)])
     axes.legend(frameon=False)
     counts = sorted({len(result) for result in results.values()})
     axes.set_title(f"accuracy over time, {' and '.join(f'{n:,}' for n in counts)} images")
     return figure
 
 
-def draw_accuracy_over_time(axes: Axes, result: Result, name: str, colour: str) -> None:
+def _draw_accuracy_over_time(axes: Axes, result: Result, name: str, colour: str) -> None:
     """Draw one curve with its band of one standard error, and the trained network's accuracy."""
     accuracy = result.accuracy_at_step
     if accuracy is None:
@@ -126,7 +124,7 @@ def spikes_by_layer_figure(results: Mapping[str, Result]) -> Figure:
             for name, population in result.populations.items()
             if population.spikes is not None and population.role != "input"
         }
-        axes.bar(range(len(spikes)), spikes.values(), color=COLOURS[number % len(COLOURS)])
+        axes.bar(range(len(spikes)), spikes.values(), color=_COLOURS[number % len(_COLOURS)])
         axes.set_xticks(range(len(spikes)), spikes, rotation=90, fontsize=7)
         axes.set_ylabel(f"spikes a neuron in {result.steps:,} steps")
         axes.set_title(title)

@@ -93,7 +93,7 @@ def _add_neurons(net: RateNetwork, population: Population, order: int) -> None:
         )
         threshold = model.threshold(name)
         if np.ndim(threshold):
-            group.v_th = _by_neuron(net, population, threshold)
+            group.v_th = net.by_neuron(name, threshold)
         else:
             group.v_th = float(threshold)
     else:
@@ -169,9 +169,3 @@ def _at_start_of_image(net: RateNetwork, population: Population, code: str) -> N
         name=f"{population.name}_image_start",
     )
     net.network.add(start)
-
-
-def _by_neuron(net: RateNetwork, population: Population, values: np.ndarray) -> np.ndarray:
-    """Spread values of channels over the neurons, in their order."""
-    shaped = np.reshape(values, (-1, *[1] * (len(population.shape) - 1)))
-    return net.to_neurons(population.name, np.broadcast_to(shaped, population.shape))

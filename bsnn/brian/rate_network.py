@@ -61,6 +61,11 @@ class RateNetwork(SpikingNetwork):
         padded[: len(numbers)] = numbers
         return {self.image_values: rows, self.image_numbers: padded}
 
+    def by_neuron(self, name: str, values: float | np.ndarray) -> np.ndarray:
+        """Spread one value, or one for each channel, over the neurons of a population."""
+        shape = self.model.populations[name].shape
+        return self.to_neurons(name, np.broadcast_to(per_channel(values, shape), shape))
+
     def record_counts(self, name: str) -> None:
         """Record how often each neuron of a population spikes for each image."""
         recorder = WindowRecorder(
@@ -113,8 +118,6 @@ class RateNetwork(SpikingNetwork):
                 f"The last layer was read out in {len(values)} of {wanted} steps: the run ended "
                 "before its time. Run the network for its whole duration."
             )
-        shape = model.output.shape
-        worth = per_channel(model.scales[name] if spikes else model.unit(name), shape)
-        values *= self.to_neurons(name, np.broadcast_to(worth, shape))
+        values *= self.by_neuron(name, model.scales[name] if spikes else model.unit(name))
         values = values.reshape(self.capacity, model.steps, -1)
         return values / np.arange(1, model.steps + 1)[:, np.newaxis]

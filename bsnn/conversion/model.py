@@ -87,6 +87,19 @@ class SpikingModel:
         """The population that the result is read from."""
         return next(reversed(self.populations.values()))
 
+    def input_of_silence(self, name: str) -> np.ndarray:
+        """Return what the neurons of a population get when nothing before them spikes.
+
+        The biases, carried through the linear layers, in the units of the trained network; float64,
+        of the population's shape.
+        """
+        population = self.populations[name]
+        silence = {
+            projection.source_layer: np.zeros((1, *self.graph.shapes[projection.source_layer]))
+            for projection in population.projections
+        }
+        return self.graph.evaluate(population.potential_layer, silence)[0]
+
     def spikes(self, name: str) -> bool:
         """Whether a population emits spikes; a read-out by potential does not."""
         raise NotImplementedError

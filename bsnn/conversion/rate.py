@@ -160,13 +160,8 @@ class RateModel(SpikingModel):
 
     def bias(self, name: str) -> np.ndarray:
         """Return the current of each neuron in a step without input, in the population's shape."""
-        population = self.populations[name]
-        silence = {
-            projection.source_layer: np.zeros((1, *self.graph.shapes[projection.source_layer]))
-            for projection in population.projections
-        }
-        bias = self.graph.evaluate(population.potential_layer, silence)[0]
-        return bias / per_channel(self.unit(name), population.shape)
+        unit = per_channel(self.unit(name), self.populations[name].shape)
+        return self.input_of_silence(name) / unit
 
     def expected_spikes(self, images: np.ndarray) -> dict[str, float]:
         exact = self.graph.activations(images)

@@ -110,10 +110,11 @@ class RateDynamics:
     def step(self) -> dict[str, np.ndarray]:
         """Go one step on; return by population the spikes, for the input with their sign."""
         model = self._model
-        encoder = ENCODERS[model.encoder]
-        signals = encoder.tell(self._values, self._step, self._seed, self._streams)
-        told = {model.input.layer: signals.astype(self._dtype, copy=False)}
-        spikes = {model.input.name: told[model.input.layer]}
+        signals = input_signals(
+            model, self._values, self._step, self._seed, self._streams, self._dtype
+        )
+        told = {model.input.layer: signals}
+        spikes = {model.input.name: signals}
         for name, dynamics in self.populations.items():
             found = dynamics.step(dynamics.weighted_input(told))
             if found is not None:

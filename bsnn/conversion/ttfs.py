@@ -81,13 +81,7 @@ class TtfsModel(SpikingModel):
         The biases, carried through the linear layers, plus the rounding charge if there is one;
         float64, of the population's shape.
         """
-        population = self.populations[name]
-        silence = {
-            projection.source_layer: np.zeros((1, *self.graph.shapes[projection.source_layer]))
-            for projection in population.projections
-        }
-        bias = self.graph.evaluate(population.potential_layer, silence)[0]
-        return bias + self.initial_charge(name)
+        return self.input_of_silence(name) + self.initial_charge(name)
 
     def initial_charge(self, name: str) -> float:
         """Return the charge above the bias with which the neurons of a population start."""

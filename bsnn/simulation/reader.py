@@ -5,7 +5,9 @@ A reader is found by the coding of the network, in `READERS`.
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -18,6 +20,10 @@ from bsnn.simulation.records import Records
 
 __all__ = ["READERS", "Reader", "reader"]
 
+# Given a population and the trained network's activations, what its spikes stand for; None for a
+# read-out that does not spike.
+_Told = Callable[[str, dict[str, np.ndarray]], np.ndarray | None]
+
 # Images for which all values of both networks are in memory at once.
 _BATCH = 50
 
@@ -25,12 +31,32 @@ _BATCH = 50
 class Reader(ABC):
     """Adds to a network the monitors that are needed, and reads them after each run."""
 
-    @abstractmethod
-    def __init__(self, net: SpikingNetwork) -> None: ...
+    def __init__(self, net: SpikingNetwork) -> None:
+        self._net = net
 
     @abstractmethod
     def read(self, images: np.ndarray) -> Records:
         """Read the monitors after a run that presented `images`."""
+
+    def _compare(self, images: np.ndarray, told: _Told, records: Records, batch: slice) -> None:
+        """Compare what populations have told for a batch with the trained network."""
+        model = self._net.model
+        exact = model.graph.activations(images)
+        for name, population in model.populations.items():
+            found = told(name, exact)
+            if found is None:
+                # a silent read-out's potentials are compared before a last rectification
+                wanted = exact[population.potential_layer]
+                found = records.potentials[batch].reshape(wanted.shape)
+            else:
+                wanted = exact[population.layer]
+                if population.role == "read_out":
+                    wanted = np.maximum(wanted, 0)
+            error = (found - wanted).reshape(len(images), -1)
+            squares = np.einsum("ij,ij->i", error, error, dtype=np.float64)
+            records.squared_error[name][batch] = squares
+        logits = exact[model.output.potential_layer]
+        records.ann_predictions[batch] = logits.reshape(len(logits), -1).argmax(axis=1)
 
 
 def reader(net: SpikingNetwork) -> Reader:
@@ -40,10 +66,10 @@ def reader(net: SpikingNetwork) -> Reader:
 
 class _TtfsReader(Reader):
     def __init__(self, net: TtfsNetwork) -> None:
+        super().__init__(net)
         for name in net.model.populations:
             if net.model.spikes(name) and "spikes" not in net.monitors.get(name, {}):
                 net.monitor(name, "spikes")
-        self._net = net
 
     def read(self, images: np.ndarray) -> Records:
         net, model, count = self._net, self._net.model, len(images)
@@ -56,9 +82,17 @@ class _TtfsReader(Reader):
             # the sums are whole numbers far below 2**53, so that they are exact
             operations = np.bincount(image, weights=fan_out[neurons], minlength=count)
             records.operations[name][:] = operations[:count]
-        for first in range(0, count, _BATCH):
-            batch = slice(first, min(first + _BATCH, count))
-            self._compare(images[batch], self._levels(spikes, batch), records, batch)
+        for batch in _batches(count):
+            levels = self._levels(spikes, batch)
+            classes = _classes(records.potentials[batch], levels.get(model.output.name))
+            records.predictions[batch] = classes
+
+            def told(name, _, levels=levels) -> np.ndarray | None:
+                if name not in levels:
+                    return None
+                return decode(levels[name], model.scales[name], model.steps)
+
+            self._compare(images[batch], told, records, batch)
         return records
 
     def _levels(
@@ -72,37 +106,14 @@ class _TtfsReader(Reader):
             )
         return levels
 
-    def _compare(
-        self, images: np.ndarray, levels: dict[str, np.ndarray], records: Records, batch: slice
-    ) -> None:
-        model = self._net.model
-        potentials = records.potentials[batch]
-        records.predictions[batch] = _classes(potentials, levels.get(model.output.name))
-        exact = model.graph.activations(images)
-        for name, population in model.populations.items():
-            if name in levels:
-                found = decode(levels[name], model.scales[name], model.steps)
-                wanted = exact[population.layer]
-                if population.role == "read_out":
-                    wanted = np.maximum(wanted, 0)
-            else:
-                # a read-out's potentials are compared before a last rectification
-                wanted = exact[population.potential_layer]
-                found = potentials.reshape(wanted.shape)
-            error = (found - wanted).reshape(len(images), -1)
-            squares = np.einsum("ij,ij->i", error, error, dtype=np.float64)
-            records.squared_error[name][batch] = squares
-        logits = exact[model.output.potential_layer]
-        records.ann_predictions[batch] = logits.reshape(len(logits), -1).argmax(axis=1)
-
 
 class _RateReader(Reader):
     def __init__(self, net: RateNetwork) -> None:
+        super().__init__(net)
         for name in net.model.populations:
             if net.model.spikes(name) and name not in net.recorders:
                 net.record_counts(name)
         net.record_read_out()
-        self._net = net
 
     def read(self, images: np.ndarray) -> Records:
         net, model, count = self._net, self._net.model, len(images)
@@ -113,42 +124,33 @@ class _RateReader(Reader):
         records.predictions_at_step[:] = by_step.argmax(axis=2)
         records.predictions[:] = records.predictions_at_step[:, -1]
         records.potentials[:] = by_step[:, -1]
-        exact_of_batch = self._exact(images)
         counts = {name: net.recorded_counts(name)[:count] for name in records.spikes}
         for name, of_neurons in counts.items():
             fan_out = net.fan_out.get(name, np.zeros(model.populations[name].size, np.int64))
             records.spikes[name][:] = of_neurons.sum(axis=1)
             records.operations[name][:] = of_neurons @ fan_out
-        for batch, exact in exact_of_batch:
-            for name, population in model.populations.items():
-                found = self._told(name, counts, records, batch, exact)
-                wanted = exact[population.layer if name in counts else population.potential_layer]
-                if population.role == "read_out" and name in counts:
-                    wanted = np.maximum(wanted, 0)
-                error = (found - wanted).reshape(len(found), -1)
-                squares = np.einsum("ij,ij->i", error, error, dtype=np.float64)
-                records.squared_error[name][batch] = squares
-            logits = exact[output.potential_layer]
-            records.ann_predictions[batch] = logits.reshape(len(logits), -1).argmax(axis=1)
+        for batch in _batches(count):
+            of_batch = {name: of_neurons[batch] for name, of_neurons in counts.items()}
+            self._compare(images[batch], functools.partial(self._told, of_batch), records, batch)
         return records
 
-    def _exact(self, images):
-        for first in range(0, len(images), _BATCH):
-            batch = slice(first, min(first + _BATCH, len(images)))
-            yield batch, self._net.model.graph.activations(images[batch])
-
-    def _told(self, name, counts, records, batch, exact) -> np.ndarray:
+    def _told(
+        self, counts: dict[str, np.ndarray], name: str, exact: dict[str, np.ndarray]
+    ) -> np.ndarray | None:
         """What a population has told, in the units of the trained network."""
         model, population = self._net.model, self._net.model.populations[name]
-        if population.role == "input" and name not in counts:
-            # a current is the value itself
-            return exact[population.layer]
         if name not in counts:
-            return records.potentials[batch].reshape(-1, *population.shape)
-        rates = self._net.to_layer(name, counts[name][batch].astype(np.float64)) / model.steps
+            # a current is the value itself
+            return exact[population.layer] if population.role == "input" else None
+        rates = self._net.to_layer(name, counts[name].astype(np.float64)) / model.steps
         if population.role == "input":
             rates *= np.sign(exact[population.layer])
         return rates * per_channel(model.scales[name], population.shape)
+
+
+def _batches(count: int) -> Iterator[slice]:
+    for first in range(0, count, _BATCH):
+        yield slice(first, min(first + _BATCH, count))
 
 
 def _classes(potentials: np.ndarray, levels: np.ndarray | None) -> np.ndarray:

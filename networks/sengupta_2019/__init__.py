@@ -133,16 +133,7 @@ def accuracy(graph: Any, dataset: Any, batch: int = 500) -> float:
     return int(sum(correct)) / len(dataset)
 
 
-def convert(
-    graph: Any,
-    images: Any,
-    *,
-    norm: str = "spike-norm",
-    residual: str = "one",
-    reset: str = "zero",
-    seed: int = 1,
-    **options: Any,
-) -> Any:
+def convert(graph: Any, images: Any, **options: Any) -> Any:
     """Convert a network as the paper does.
 
     Signed Bernoulli input, reset to zero, thresholds by Spike-Norm (in residual networks for the
@@ -154,8 +145,8 @@ def convert(
         The trained network.
     images : numpy.ndarray
         Training images.
-    norm, residual, reset, seed, **options
-        See `bsnn.convert_to_rate`.
+    **options
+        In place of the paper's; see `bsnn.convert_to_rate`.
 
     Returns
     -------
@@ -163,19 +154,16 @@ def convert(
     """
     import bsnn
 
-    return bsnn.convert_to_rate(
-        graph,
-        images,
-        norm=norm,
-        residual=residual,
-        reset=reset,
-        seed=seed,
-        steps=options.pop("steps", STEPS),
-        encoder=options.pop("encoder", "poisson"),
-        balance=options.pop("balance", "thresholds"),
-        images_from=DATASET,
-        **options,
-    )
+    papers = {
+        "norm": "spike-norm",
+        "residual": "one",
+        "reset": "zero",
+        "encoder": "poisson",
+        "balance": "thresholds",
+        "steps": STEPS,
+        "seed": 1,
+    }
+    return bsnn.convert_to_rate(graph, images, images_from=DATASET, **(papers | options))
 
 
 def reproduce(

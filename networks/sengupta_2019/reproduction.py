@@ -16,8 +16,7 @@ from rich.table import Table
 
 import bsnn
 from bsnn.analysis.rate_plots import (
-    COLOURS,
-    draw_accuracy_over_time,
+    accuracy_figure,
     spikes_by_layer_figure,
     threshold_trace_figure,
 )
@@ -141,7 +140,7 @@ def reproduce(
     data : path, optional
         Folder with CIFAR-10 (see `bsnn.datasets.load`).
     images : int
-        Test images; the comparison of normalisations and Figure 3 take a fifth of them.
+        Test images; the comparison of normalisations takes a fifth of them.
     steps : int
         Time steps an image.
     seeds : int
@@ -227,8 +226,12 @@ def with_junction_relus(graph: Graph) -> Graph:
 
 def _data_based(bench: _Bench, shipped: bsnn.RateModel) -> Callable[[], bsnn.RateModel]:
     """The paper's comparison: the same network, plain layers normalised by their activations."""
-    images = bench.training.first(_DATA_BASED_IMAGES).images
-    return lambda: convert(shipped.graph, images, norm="data-based", residual=shipped.residual)
+    return lambda: convert(
+        shipped.graph,
+        bench.training.first(_DATA_BASED_IMAGES).images,
+        norm="data-based",
+        residual=shipped.residual,
+    )
 
 
 # Training images whose largest activations are looked at; the paper takes all.
@@ -310,13 +313,9 @@ def _ratio_table(ratios: Mapping[str, float], steps: int) -> Table:
 
 
 def _figure_4(results: Mapping[str, bsnn.Result]) -> Figure:
-    figure = Figure(figsize=(7, 4.3), layout="constrained")
-    axes = figure.add_subplot()
-    for number, (name, result) in enumerate(results.items()):
-        draw_accuracy_over_time(axes, result, name, COLOURS[number])
-    axes.legend(frameon=False)
+    figure = accuracy_figure(results)
     count = len(next(iter(results.values())))
-    axes.set_title(f"accuracy over time, Spike-Norm, {count:,} CIFAR-10 test images")
+    figure.axes[0].set_title(f"accuracy over time, Spike-Norm, {count:,} CIFAR-10 test images")
     return figure
 
 

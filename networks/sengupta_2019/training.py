@@ -23,7 +23,7 @@ from bsnn.networks.keeping import TrainingFolder
 from bsnn.networks.sengupta_2019.network import NETWORKS
 from bsnn.progress import progress_bar
 
-__all__ = ["TrainingSettings", "accuracy", "normalisation", "train"]
+__all__ = ["TrainingSettings", "normalisation", "train"]
 
 # Shares of the training after which the learning rate is divided by ten: epochs 81 and 122 of 200.
 _DECAYS = (81 / 200, 122 / 200)
@@ -206,20 +206,6 @@ def train(
     net = net.cpu().to(memory_format=torch.contiguous_format).eval()
     folder.finish(net.state_dict())
     return net
-
-
-@torch.no_grad()
-def accuracy(
-    net: nn.Module, dataset: Dataset, mean: np.ndarray, deviation: np.ndarray, device: str = "cpu"
-) -> float:
-    """Return the fraction of images that the network classifies correctly.
-
-    `mean` and `deviation` are those of `normalisation`, over the training images.
-    """
-    net = net.to(device).eval()
-    images = torch.from_numpy((dataset.images - mean) / deviation.reshape(3, 1, 1))
-    guesses = torch.cat([net(batch.to(device)).argmax(1).cpu() for batch in images.split(500)])
-    return float((guesses.numpy() == dataset.labels).mean())
 
 
 def _augment(padded: torch.Tensor) -> torch.Tensor:
