@@ -29,6 +29,24 @@ class AverageCnn(nn.Module):
         return self.fc2(x)
 
 
+class MaxCnn(nn.Module):
+    """Max-poolings that overlap, with padding, with a rectangular window, and one after another."""
+
+    def __init__(self, bias: bool = True) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(2, 4, 3, padding=1, bias=bias)
+        self.pool1 = nn.MaxPool2d((3, 2), stride=(2, 1), padding=(1, 0))
+        self.conv2 = nn.Conv2d(4, 5, (2, 3), padding="same", bias=bias)
+        self.pool2 = nn.MaxPool2d(2)
+        self.fc = nn.Linear(5 * 2 * 3, 5, bias=bias)
+
+    def forward(self, x):
+        x = self.pool1(torch.relu(self.conv1(x)))
+        # rectified after the pooling: the same values
+        x = torch.relu(self.pool2(self.conv2(x)))
+        return self.fc(torch.flatten(x, 1))
+
+
 class Block(nn.Module):
     """Two convolutions and a shortcut: the identity, without weights, or a 1x1 convolution."""
 

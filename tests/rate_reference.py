@@ -26,10 +26,13 @@ class RateRun:
         By population that spikes, shape ``(n, steps, *shape)``; those of the input have a sign.
     potentials : dict
         By population, after the reset of each step, in the units of the trained network.
+    inputs : dict
+        By population of neurons, what each step has added to the potentials.
     """
 
     spikes: dict[str, np.ndarray]
     potentials: dict[str, np.ndarray]
+    inputs: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
 
 def splitmix(seed: int, streams, numbers) -> np.ndarray:
@@ -82,12 +85,96 @@ def simulate(
     for name, population in model.populations.items():
         if population.role == "input":
             continue
+        if population.role == "max_pool":
+            told[name] = run.spikes[name] = pool(model, population, run)
+            continue
         spikes = population.role == "neurons" or model.read_out == "count"
-        current = weighted_input(model, population, told)
+        current = run.inputs[name] = weighted_input(model, population, told)
         told[name], run.potentials[name] = integrate(model, population, current, spikes)
         if spikes:
             run.spikes[name] = told[name]
     return run
+
+
+def simulate_first(model: RateModel, images: np.ndarray, name: str) -> RateRun:
+    """Simulate the neurons that the input drives, and no others."""
+    told = {model.input.name: encode(model, images, 0, np.arange(len(images)))}
+    population, run = model.populations[name], RateRun({}, {})
+    run.inputs[name] = weighted_input(model, population, told)
+    run.spikes[name], run.potentials[name] = integrate(model, population, run.inputs[name], True)
+    return run
+
+
+def pool(model: RateModel, population: Population, run: RateRun, layer=None) -> np.ndarray:
+    """Window by window, what passes a max-pooling of neurons: the spike of the largest key."""
+    source = population.projections[0].source
+    spikes = run.spikes[source]
+    key = KEYS[model.gate](model, source, run)
+    layer = layer or model.graph[population.layer]
+    n, steps, channels, height, width = spikes.shape
+    passed = np.zeros((n, steps, *population.shape))
+    (kh, kw), (sh, sw), (ph, pw) = layer.kernel, layer.stride, layer.padding
+    dh, dw = layer.dilation
+    for oy, ox in np.ndindex(*population.shape[1:]):
+        members = [
+            (y, x)
+            for y in range(oy * sh - ph, oy * sh - ph + kh * dh, dh)
+            for x in range(ox * sw - pw, ox * sw - pw + kw * dw, dw)
+            if 0 <= y < height and 0 <= x < width
+        ]
+        best = np.full((n, steps, channels), -np.inf)
+        for y, x in members:
+            better = key[..., y, x] > best
+            best = np.where(better, key[..., y, x], best)
+            passed[..., oy, ox] = np.where(better, spikes[..., y, x], passed[..., oy, ox])
+    return passed
+
+
+def _potential_at_start(model: RateModel, name: str) -> np.ndarray:
+    return model.initial_potential * spread(model.scales[name], model.populations[name].shape)
+
+
+def _before(model: RateModel, name: str, run: RateRun) -> np.ndarray:
+    after = run.potentials[name]
+    first = np.broadcast_to(_potential_at_start(model, name), after[:, :1].shape)
+    return np.concatenate([first, after[:, :-1]], axis=1)
+
+
+def _reached(model: RateModel, name: str, run: RateRun) -> np.ndarray:
+    reached = _before(model, name, run) + run.inputs[name]
+    if model.potential_floor is None:
+        return reached
+    floor = model.potential_floor * spread(model.scales[name], model.populations[name].shape)
+    return np.maximum(reached, floor)
+
+
+def _removed(model: RateModel, name: str, run: RateRun) -> np.ndarray:
+    lost = _reached(model, name, run) if model.reset == "zero" else model.scales[name]
+    if model.reset != "zero":
+        lost = spread(lost, model.populations[name].shape)
+    return (run.spikes[name] * lost).cumsum(axis=1)
+
+
+def _since_first(model: RateModel, name: str, run: RateRun) -> np.ndarray:
+    return (run.spikes[name].cumsum(axis=1) > 0).cumsum(axis=1)
+
+
+#: What each gate compares, shape ``(n, steps, channels, height, width)``, from the definitions.
+KEYS = {
+    "accumulated": lambda *a: a[2].potentials[a[1]] + _removed(*a),
+    "previous": _before,
+    "post_reset": lambda *a: a[2].potentials[a[1]],
+    "pre_reset": _reached,
+    "count": lambda *a: a[2].spikes[a[1]].cumsum(axis=1),
+    "first_spike": _since_first,
+    # one that a user may write
+    "v_before + 0.25*v_th*spike_count": lambda *a: (
+        _before(*a)
+        + 0.25
+        * spread(a[0].scales[a[1]], a[0].populations[a[1]].shape)
+        * a[2].spikes[a[1]].cumsum(axis=1)
+    ),
+}
 
 
 def weighted_input(model: RateModel, population: Population, told: dict) -> np.ndarray:

@@ -13,6 +13,7 @@ from torch import nn
 
 import bsnn
 from bsnn.networks import keeping, paper
+from bsnn.networks.augmentation import random_affine
 from bsnn.networks.lopez_randulfe_2022 import training
 from bsnn.networks.lopez_randulfe_2022.network import MnistCnn
 from bsnn.networks.lopez_randulfe_2022.training import TrainingSettings
@@ -141,10 +142,10 @@ def test_the_penalty_does_not_change_by_scaling_activations():
 def test_augmentation_moves_images_and_keeps_their_size():
     torch.manual_seed(0)
     x = torch.from_numpy(bsnn.datasets.mnist_sample().images[:64])
-    moved = training._augment(x, TrainingSettings())
+    moved = random_affine(x, 10.0, 0.1, 1.7)
     assert moved.shape == x.shape
     assert not torch.allclose(moved, x)
-    same = training._augment(x, TrainingSettings(rotation=0, scaling=0, shift=0))
+    same = random_affine(x, 0, 0, 0)
     torch.testing.assert_close(same, x, atol=1e-5, rtol=0)
     assert moved.min() >= 0
     assert moved.max() <= 1

@@ -13,6 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rate_networks import AverageCnn, ResidualNet, make_rate_model
+from rate_runs import assert_same_spikes, run_here, spikes_of, spiking
 from torch import nn
 
 import bsnn
@@ -59,45 +60,6 @@ def options_of(case) -> tuple[dict, dict]:
     """Arguments for the conversion, and for the building."""
     options = dict(zip(OPTIONS, case, strict=True))
     return options, {name: options.pop(name) for name in ("form", "connectivity")}
-
-
-def spiking(model) -> dict[str, str]:
-    return {name: "spikes" for name in model.populations if model.spikes(name)}
-
-
-def run_here(model, images, numbers=None, **options):
-    net = bsnn.build(model, images=len(images), monitors=spiking(model), **options)
-    net.record_read_out()
-    net.present(images, numbers)
-    net.network.run(net.duration, namespace={})
-    return net
-
-
-def spikes_of(net, name: str) -> np.ndarray:
-    """Spikes of a population, shape ``(n, steps, *shape)``, in the layout of its layer."""
-    population, monitor = net.model.populations[name], net.monitors[name]["spikes"]
-    step = np.rint(np.asarray(monitor.t / net.clock.dt)).astype(int)
-    by_step = np.zeros((net.capacity * net.model.steps, population.size))
-    np.add.at(by_step, (step, np.asarray(monitor.i)), 1)
-    shape = (net.capacity, net.model.steps, *population.shape)
-    return net.to_layer(name, by_step).reshape(shape)
-
-
-def assert_same_spikes(net, images, seed=0, numbers=None) -> rate_reference.RateRun:
-    model = net.model
-    expected = rate_reference.simulate(model, images, seed, numbers)
-    assert set(expected.spikes) == set(spiking(model))
-    for name, spikes in expected.spikes.items():
-        found = spikes_of(net, name)[: len(images)]
-        np.testing.assert_array_equal(found, np.abs(spikes), err_msg=name)
-        assert spikes.any(), name
-        assert not spikes.all(), name
-    told = net.to_layer(
-        model.output.name, net.recorded_read_out().reshape(-1, model.output.size)
-    ).reshape(net.capacity, model.steps, -1)[: len(images)]
-    wanted = rate_reference.read_out(model, expected)
-    np.testing.assert_allclose(told, wanted, rtol=1e-9, atol=1e-9)
-    return expected
 
 
 def dense_model(weights, steps: int, biases=None, **options) -> bsnn.RateModel:

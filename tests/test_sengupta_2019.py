@@ -12,8 +12,8 @@ from torch import nn
 
 import bsnn
 from bsnn.graph import Add, ReLU
-from bsnn.networks import keeping, paper
-from bsnn.networks.sengupta_2019 import reproduction, training
+from bsnn.networks import augmentation, keeping, paper
+from bsnn.networks.sengupta_2019 import reproduction, residual_architectures, training
 from bsnn.networks.sengupta_2019.network import BasicBlock, Vgg16, resnet20, resnet34
 from bsnn.networks.sengupta_2019.training import TrainingSettings
 
@@ -138,8 +138,9 @@ def test_the_learning_rate_falls_where_the_papers_does(few, tmp_path):
 def test_augmentation_crops_and_flips():
     image = torch.arange(32 * 32.0).reshape(1, 1, 32, 32)
     padded = nn.functional.pad(image, (4,) * 4, value=-1)
+    assert augmentation.pad_for_crops(image).shape == padded.shape
     torch.manual_seed(0)
-    crops = training._augment(padded.expand(200, 1, 40, 40))
+    crops = augmentation.crop_and_flip(padded.expand(200, 1, 40, 40))
     assert crops.shape == (200, 1, 32, 32)
     # every crop is a window of the padded image, as it is or mirrored
     mirrored = 0
@@ -190,12 +191,12 @@ def test_junction_relus_can_be_put_in():
     graph = bsnn.from_torch(resnet20(0.0625, junction_relu=False), (3, 32, 32))
     with pytest.raises(bsnn.ConversionError, match="constraint 1"):
         bsnn.convert_to_rate(graph, np.ones((1, 3, 32, 32)))
-    rectified = reproduction.with_junction_relus(graph)
+    rectified = residual_architectures.with_junction_relus(graph)
     for layer in rectified:
         if isinstance(layer, Add):
             (reader,) = rectified.consumers[layer.name]
             assert isinstance(rectified[reader], ReLU)
-    again = reproduction.with_junction_relus(rectified)
+    again = residual_architectures.with_junction_relus(rectified)
     assert [layer.name for layer in again] == [layer.name for layer in rectified]
 
 
@@ -216,6 +217,7 @@ def test_reproduction_goes_on_after_an_interruption(
 ):
     # a few images to look at activations, and two of the rows about latency
     monkeypatch.setattr(reproduction, "_DATA_BASED_IMAGES", 8)
+    monkeypatch.setattr(residual_architectures, "_SPIKE_NORM_IMAGES", 2)
     rows = list(reproduction._LOW_LATENCY.items())
     monkeypatch.setattr(reproduction, "_LOW_LATENCY", dict((rows[0], rows[-1])))
     options = {

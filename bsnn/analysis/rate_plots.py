@@ -6,7 +6,8 @@ Figures are plain `matplotlib.figure.Figure` objects: show them in a notebook or
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -20,6 +21,7 @@ __all__ = [
     "accuracy_figure",
     "spikes_by_layer_figure",
     "threshold_trace_figure",
+    "thresholds_figure",
 ]
 
 _COLOURS = ("#2563eb", "#d97706", "#059669", "#dc2626", "#7c3aed", "#0891b2", "#6b7280", "#be185d")
@@ -102,16 +104,30 @@ def threshold_trace_figure(model: RateModel) -> Figure:
     over_time.set_xlabel("time steps")
     over_time.set_ylabel("largest weighted input so far,\nas a share of the last")
     over_time.set_title("from the first layer (dark) to the last (light)")
-    balanced = {name: float(np.max(model.balanced_threshold(name))) for name in names}
-    by_layer.bar(range(len(names)), balanced.values(), color=shades)
-    by_layer.axhline(1, color="0.4", ls=":", lw=1)
-    by_layer.set_xticks(range(len(names)), names, rotation=90, fontsize=7)
-    by_layer.set_yscale("log")
-    by_layer.set_ylabel("threshold, for spikes of height one")
-    by_layer.set_title("thresholds by layer")
+    _draw_thresholds(by_layer, model, names, shades)
     for axes in (over_time, by_layer):
         _bare(axes)
     return figure
+
+
+def thresholds_figure(model: RateModel) -> Figure:
+    """Return the thresholds of all layers, for trained weights and spikes of height one."""
+    figure = Figure(figsize=(7, 4.3), layout="constrained")
+    axes = figure.add_subplot()
+    names = [name for name, p in model.populations.items() if p.role != "input"]
+    _draw_thresholds(axes, model, names, _COLOURS[0])
+    _bare(axes)
+    return figure
+
+
+def _draw_thresholds(axes: Axes, model: RateModel, names: Sequence[str], colours: Any) -> None:
+    balanced = [float(np.max(model.balanced_threshold(name))) for name in names]
+    axes.bar(range(len(names)), balanced, color=colours)
+    axes.axhline(1, color="0.4", ls=":", lw=1)
+    axes.set_xticks(range(len(names)), names, rotation=90, fontsize=7)
+    axes.set_yscale("log")
+    axes.set_ylabel("threshold, for spikes of height one")
+    axes.set_title("thresholds by layer")
 
 
 def spikes_by_layer_figure(results: Mapping[str, Result]) -> Figure:

@@ -12,13 +12,16 @@ import brian2 as b2
 import numpy as np
 
 from bsnn.brian.encoders import ENCODER_EQUATIONS, INPUT_AT_START, INPUT_MODEL
+from bsnn.brian.max_pooling import GatedPool
 from bsnn.brian.noise import spike_noise
+from bsnn.brian.pooling import Windows
 from bsnn.brian.rate_network import RateNetwork
 from bsnn.brian.rate_neurons import if_equations
 from bsnn.brian.spiking_groups import OnePassGroup
 from bsnn.brian.window_start import WindowStart
-from bsnn.brian.wiring import connect
+from bsnn.brian.wiring import connect, count_fan_out
 from bsnn.conversion import Population, RateModel
+from bsnn.conversion.gates import gate_key
 from bsnn.conversion.noise import check_seed
 from bsnn.errors import BuildError
 
@@ -27,7 +30,7 @@ __all__ = ["build_rate"]
 _SLOT = "thresholds"
 
 # Orders in the slot, from that of the population on.
-_ARRIVE, _UPDATE, _SPIKE, _RESET, _ORDERS = range(5)
+_REMEMBER, _ARRIVE, _UPDATE, _SPIKE, _RESET, _ORDERS = range(6)
 
 
 def build_rate(model: RateModel, **options: Any) -> RateNetwork:
@@ -37,17 +40,19 @@ def build_rate(model: RateModel, **options: Any) -> RateNetwork:
     except ValueError as error:
         raise BuildError(f"The network cannot be built: {error}.") from error
     net = RateNetwork(model, **options)
-    for number, (name, population) in enumerate(model.populations.items()):
+    for number, population in enumerate(model.populations.values()):
         order = _ORDERS * number
         if population.role == "input":
             _add_input(net, population, order)
+        elif population.role == "max_pool":
+            _add_pool(net, population, order)
+            continue
         else:
             _add_neurons(net, population, order)
         for path in population.projections:
             from_input = path.source == model.input.name
             on_pre = ENCODER_EQUATIONS[model.encoder].on_pre if from_input else "v_post += w"
             connect(net, population, path, on_pre, when=_SLOT, order=order + _ARRIVE)
-        net.network.add(net[name])
     return net
 
 
@@ -107,7 +112,9 @@ def _add_neurons(net: RateNetwork, population: Population, order: int) -> None:
         )
         net.groups[name] = group
         if equations.update:
-            _every_step(group, equations.update, order)
+            _every_step(group, equations.update, order + _UPDATE)
+    if equations.before_input:
+        _every_step(group, equations.before_input, order + _REMEMBER)
     for variable, value in (
         ("lowest_v_per_th", model.potential_floor),
         ("initial_v_per_th", model.initial_potential),
@@ -117,6 +124,33 @@ def _add_neurons(net: RateNetwork, population: Population, order: int) -> None:
     if "bias" in group.variables:
         net.initial_values({"bias": bias}, name)
     _at_start_of_image(net, population, equations.at_start)
+
+
+def _add_pool(net: RateNetwork, population: Population, order: int) -> None:
+    model = net.model
+    source, *tables = model.windows(population.name)
+    pool = GatedPool(
+        net[source],
+        model.populations[source].shape,
+        Windows(*tables),
+        key=gate_key(model.gate),
+        model="spike_count : integer",
+        reset="spike_count += 1",
+        order=order + _SPIKE,
+        clock=net.clock,
+        name=population.name,
+        namespace={},
+        dtype=net.dtype,
+    )
+    _reset_in_slot(pool, order)
+    net.groups[population.name] = pool
+    _at_start_of_image(net, population, "spike_count = 0")
+    count_fan_out(net, source, pool.fan_out())
+
+
+def _reset_in_slot(group: b2.NeuronGroup, order: int) -> None:
+    group.resetter["spike"].when = _SLOT
+    group.resetter["spike"].order = order + _RESET
 
 
 def _group(
@@ -147,17 +181,16 @@ def _group(
             population.size, model, threshold=threshold, reset=reset, method="euler", **options
         )
         group.thresholder["spike"].order = order + _SPIKE
-        group.resetter["spike"].when = _SLOT
-        group.resetter["spike"].order = order + _RESET
+        _reset_in_slot(group, order)
         if update:
-            _every_step(group, update, order)
+            _every_step(group, update, order + _UPDATE)
     net.groups[population.name] = group
     return group
 
 
-def _every_step(group: b2.NeuronGroup, update: str, order: int) -> None:
+def _every_step(group: b2.NeuronGroup, code: str, order: int) -> None:
     group.run_regularly(
-        update, when=_SLOT, order=order + _UPDATE, name=f"{group.name}_update", clock=group.clock
+        code, when=_SLOT, order=order, name=f"{group.name}_every_step*", clock=group.clock
     )
 
 
@@ -168,4 +201,4 @@ def _at_start_of_image(net: RateNetwork, population: Population, code: str) -> N
         window_steps=net.model.steps,
         name=f"{population.name}_image_start",
     )
-    net.network.add(start)
+    net.network.add(net[population.name], start)

@@ -12,7 +12,8 @@ import dataclasses
 
 import numpy as np
 
-from bsnn.conversion import Population, RateModel
+from bsnn.conversion import AVERAGE, Population, RateModel
+from bsnn.conversion.gates import gate_quantities
 
 __all__ = ["RATE_FORMS", "RESET_STATEMENTS", "IfEquations", "if_equations"]
 
@@ -23,6 +24,9 @@ RATE_FORMS = ("one-pass", "neuron-group")
 #: What a spike does to the potential, by the name of the reset.
 RESET_STATEMENTS = {"subtract": "v -= v_th", "zero": "v = 0"}
 
+# By how much that lowers it.
+_REMOVED = {"subtract": "v_th", "zero": "v"}
+
 
 @dataclasses.dataclass(frozen=True)
 class IfEquations:
@@ -32,6 +36,8 @@ class IfEquations:
     ----------
     model : str
         Equations.
+    before_input : str
+        Statements of a step, before spikes arrive; may be empty.
     update : str
         Statements of a step, after spikes have arrived; may be empty.
     threshold, reset : str
@@ -41,6 +47,7 @@ class IfEquations:
     """
 
     model: str
+    before_input: str
     update: str
     threshold: str
     reset: str
@@ -60,6 +67,7 @@ def if_equations(model: RateModel, population: Population, bias: np.ndarray) -> 
         Their currents without input; if all are zero there is no variable for them.
     """
     variables, update, start = ["v : 1"], [], []
+    asked = _asked_by_gate(model, population.name)
     spikes = model.spikes(population.name)
     if bias.any():
         variables.append("bias : 1 (constant)")
@@ -76,6 +84,21 @@ def if_equations(model: RateModel, population: Population, bias: np.ndarray) -> 
     if spikes and model.potential_floor is not None:
         variables.append("lowest_v_per_th : 1 (shared, constant)")
         update.append("v = clip(v, lowest_v_per_th*v_th, inf)")
+    reset = [RESET_STATEMENTS[model.reset], "spike_count += 1"]
+    if "v_before" in asked:
+        variables.append("v_before : 1")
+    if "v_reached" in asked:
+        variables.append("v_reached : 1")
+        update.append("v_reached = v")
+    if "v_removed" in asked:
+        variables.append("v_removed : 1")
+        start.append("v_removed = 0")
+        reset.insert(0, f"v_removed += {_REMOVED[model.reset]}")
+    if "since_first_spike" in asked:
+        variables.append("since_first_spike : integer")
+        start.append("since_first_spike = 0")
+        update.append("since_first_spike += int(spike_count > 0)")
+        reset.append("since_first_spike += int(spike_count == 1)")
     if spikes and model.initial_potential:
         variables.append("initial_v_per_th : 1 (shared, constant)")
         start.append("v = initial_v_per_th*v_th")
@@ -83,8 +106,17 @@ def if_equations(model: RateModel, population: Population, bias: np.ndarray) -> 
         start.append("v = 0")
     return IfEquations(
         model="\n".join(variables),
+        before_input="v_before = v" if "v_before" in asked else "",
         update="\n".join(update),
         threshold="v >= v_th" if spikes else "",
-        reset=f"{RESET_STATEMENTS[model.reset]}\nspike_count += 1" if spikes else "",
+        reset="\n".join(reset) if spikes else "",
         at_start="\n".join(start),
     )
+
+
+def _asked_by_gate(model: RateModel, name: str) -> frozenset[str]:
+    """Return what the gate of a max-pooling compares, if there is one over these neurons."""
+    pools = [pool for pool, p in model.populations.items() if p.role == "max_pool"]
+    if model.gate == AVERAGE or name not in {model.windows(pool)[0] for pool in pools}:
+        return frozenset()
+    return gate_quantities(model.gate)

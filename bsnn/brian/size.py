@@ -72,7 +72,7 @@ class BuildEstimate:
 
 def estimate(model: SpikingModel, precision: str = "float64") -> BuildEstimate:
     """Estimate the size of a network, without building it."""
-    graph = model.graph
+    graph = model.spiking_graph
     connections = pooled = weights = explicit = 0
     by_path: dict[tuple[str, str], int] = {}
     weights_by_path: dict[tuple[str, str], int] = {}

@@ -7,6 +7,7 @@ from typing import Any
 import brian2 as b2
 
 from bsnn.brian.connectivity import pool_connections
+from bsnn.brian.max_pooling import FirstSpikePool
 from bsnn.brian.neurons import (
     MAX_POOL,
     NEURON_FORMS,
@@ -15,7 +16,7 @@ from bsnn.brian.neurons import (
     PopulationEquations,
 )
 from bsnn.brian.pooling import Windows
-from bsnn.brian.spiking_groups import CalendarGroup, FirstSpikePool
+from bsnn.brian.spiking_groups import CalendarGroup
 from bsnn.brian.ttfs_network import TtfsNetwork
 from bsnn.brian.wiring import connect, connect_explicitly, count_fan_out
 from bsnn.conversion import Population, TtfsModel

@@ -49,9 +49,9 @@ def connect(
     factor = model.weight_factor(path, population)
     shared = None
     if net.connectivity == "shared":
-        shared = shared_projection(model.graph, path, source, population)
+        shared = shared_projection(model.spiking_graph, path, source, population)
     if shared is None:
-        connections = projection(model.graph, path, source, population)
+        connections = projection(model.spiking_graph, path, source, population)
         weights = connections.weight * _by_connection(factor, connections, source, population)
         connect_explicitly(
             net, population, path, connections, on_pre, weights, delay=delay, when=when, order=order

@@ -12,8 +12,11 @@ from bsnn.cli.model_source import trained_graph
 from bsnn.cli.options import DataFolder
 from bsnn.cli.output import console, facts_table, scale_text
 from bsnn.conversion import (
+    AVERAGE,
     BALANCES,
     ENCODERS,
+    GATE_QUANTITIES,
+    GATES,
     NORMALISATIONS,
     RATE_NORMALISATIONS,
     RATE_READ_OUTS,
@@ -147,6 +150,15 @@ def convert(
             rich_help_panel=_RATE,
         ),
     ] = None,
+    gate: Annotated[
+        str | None,
+        typer.Option(
+            help="How max-pooling chooses the neuron whose spikes pass: "
+            f"{', '.join([*GATES, AVERAGE])}; or an expression over "
+            f"{', '.join(GATE_QUANTITIES)}.",
+            rich_help_panel=_RATE,
+        ),
+    ] = None,
     initial_potential: Annotated[
         float | None,
         typer.Option(
@@ -191,6 +203,7 @@ def convert(
             "balance": balance,
             "channels": channels,
             "residual": residual,
+            "gate": gate,
             "initial_potential": initial_potential,
             "potential_floor": potential_floor,
             "norm_steps": norm_steps,

@@ -132,6 +132,7 @@ def _conversion_rows(spiking: bsnn.SpikingModel) -> list[tuple[str, str]]:
         ("reset", spiking.reset),
         ("scales in the", spiking.balance),
         ("residual rule", spiking.residual),
+        ("gate of max-poolings", spiking.gate),
         ("initial potential", f"{spiking.initial_potential:g} thresholds"),
         ("lowest potential", "none" if floor is None else f"{floor:g} thresholds"),
     ]

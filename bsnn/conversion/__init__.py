@@ -3,6 +3,7 @@
 from bsnn.conversion.convert_rate import RATE_NORMALISATIONS, convert_to_rate
 from bsnn.conversion.convert_ttfs import convert_to_ttfs
 from bsnn.conversion.encoders import ENCODERS, Encoder
+from bsnn.conversion.gates import AVERAGE, GATE_QUANTITIES, GATES
 from bsnn.conversion.model import CODINGS, SpikingModel, load_model
 from bsnn.conversion.populations import Population, Projection
 from bsnn.conversion.rate import BALANCES, RATE_READ_OUTS, RESETS, RESIDUAL_RULES, RateModel
@@ -11,9 +12,12 @@ from bsnn.conversion.scales import NORMALISATIONS, rmse_by_scale
 from bsnn.conversion.ttfs import READ_OUTS, CodedImages, TtfsModel
 
 __all__ = [
+    "AVERAGE",
     "BALANCES",
     "CODINGS",
     "ENCODERS",
+    "GATES",
+    "GATE_QUANTITIES",
     "NORMALISATIONS",
     "RATE_NORMALISATIONS",
     "RATE_READ_OUTS",

@@ -11,7 +11,8 @@ from bsnn.conversion.calibration import (
 )
 from bsnn.conversion.encoders import ENCODERS
 from bsnn.conversion.noise import check_seed
-from bsnn.conversion.rate import RateModel, rate_populations
+from bsnn.conversion.populations import relu_before_pool
+from bsnn.conversion.rate import RateModel
 from bsnn.conversion.residual import Junctions
 from bsnn.conversion.scales import NORMALISATIONS, ScaleContext
 from bsnn.conversion.spike_norm import spike_norm
@@ -41,6 +42,7 @@ def convert_to_rate(
     residual: str = "equal",
     initial_potential: float = 0.0,
     potential_floor: float | None = None,
+    gate: str = "accumulated",
     read_out: str = "count",
     images_from: str = "unnamed",
     source: dict[str, str] | None = None,
@@ -51,8 +53,8 @@ def convert_to_rate(
     Parameters
     ----------
     graph : Graph
-        The trained network: convolutions, dense layers, average poolings, ReLUs, and sums of
-        branches with a ReLU after them. A normalisation of the images is part of it.
+        The trained network: convolutions, dense layers, poolings, ReLUs, and sums of branches with
+        a ReLU after them. A normalisation of the images is part of it.
     images : numpy.ndarray
         Calibration images, from the training set, shape ``(n, *input_shape)``.
     steps : int
@@ -89,6 +91,10 @@ def convert_to_rate(
         in place of flooring them.
     potential_floor : float, optional
         Lowest potential, in thresholds; zero or below.
+    gate : str
+        How max-pooling chooses the neuron of a window whose spikes pass: a name in
+        `bsnn.conversion.GATES`; ``"average"`` (the trained network's max-poolings become average
+        poolings); or an expression over `bsnn.conversion.GATE_QUANTITIES`.
     read_out : str
         ``"count"`` (most spikes) or ``"potential"`` (the last layer integrates and does not spike).
     images_from : str
@@ -105,8 +111,8 @@ def convert_to_rate(
     Raises
     ------
     ConversionError
-        An argument is out of range, the network breaks a rule of the method (max-pooling, a
-        junction that is not rectified), or a layer is never active.
+        An argument is out of range, the network breaks a rule of the method (such as a junction
+        that is not rectified), or a layer is never active.
     """
     if norm not in RATE_NORMALISATIONS:
         raise ConversionError(
@@ -118,21 +124,20 @@ def convert_to_rate(
     if encoder not in ENCODERS:
         raise ConversionError(f"There is no encoder {encoder!r}. Known are {', '.join(ENCODERS)}.")
     images = check_calibration_images(graph, images)
-    plan = rate_populations(graph)
+    graph = relu_before_pool(graph)
     norm_steps = steps if norm_steps is None else norm_steps
     if norm_steps < 1:
         raise ConversionError(f"norm_steps is {norm_steps}; at least one is needed.")
-    scales = dict.fromkeys(plan, 1.0)
-    scales[next(iter(plan))] = _input_scale(graph, plan, input_scale)
     further = {"seed": seed, "steps": norm_steps} if norm == "spike-norm" else {}
     model = RateModel(
         graph=graph,
         steps=steps,
-        scales=scales,
+        scales={},
         encoder=encoder,
         reset=reset,
         balance=balance,
         residual=residual,
+        gate=gate,
         initial_potential=float(initial_potential),
         potential_floor=None if potential_floor is None else float(potential_floor),
         read_out=read_out,
@@ -143,6 +148,8 @@ def convert_to_rate(
         source=dict(source or {}),
     )
     try:
+        model.scales.update(dict.fromkeys(model.populations, 1.0))
+        model.scales[model.input.name] = _input_scale(model, input_scale)
         model.check()
         check_seed(seed)
         model.check_images(images)
@@ -159,14 +166,15 @@ def convert_to_rate(
     return model
 
 
-def _input_scale(graph: Graph, plan: dict, wanted: float | None) -> float:
+def _input_scale(model: RateModel, wanted: float | None) -> float:
     if wanted is not None:
         if not wanted > 0:
             raise ConversionError(f"input_scale is {wanted}; it must be positive.")
         return float(wanted)
     # a normalisation is monotone: its extremes are those of black and of white
+    graph = model.graph
     extremes = np.stack([np.zeros(graph.input.shape), np.ones(graph.input.shape)])
-    told = graph.evaluate(next(iter(plan.values())).layer, {graph.input.name: extremes})
+    told = graph.evaluate(model.input.layer, {graph.input.name: extremes})
     return float(np.abs(told).max())
 
 
@@ -174,15 +182,15 @@ def _from_activations(
     model: RateModel, images: np.ndarray, percentile: float, channels: bool
 ) -> None:
     """Find scales by looking at the trained network only."""
-    exact = model.graph.activations(images)
+    exact = model.spiking_graph.activations(images)
     junctions = Junctions(model)
     normalised = model.input.layer != model.graph.input.name
     signed = {model.input.layer} if normalised or images.min() < 0 else set()
     for name, population in model.populations.items():
-        if population.role == "input":
+        if population.role in ("input", "max_pool"):
             continue
         context = ScaleContext(
-            graph=model.graph,
+            graph=model.spiking_graph,
             population=population,
             activations=np.maximum(exact[population.potential_layer], 0),
             source_scales={

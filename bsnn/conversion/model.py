@@ -72,10 +72,15 @@ class SpikingModel:
     #: Known ways to read a class.
     read_outs: ClassVar[tuple[str, ...]]
 
+    @property
+    def spiking_graph(self) -> Graph:
+        """The layers that the spiking network has; those of the trained one, if nothing differs."""
+        return self.graph
+
     @cached_property
     def populations(self) -> dict[str, Population]:
         """Populations by name, each after those that it reads."""
-        return populations(self.graph)
+        return populations(self.spiking_graph)
 
     @property
     def input(self) -> Population:
@@ -93,12 +98,12 @@ class SpikingModel:
         The biases, carried through the linear layers, in the units of the trained network; float64,
         of the population's shape.
         """
-        population = self.populations[name]
+        graph, population = self.spiking_graph, self.populations[name]
         silence = {
-            projection.source_layer: np.zeros((1, *self.graph.shapes[projection.source_layer]))
+            projection.source_layer: np.zeros((1, *graph.shapes[projection.source_layer]))
             for projection in population.projections
         }
-        return self.graph.evaluate(population.potential_layer, silence)[0]
+        return graph.evaluate(population.potential_layer, silence)[0]
 
     def spikes(self, name: str) -> bool:
         """Whether a population emits spikes; a read-out by potential does not."""

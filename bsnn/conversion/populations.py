@@ -8,6 +8,7 @@ average pooling, flattening, addition) is linear, has no neurons and becomes a p
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -20,6 +21,7 @@ __all__ = [
     "Population",
     "Projection",
     "check_junctions",
+    "pooled_windows",
     "population_levels",
     "populations",
     "relu_before_pool",
@@ -177,6 +179,46 @@ def populations(graph: Graph, *, normalised_input: bool = False) -> dict[str, Po
         plan.visit(layer)
     plan.add_read_out()
     return {population.name: population for population in plan.populations}
+
+
+def pooled_windows(
+    graph: Graph, plan: Mapping[str, Population], name: str
+) -> tuple[str, np.ndarray, np.ndarray]:
+    """Say which neurons a max-pooling chooses from, through further poolings before it.
+
+    Parameters
+    ----------
+    graph : Graph
+        The network.
+    plan : mapping of str to Population
+        Its populations.
+    name : str
+        A population whose role is ``"max_pool"``.
+
+    Returns
+    -------
+    source : str
+        The population of the neurons.
+    rows, columns : numpy.ndarray
+        Shape ``(windows, size)``: rows (columns) of the neurons' map in each row (column) of
+        windows; -1 for none.
+    """
+    source = plan[name].projections[0].source
+    tables = graph[plan[name].layer].taps(*plan[source].shape[1:])
+    if plan[source].role != "max_pool":
+        return source, *tables
+    root, *before = pooled_windows(graph, plan, source)
+    return root, *(_through(first, then) for first, then in zip(before, tables, strict=True))
+
+
+def _through(first: np.ndarray, then: np.ndarray) -> np.ndarray:
+    """Windows over windows, along one axis."""
+    seen = [np.unique(first[window[window >= 0]]) for window in then]
+    seen = [places[places >= 0] for places in seen]
+    table = np.full((len(then), max(map(len, seen))), -1)
+    for row, places in zip(table, seen, strict=True):
+        row[: len(places)] = places
+    return table
 
 
 class _Plan:

@@ -9,9 +9,17 @@ from typing import Any
 import numpy as np
 
 from bsnn.conversion.encoders import ENCODERS
+from bsnn.conversion.gates import AVERAGE, gate_key
 from bsnn.conversion.model import SpikingModel, register_coding
-from bsnn.conversion.populations import Population, Projection, check_junctions, populations
+from bsnn.conversion.populations import (
+    Population,
+    Projection,
+    check_junctions,
+    pooled_windows,
+    populations,
+)
 from bsnn.errors import ConversionError, SimulationError
+from bsnn.graph import AvgPool2d, Graph, MaxPool2d
 
 __all__ = ["BALANCES", "RATE_READ_OUTS", "RESETS", "RESIDUAL_RULES", "RateModel", "per_channel"]
 
@@ -59,6 +67,10 @@ class RateModel(SpikingModel):
         One of `BALANCES`; both give the same spikes.
     residual : str
         A name in `RESIDUAL_RULES`.
+    gate : str
+        How max-pooling chooses the neuron of a window whose spikes pass: a name in
+        `bsnn.conversion.GATES`, ``"average"`` (all pass, each with its share), or an expression
+        over `bsnn.conversion.GATE_QUANTITIES`.
     initial_potential : float
         Potential at the beginning of an image, as a share of the threshold.
     potential_floor : float or None
@@ -72,6 +84,7 @@ class RateModel(SpikingModel):
     reset: str = "subtract"
     balance: str = "weights"
     residual: str = "equal"
+    gate: str = "accumulated"
     initial_potential: float = 0.0
     potential_floor: float | None = None
     trace: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
@@ -82,7 +95,21 @@ class RateModel(SpikingModel):
     @cached_property
     def populations(self) -> dict[str, Population]:
         """Populations by name, each after those that it reads."""
-        return rate_populations(self.graph)
+        return rate_populations(self.spiking_graph)
+
+    @cached_property
+    def spiking_graph(self) -> Graph:
+        """The layers that the spiking network has: with average poolings, if the gate is that."""
+        if self.gate != AVERAGE:
+            return self.graph
+        layers = [
+            _averaged(layer) if isinstance(layer, MaxPool2d) else layer for layer in self.graph
+        ]
+        return Graph(layers, self.graph.output)
+
+    def windows(self, name: str) -> tuple[str, np.ndarray, np.ndarray]:
+        """Say which neurons a max-pooling chooses from; see `populations.pooled_windows`."""
+        return pooled_windows(self.spiking_graph, self.populations, name)
 
     def spikes(self, name: str) -> bool:
         role = self.populations[name].role
@@ -164,7 +191,7 @@ class RateModel(SpikingModel):
         return self.input_of_silence(name) / unit
 
     def expected_spikes(self, images: np.ndarray) -> dict[str, float]:
-        exact = self.graph.activations(images)
+        exact = self.spiking_graph.activations(images)
         expected = {}
         for name, population in self.populations.items():
             if self.spikes(name):
@@ -187,6 +214,8 @@ class RateModel(SpikingModel):
                 **self.scales,
             },
         }
+        if any(isinstance(layer, MaxPool2d) for layer in self.graph):
+            tree["gate"] = self.gate
         if self.potential_floor is not None:
             tree["potential_floor"] = self.potential_floor
         if self.trace:
@@ -201,6 +230,8 @@ class RateModel(SpikingModel):
         return {
             **{name: tree[name] for name in names},
             "scales": scales,
+            # absent where there is no max-pooling
+            "gate": tree.get("gate", cls.gate),
             "potential_floor": tree.get("potential_floor"),
             "trace": dict(tree.get("trace", {})),
         }
@@ -215,6 +246,11 @@ class RateModel(SpikingModel):
         ):
             if value not in known:
                 raise ValueError(f"the {what} is {value!r}; known are {', '.join(known)}")
+        if self.gate != AVERAGE:
+            try:
+                gate_key(self.gate)
+            except ConversionError as error:
+                raise ValueError(str(error)) from None
         if not 0 <= self.initial_potential < 1:
             raise ValueError(
                 f"the initial potential is {self.initial_potential!r} thresholds; it lies from 0 "
@@ -232,6 +268,12 @@ class RateModel(SpikingModel):
                 raise ValueError(
                     f"{scale.size} scales for {name!r}; one is needed, or {population.shape[0]}"
                 )
+            if population.role == "max_pool":
+                source = population.projections[0].source
+                if not np.array_equal(scale, self.scales[source]):
+                    raise ValueError(
+                        f"the scale of {name!r} is not that of {source!r}, whose spikes it passes"
+                    )
 
     def _incoming(self, population: Population) -> float:
         """Value of a spike that arrives with the trained weights."""
@@ -242,30 +284,48 @@ class RateModel(SpikingModel):
         weighted = [
             path
             for path in population.projections
-            if any(self.graph[layer].arrays for layer in path.layers)
+            if any(self.spiking_graph[layer].arrays for layer in path.layers)
         ]
         return (weighted or list(population.projections))[0].source
 
 
-def rate_populations(graph: Any) -> dict[str, Population]:
+def rate_populations(graph: Graph) -> dict[str, Population]:
     """Return the populations of a rate-coded network, by name.
 
     Raises
     ------
     ConversionError
-        The network breaks a rule of the method: it has a max-pooling, or values of both signs
-        where branches meet.
+        The network breaks a rule of the method: a max-pooling of values that no neuron stands for,
+        or values of both signs where branches meet.
     """
-    for layer in graph:
-        if layer.kind == "max_pool2d":
-            raise ConversionError(
-                f"The layer {layer.name!r} is a max-pooling; in rate coding pooling is by average "
-                "(Sengupta et al. 2019, section 3): a spike does not say which rate is largest. "
-                "Train the network with average pooling, or convert it to time-to-first-spike "
-                "coding, in which max-pooling is exact."
-            )
     check_junctions(graph)
-    return populations(graph, normalised_input=True)
+    plan = populations(graph, normalised_input=True)
+    for population in plan.values():
+        if population.role == "max_pool" and plan[population.projections[0].source].role == "input":
+            raise ConversionError(
+                f"The max-pooling {population.layer!r} follows the input. In rate coding it "
+                "chooses among neurons; pool the images before they are presented, and convert the "
+                "network without this layer."
+            )
+    return plan
+
+
+def _averaged(layer: MaxPool2d) -> AvgPool2d:
+    """Return an average pooling in place of a max-pooling: elements of the padding do not count."""
+    if layer.dilation != (1, 1):
+        raise ConversionError(
+            f"The max-pooling {layer.name!r} has a dilation of {layer.dilation}; with it the gate "
+            f"{AVERAGE!r} is not offered."
+        )
+    return AvgPool2d(
+        name=layer.name,
+        inputs=layer.inputs,
+        kernel=layer.kernel,
+        stride=layer.stride,
+        padding=layer.padding,
+        ceil_mode=layer.ceil_mode,
+        count_include_pad=False,
+    )
 
 
 def per_channel(values: float | np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import numpy as np
 
 from bsnn.conversion.encoders import ENCODERS
+from bsnn.conversion.gates import AVERAGE, gate_quantities, winning_spikes
 from bsnn.conversion.populations import Population
 from bsnn.conversion.rate import RateModel, per_channel
 
-__all__ = ["PopulationDynamics", "RateDynamics", "input_signals"]
+__all__ = ["PoolDynamics", "PopulationDynamics", "RateDynamics", "input_signals", "pools_of"]
 
 
 class PopulationDynamics:
@@ -28,6 +29,13 @@ class PopulationDynamics:
         How many images are simulated at once.
     dtype : dtype
         Of the potentials.
+
+    Attributes
+    ----------
+    potential : numpy.ndarray
+        Of each neuron.
+    quantities : dict of str to numpy.ndarray
+        For neurons that are pooled, what the key of the gate depends on, in the neuron's units.
     """
 
     def __init__(
@@ -48,26 +56,70 @@ class PopulationDynamics:
         self._spikes = model.spikes(population.name)
         self.potential = np.zeros((images, *population.shape), dtype)
         self.potential += start if self._spikes else 0
+        self._unit = per_channel(model.unit(population.name), population.shape).astype(dtype)
+        self.quantities: dict[str, np.ndarray] = {}
+        if pools_of(model, population.name):
+            self.quantities = {
+                name: np.zeros_like(self.potential) for name in gate_quantities(model.gate)
+            }
 
     def weighted_input(self, told: dict[str, np.ndarray]) -> np.ndarray:
         """Return what a step adds to the potentials; `told` has the spikes by source layer."""
         known = {layer: told[layer] * height for layer, height in self._heights.items()}
-        return self._model.graph.evaluate(self._population.potential_layer, known)
+        return self._model.spiking_graph.evaluate(self._population.potential_layer, known)
 
     def step(self, weighted: np.ndarray) -> np.ndarray | None:
         """Add a step's input to the potentials; return the spikes (0 and 1) and reset."""
         model, v = self._model, self.potential
+        self._note("v_before", v)
         v += weighted
         if not self._spikes:
             return None
         if model.potential_floor is not None:
             np.maximum(v, model.potential_floor * self._threshold, out=v)
+        self._note("v_reached", v)
         spikes = (v >= self._threshold).astype(v.dtype)
-        if model.reset == "zero":
-            v *= 1 - spikes
-        else:
-            v -= spikes * self._threshold
+        removed = spikes * (v if model.reset == "zero" else self._threshold)
+        v -= removed
+        self._note("v", v)
+        self._note("v_th", self._threshold)
+        self._count(spikes, removed)
         return spikes
+
+    def _note(self, name: str, potential: np.ndarray) -> None:
+        if name in self.quantities:
+            self.quantities[name][:] = potential / self._unit
+
+    def _count(self, spikes: np.ndarray, removed: np.ndarray) -> None:
+        known = self.quantities
+        if "v_removed" in known:
+            known["v_removed"] += removed / self._unit
+        if "spike_count" in known:
+            known["spike_count"] += spikes
+        if "since_first_spike" in known:
+            since = known["since_first_spike"]
+            since += (since > 0) | (spikes > 0)
+
+
+class PoolDynamics:
+    """A max-pooling, which has no state of its own.
+
+    Parameters
+    ----------
+    model : RateModel
+        The network.
+    name : str
+        A population whose role is ``"max_pool"``.
+    """
+
+    def __init__(self, model: RateModel, name: str) -> None:
+        self._gate = model.gate
+        #: the population that is pooled
+        self.source, *self._windows = model.windows(name)
+
+    def step(self, source: PopulationDynamics, spikes: np.ndarray) -> np.ndarray:
+        """Return the spikes that pass, given those of the source in the same step."""
+        return winning_spikes(self._gate, source.quantities, spikes, *self._windows)
 
 
 class RateDynamics:
@@ -102,7 +154,9 @@ class RateDynamics:
         self._dtype = dtype
         self._step = 0
         self.populations = {
-            name: PopulationDynamics(model, population, len(images), dtype)
+            name: PoolDynamics(model, name)
+            if population.role == "max_pool"
+            else PopulationDynamics(model, population, len(images), dtype)
             for name, population in model.populations.items()
             if population.role != "input"
         }
@@ -116,12 +170,27 @@ class RateDynamics:
         told = {model.input.layer: signals}
         spikes = {model.input.name: signals}
         for name, dynamics in self.populations.items():
-            found = dynamics.step(dynamics.weighted_input(told))
+            if isinstance(dynamics, PoolDynamics):
+                found = dynamics.step(self.populations[dynamics.source], spikes[dynamics.source])
+            else:
+                found = dynamics.step(dynamics.weighted_input(told))
             if found is not None:
                 told[model.populations[name].layer] = found
                 spikes[name] = found
         self._step += 1
         return spikes
+
+
+def pools_of(model: RateModel, name: str) -> dict[str, PoolDynamics]:
+    """Return the max-poolings that choose among the neurons of a population, by name."""
+    if model.gate == AVERAGE:
+        return {}
+    pools = {
+        pool: PoolDynamics(model, pool)
+        for pool, population in model.populations.items()
+        if population.role == "max_pool"
+    }
+    return {pool: dynamics for pool, dynamics in pools.items() if dynamics.source == name}
 
 
 def input_signals(

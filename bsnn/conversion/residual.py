@@ -24,9 +24,13 @@ class Junctions:
         self._meeting: dict[str, set[str]] = {}
         #: populations in residual blocks, in order
         self._in_blocks: list[str] = []
+        #: neurons that each max-pooling chooses from: it has their scale
+        self._pooled: dict[str, str] = {}
         order = list(model.populations)
         for name, population in model.populations.items():
-            sources = {path.source for path in population.projections}
+            sources = {self._neurons(path.source) for path in population.projections}
+            if population.role == "max_pool":
+                (self._pooled[name],) = sources
             if len(sources) < 2 or population.role == "read_out":
                 continue
             together = set.union(*(self._meeting.get(s, {s}) for s in sources))
@@ -34,14 +38,24 @@ class Junctions:
             # from where the branches part to where they meet
             first = min(order.index(source) for source in sources)
             self._in_blocks += order[first : order.index(name) + 1]
-        self._in_blocks = sorted(set(self._in_blocks) - {model.input.name}, key=order.index)
+        without = {model.input.name, *self._pooled}
+        self._in_blocks = sorted(set(self._in_blocks) - without, key=order.index)
 
     def given(self, name: str) -> bool:
         """Whether the rule gives a population its scale, whatever is found for it."""
         return self._model.residual == "one" and name in self._in_blocks
 
     def assign(self, name: str, found: float | np.ndarray) -> list[str]:
-        """Set the scale of a population; return those whose scale is new, in their order."""
+        """Set the scale of a population; return those whose scale is new, in their order.
+
+        Max-poolings of their spikes get the same scale, and are not in the list.
+        """
+        changed = self._assign(name, found)
+        scales = self._model.scales
+        scales.update({pool: scales[n] for pool, n in self._pooled.items() if n in changed})
+        return changed
+
+    def _assign(self, name: str, found: float | np.ndarray) -> list[str]:
         model = self._model
         scales = model.scales
         if self.given(name):
@@ -72,6 +86,9 @@ class Junctions:
             for name in self._model.populations
             if name not in later and self._meeting.get(name, set()).intersection(later)
         ]
+
+    def _neurons(self, name: str) -> str:
+        return self._pooled.get(name, name)
 
     def _done(self, name: str) -> list[str]:
         """Those that meet a population and come no later; the input has its scale already."""

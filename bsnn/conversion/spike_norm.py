@@ -19,7 +19,7 @@ import numpy as np
 
 from bsnn.conversion.populations import Population
 from bsnn.conversion.rate import RateModel
-from bsnn.conversion.rate_dynamics import PopulationDynamics, input_signals
+from bsnn.conversion.rate_dynamics import PopulationDynamics, input_signals, pools_of
 from bsnn.conversion.residual import Junctions
 from bsnn.progress import progress_bar
 
@@ -68,7 +68,8 @@ def spike_norm(
         progress_bar(disable=not progress) as bar,
     ):
         search = _Search(model, images, steps, seed, channels, Path(folder))
-        names = [name for name, p in model.populations.items() if p.role != "input"]
+        weighted = ("neurons", "read_out")
+        names = [name for name, p in model.populations.items() if p.role in weighted]
         task = bar.add_task("Spike-Norm", total=len(names))
         for name in names:
             bar.update(task, description=f"Spike-Norm, {name}")
@@ -120,7 +121,9 @@ class _Search:
             # what gets other spikes than before tells others, too
             if other in anew or anew & reads:
                 anew.add(other)
-                self._record(model.populations[other])
+                # poolings are recorded with the neurons that they choose from
+                if model.populations[other].role != "max_pool":
+                    self._record(model.populations[other])
         self._forget(name)
 
     def _largest_inputs(self, population: Population) -> np.ndarray:
@@ -139,14 +142,20 @@ class _Search:
     def _record(self, population: Population) -> None:
         if not self.model.spikes(population.name) or population.name == self.model.output.name:
             return
-        store = _Spikes(self._folder / population.name, len(self._values), self._steps, population)
-        self._spikes[population.name] = store
+        pools = pools_of(self.model, population.name)
+        for name in (population.name, *pools):
+            self._spikes[name] = _Spikes(
+                self._folder / name, len(self._values), self._steps, self.model.populations[name]
+            )
         for batch in self._all_batches():
             images = batch.stop - batch.start
             dynamics = PopulationDynamics(self.model, population, images, _DTYPE)
             for step in range(self._steps):
                 weighted = dynamics.weighted_input(self._told(population, batch, step))
-                store.write(batch, step, dynamics.step(weighted))
+                spikes = dynamics.step(weighted)
+                self._spikes[population.name].write(batch, step, spikes)
+                for name, pool in pools.items():
+                    self._spikes[name].write(batch, step, pool.step(dynamics, spikes))
 
     def _told(self, population: Population, batch: slice, step: int) -> dict[str, np.ndarray]:
         return {
@@ -164,7 +173,8 @@ class _Search:
         """Delete the spikes of populations that nobody reads any more, to save space."""
         populations = self.model.populations
         names = list(populations)
-        later = names[names.index(name) + 1 :]
+        # poolings have been recorded with their neurons
+        later = [n for n in names[names.index(name) + 1 :] if populations[n].role != "max_pool"]
         # what shares a scale with a later population is simulated again if that changes it
         readers = [*later, *self._junctions.undecided(later)]
         needed = {path.source for reader in readers for path in populations[reader].projections}

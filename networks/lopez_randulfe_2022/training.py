@@ -19,16 +19,14 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-import time
 
-import numpy as np
 import torch
 from torch.nn import functional
 
 from bsnn.datasets import Dataset
-from bsnn.networks.keeping import TrainingFolder
+from bsnn.networks.augmentation import random_affine
+from bsnn.networks.fitting import Outcome, fit
 from bsnn.networks.lopez_randulfe_2022.network import MnistCnn
-from bsnn.progress import progress_bar
 
 __all__ = ["TrainingSettings", "accuracy", "train"]
 
@@ -105,68 +103,43 @@ def train(
     Raises
     ------
     SettingsError
-        The checkpoint was made with other settings.
+        The checkpoint was made with other settings, or the loss is no longer a number.
     """
     settings = settings or TrainingSettings()
     torch.manual_seed(settings.seed)
     net = MnistCnn().to(device, memory_format=torch.channels_last)
     images = torch.from_numpy(training.images).to(device)
     labels = torch.from_numpy(training.labels).to(device)
-    steps = math.ceil(len(images) / settings.batch_size)
+    batches = math.ceil(len(images) / settings.batch_size)
     optimiser = torch.optim.AdamW(net.parameters(), lr=settings.learning_rate, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, settings.learning_rate, total_steps=settings.epochs * steps
-    )
     activity = _ActivityPenalty(net)
-    # after the seed: a checkpoint brings its own state of the random numbers
-    folder = TrainingFolder(out, settings, resume=resume)
-    if folder.state is not None:
-        net.load_state_dict(folder.state["net"])
-        optimiser.load_state_dict(folder.state["optimiser"])
-        schedule.load_state_dict(folder.state["schedule"])
-        activity.scales = folder.state["scales"]
-    first_epoch = folder.epochs_done
     # the last tenth of the epochs sees the images as they are
     clean_from = settings.epochs - max(1, settings.epochs // 10)
-    with progress_bar(disable=quiet) as progress:
-        bar = progress.add_task("training", total=settings.epochs * steps)
-        progress.advance(bar, first_epoch * steps)
-        for epoch in range(first_epoch, settings.epochs):
-            started = time.perf_counter()
-            losses, costs, correct = [], [], 0
-            net.train()
-            for batch in torch.randperm(len(images)).split(settings.batch_size):
-                x, y = images[batch], labels[batch]
-                if epoch < clean_from:
-                    x = _augment(x, settings)
-                logits, cost = activity(x.contiguous(memory_format=torch.channels_last))
-                loss = functional.cross_entropy(logits, y)
-                optimiser.zero_grad(set_to_none=True)
-                (loss + settings.penalty * cost).backward()
-                optimiser.step()
-                schedule.step()
-                losses.append(loss.item())
-                costs.append(cost.item())
-                correct += int((logits.argmax(1) == y).sum())
-                progress.advance(bar)
-            line = {
-                "epoch": epoch + 1,
-                "loss": float(np.mean(losses)),
-                "activity_cost": float(np.mean(costs)),
-                "training_accuracy": correct / len(images),
-                "seconds": time.perf_counter() - started,
-            }
-            state = {
-                "net": net.state_dict(),
-                "optimiser": optimiser.state_dict(),
-                "schedule": schedule.state_dict(),
-                "scales": activity.scales,
-            }
-            folder.keep(line, state)
-            progress.update(bar, description=f"training, loss {line['loss']:.4f}")
-    net = net.cpu().to(memory_format=torch.contiguous_format).eval()
-    folder.finish(net.state_dict())
-    return net
+
+    def forward(epoch: int, batch: torch.Tensor) -> Outcome:
+        x, y = images[batch], labels[batch]
+        if epoch < clean_from:
+            x = random_affine(x, settings.rotation, settings.scaling, settings.shift)
+        logits, cost = activity(x.contiguous(memory_format=torch.channels_last))
+        loss = functional.cross_entropy(logits, y)
+        return Outcome(
+            loss, logits, y, loss + settings.penalty * cost, further={"activity_cost": cost}
+        )
+
+    return fit(
+        net,
+        out,
+        settings,
+        forward=forward,
+        images=len(images),
+        optimiser=optimiser,
+        schedule=torch.optim.lr_scheduler.OneCycleLR(
+            optimiser, settings.learning_rate, total_steps=settings.epochs * batches
+        ),
+        memory={"scales": activity.scales},
+        resume=resume,
+        quiet=quiet,
+    )
 
 
 @torch.no_grad()
@@ -218,15 +191,3 @@ class _ActivityPenalty:
         knee = _KNEE * self.scales.get(name, 1.0)
         spikes = torch.log1p(activation / knee) / math.log1p(1 / _KNEE)
         return (spikes * self._fan_out[name].to(activation.device)).sum() / len(activation)
-
-
-def _augment(x: torch.Tensor, settings: TrainingSettings) -> torch.Tensor:
-    """Rotate, scale and shift each image by a random amount."""
-    count, _, height, width = x.shape
-    angle = (torch.rand(count) * 2 - 1) * math.radians(settings.rotation)
-    scale = 1 + (torch.rand(count) * 2 - 1) * settings.scaling
-    shift = (torch.rand(count, 2) * 2 - 1) * settings.shift * 2 / torch.tensor([width, height])
-    rotation = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], 1).view(-1, 2, 2)
-    affine = torch.cat([rotation * scale.view(-1, 1, 1), shift.unsqueeze(2)], 2).to(x.device)
-    grid = functional.affine_grid(affine, list(x.shape), align_corners=False)
-    return functional.grid_sample(x, grid, align_corners=False)

@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["DATASET", "INPUT_SHAPE", "SHIPPED", "accuracy", "convert", "reproduce", "train"]
+__all__ = [
+    "ARCHITECTURES",
+    "DATASET",
+    "INPUT_SHAPE",
+    "SHIPPED",
+    "accuracy",
+    "convert",
+    "reproduce",
+    "train",
+]
 
 DATASET = "cifar10"
 INPUT_SHAPE = (3, 32, 32)
@@ -22,6 +31,10 @@ _HERE = Path(__file__).parent
 
 #: ``vgg16`` and ``resnet20`` as the paper has them, but for their widths and training (README).
 SHIPPED = {name: _HERE / f"{name}.h5" for name in ("vgg16", "resnet20")}
+
+#: ResNet-20 without the two plain layers (Figure 3): as trained without ReLUs at the junctions, and
+#: with them, converted with thresholds of one.
+ARCHITECTURES = {name: _HERE / f"{name}.h5" for name in ("resnet20_basic", "resnet20_plain")}
 
 #: Time steps for which the paper shows an image, and for which Spike-Norm shows one.
 STEPS = 2500

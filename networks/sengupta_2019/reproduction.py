@@ -21,10 +21,11 @@ from bsnn.analysis.rate_plots import (
     threshold_trace_figure,
 )
 from bsnn.analysis.saving import save_figure
-from bsnn.graph import Add, Graph, ReLU
 from bsnn.networks.sengupta_2019 import DATASET, SHIPPED, convert
+from bsnn.networks.sengupta_2019.measurements import AT_STEPS, Measurements, figures_of
+from bsnn.networks.sengupta_2019.residual_architectures import residual_architectures
 
-__all__ = ["PAPER", "reproduce", "with_junction_relus"]
+__all__ = ["PAPER", "reproduce"]
 
 _RATIOS = "accumulates per multiply-accumulate (ImageNet)"
 
@@ -37,9 +38,6 @@ PAPER = {
 
 # The paper's thresholds, but nothing is lost by a reset, and the last layer integrates.
 _OURS = "spike-norm, subtract, potential"
-
-#: Steps at which accuracies are printed.
-_AT_STEPS = (16, 32, 64, 128, 256, 512, 1024, 2500)
 
 # Rows of the table of normalisations: options of the conversion by what the table calls them.
 _LOW_LATENCY: dict[str, dict[str, Any]] = {
@@ -73,49 +71,6 @@ _PUBLISHED = (
     ("Bu et al. 2022 (QCFS), VGG-16, ANN 95.52 %", "94.95 % at 8, 95.54 % at 32"),
     ("Bu et al. 2022 (QCFS), ResNet-20, ANN 91.77 %", "83.75 % at 4, 92.24 % at 32"),
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class _Bench:
-    """What all measurements share."""
-
-    out: Path
-    test: bsnn.datasets.Dataset
-    training: bsnn.datasets.Dataset
-    steps: int
-    seeds: int
-    workers: int
-    device: str
-
-    def model(self, name: str, make: Callable[[], bsnn.RateModel]) -> bsnn.RateModel:
-        """Return a converted network; one that was made before is read from its file."""
-        path = self.out / "models" / f"{name}.h5"
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            make().save(path)
-        return bsnn.load_model(path)
-
-    def run(self, name: str, model: bsnn.RateModel, seed: int = 1, images: int | None = None):
-        """Return a simulation; one that was done before is read, an interrupted one goes on."""
-        test = self.test if images is None else self.test.first(images)
-        steps = self.steps
-        path = self.out / "results" / f"{name}_{len(test)}x{steps}_seed{seed}.h5"
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            checkpoint = path.with_suffix(".partial")
-            bsnn.simulate(
-                dataclasses.replace(model, steps=steps),
-                test.images,
-                test.labels,
-                device=self.device,
-                precision="float32",
-                workers=self.workers,
-                seed=seed,
-                checkpoint=checkpoint,
-                resume=True,
-            ).save(path)
-            checkpoint.unlink(missing_ok=True)
-        return bsnn.load_result(path)
 
 
 def reproduce(
@@ -160,7 +115,7 @@ def reproduce(
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     console = console or Console()
-    bench = _Bench(
+    measurements = Measurements(
         out,
         bsnn.datasets.load(DATASET, "test", data).exact().first(images),
         bsnn.datasets.load(DATASET, "train", data).exact(),
@@ -170,7 +125,7 @@ def reproduce(
         device,
     )
     content: dict[str, Any] = {
-        "images": len(bench.test),
+        "images": len(measurements.test),
         "steps": steps,
         "seeds": seeds,
         "paper": PAPER,
@@ -180,11 +135,13 @@ def reproduce(
         shipped = bsnn.load_model(SHIPPED[network])
         tables[network] = {
             norm: [
-                bench.run(f"{network}_{norm.replace(', ', '_')}", model, seed)
+                measurements.run(f"{network}_{norm.replace(', ', '_')}", model, seed)
                 for seed in range(1, seeds + 1)
             ]
             for norm, model in {
-                "data-based": bench.model(f"{network}_data-based", _data_based(bench, shipped)),
+                "data-based": measurements.model(
+                    f"{network}_data-based", _data_based(measurements, shipped)
+                ),
                 "spike-norm": shipped,
                 _OURS: dataclasses.replace(shipped, reset="subtract", read_out="potential"),
             }.items()
@@ -192,7 +149,7 @@ def reproduce(
         title = "Table 1" if network == "vgg16" else "Table 3"
         console.print(_error_table(f"{title}, {network}", network, tables[network]))
         content[network] = {
-            norm: [_figures(result) for result in results]
+            norm: [figures_of(result) for result in results]
             for norm, results in tables[network].items()
         }
     results = {network: tables[network]["spike-norm"][0] for network in SHIPPED}
@@ -205,30 +162,20 @@ def reproduce(
         )
     save_figure(_figure_4(results), out / "figure_4.png")
     save_figure(spikes_by_layer_figure(results), out / "figure_5.png")
-    content["low_latency"] = _low_latency(bench, console)
+    content["residual architectures"] = residual_architectures(measurements, console)
+    content["low_latency"] = _low_latency(measurements, console)
     (out / "reproduction.json").write_text(json.dumps(content, indent=2) + "\n")
     console.print(f"Figures and reproduction.json are in {out}.", highlight=False)
     return content
 
 
-def with_junction_relus(graph: Graph) -> Graph:
-    """Rectify every sum of branches, whether the network was trained so or not."""
-    layers, renamed = [], {}
-    for layer in graph:
-        inputs = tuple(renamed.get(name, name) for name in layer.inputs)
-        layers.append(dataclasses.replace(layer, inputs=inputs))
-        rectified = any(isinstance(graph[name], ReLU) for name in graph.consumers[layer.name])
-        if isinstance(layer, Add) and not rectified:
-            renamed[layer.name] = f"{layer.name}_relu"
-            layers.append(ReLU(name=renamed[layer.name], inputs=(layer.name,)))
-    return Graph(layers, output=renamed.get(graph.output, graph.output))
-
-
-def _data_based(bench: _Bench, shipped: bsnn.RateModel) -> Callable[[], bsnn.RateModel]:
+def _data_based(
+    measurements: Measurements, shipped: bsnn.RateModel
+) -> Callable[[], bsnn.RateModel]:
     """The paper's comparison: the same network, plain layers normalised by their activations."""
     return lambda: convert(
         shipped.graph,
-        bench.training.first(_DATA_BASED_IMAGES).images,
+        measurements.training.first(_DATA_BASED_IMAGES).images,
         norm="data-based",
         residual=shipped.residual,
     )
@@ -236,20 +183,6 @@ def _data_based(bench: _Bench, shipped: bsnn.RateModel) -> Callable[[], bsnn.Rat
 
 # Training images whose largest activations are looked at; the paper takes all.
 _DATA_BASED_IMAGES = 1000
-
-
-def _figures(result: bsnn.Result) -> dict[str, Any]:
-    accuracies = result.accuracy_at_step
-    return {
-        "ann_accuracy": result.ann_accuracy,
-        "accuracy": result.accuracy,
-        "same_class": float((result.predictions == result.ann_predictions).mean()),
-        "accuracy_at_step": {
-            str(step): float(accuracies[step - 1]) for step in _AT_STEPS if step <= result.steps
-        },
-        "spikes_per_neuron": result.spikes_per_neuron,
-        "cpu_seconds_an_image": result.cpu_seconds / len(result),
-    }
 
 
 def _error_table(title: str, network: str, results: Mapping[str, list[bsnn.Result]]) -> Table:
@@ -319,12 +252,12 @@ def _figure_4(results: Mapping[str, bsnn.Result]) -> Figure:
     return figure
 
 
-def _low_latency(bench: _Bench, console: Console) -> dict[str, dict[str, Any]]:
+def _low_latency(measurements: Measurements, console: Console) -> dict[str, dict[str, Any]]:
     """Accuracy by steps for normalisations and resets, with VGG-16."""
     shipped = bsnn.load_model(SHIPPED["vgg16"])
-    images = bench.training.first(_DATA_BASED_IMAGES).images
-    count = max(1, len(bench.test) // 5)
-    at_steps = [step for step in _AT_STEPS if step <= bench.steps]
+    images = measurements.training.first(_DATA_BASED_IMAGES).images
+    count = max(1, len(measurements.test) // 5)
+    at_steps = [step for step in AT_STEPS if step <= measurements.steps]
     table = Table(
         title=f"VGG-16, accuracy in % by steps ({count:,} test images)", title_justify="left"
     )
@@ -337,12 +270,12 @@ def _low_latency(bench: _Bench, console: Console) -> dict[str, dict[str, Any]]:
             changes = {name: value for name, value in options.items() if name != "norm"}
             model = dataclasses.replace(shipped, **changes)
         else:
-            model = bench.model(
+            model = measurements.model(
                 f"vgg16_low_latency_{number}",
                 lambda options=options: convert(shipped.graph, images, **options),
             )
-        result = bench.run(f"vgg16_low_latency_{number}", model, images=count)
-        found[row] = _figures(result)
+        result = measurements.run(f"vgg16_low_latency_{number}", model, images=count)
+        found[row] = figures_of(result)
         accuracies = [100 * result.accuracy_at_step[step - 1] for step in at_steps]
         table.add_row(row, *(f"{value:.1f}" for value in accuracies))
     table.add_row(

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import time
 
 import numpy as np
 import torch
@@ -19,17 +18,14 @@ from torch.nn import functional
 
 from bsnn.datasets import Dataset
 from bsnn.errors import SettingsError
-from bsnn.networks.keeping import TrainingFolder
+from bsnn.networks.augmentation import crop_and_flip, pad_for_crops
+from bsnn.networks.fitting import Outcome, fit
 from bsnn.networks.sengupta_2019.network import NETWORKS
-from bsnn.progress import progress_bar
 
 __all__ = ["TrainingSettings", "normalisation", "train"]
 
 # Shares of the training after which the learning rate is divided by ten: epochs 81 and 122 of 200.
 _DECAYS = (81 / 200, 122 / 200)
-
-# The padding from which crops are taken.
-_MARGIN = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,76 +142,29 @@ def train(
     net = settings.build().to(device, memory_format=torch.channels_last)
     mean, deviation = (torch.from_numpy(a) for a in normalisation(training))
     images = (torch.from_numpy(training.images) - mean) / deviation.view(3, 1, 1)
-    images = functional.pad(images, (_MARGIN,) * 4).to(device)
+    images = pad_for_crops(images).to(device)
     labels = torch.from_numpy(training.labels).to(device)
     optimiser = torch.optim.SGD(
         net.parameters(), settings.learning_rate, momentum=0.9, weight_decay=1e-4
     )
-    decays = [round(share * settings.epochs) for share in _DECAYS]
-    schedule = torch.optim.lr_scheduler.MultiStepLR(optimiser, decays)
-    # after the seed: a checkpoint brings its own state of the random numbers
-    folder = TrainingFolder(out, settings, resume=resume)
-    if folder.state is not None:
-        net.load_state_dict(folder.state["net"])
-        optimiser.load_state_dict(folder.state["optimiser"])
-        schedule.load_state_dict(folder.state["schedule"])
-    first_epoch = folder.epochs_done
     batches = -(-len(images) // settings.batch_size)
-    with progress_bar(disable=quiet) as progress:
-        bar = progress.add_task("training", total=settings.epochs * batches)
-        progress.advance(bar, first_epoch * batches)
-        for epoch in range(first_epoch, settings.epochs):
-            started = time.perf_counter()
-            losses, correct = [], 0
-            net.train()
-            for batch in torch.randperm(len(images)).split(settings.batch_size):
-                x, y = _augment(images[batch]), labels[batch]
-                with torch.autocast(
-                    torch.device(device).type,
-                    torch.bfloat16,
-                    enabled=settings.precision == "bfloat16",
-                ):
-                    logits = net(x.contiguous(memory_format=torch.channels_last))
-                loss = functional.cross_entropy(logits.float(), y)
-                optimiser.zero_grad(set_to_none=True)
-                loss.backward()
-                optimiser.step()
-                losses.append(loss.item())
-                correct += int((logits.argmax(1) == y).sum())
-                progress.advance(bar)
-            line = {
-                "epoch": epoch + 1,
-                "loss": float(np.mean(losses)),
-                "training_accuracy": correct / len(images),
-                "learning_rate": schedule.get_last_lr()[0],
-                "seconds": time.perf_counter() - started,
-            }
-            if not np.isfinite(line["loss"]):
-                raise SettingsError(
-                    f"The loss is {line['loss']} in epoch {epoch + 1}: the training has diverged. "
-                    "Use a smaller learning rate."
-                )
-            schedule.step()
-            state = {
-                "net": net.state_dict(),
-                "optimiser": optimiser.state_dict(),
-                "schedule": schedule.state_dict(),
-            }
-            folder.keep(line, state)
-            progress.update(bar, description=f"training, loss {line['loss']:.4f}")
-    net = net.cpu().to(memory_format=torch.contiguous_format).eval()
-    folder.finish(net.state_dict())
-    return net
+    decays = [round(share * settings.epochs) * batches for share in _DECAYS]
 
+    def forward(epoch: int, batch: torch.Tensor) -> Outcome:
+        x, y = crop_and_flip(images[batch]), labels[batch]
+        lower = settings.precision == "bfloat16"
+        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=lower):
+            logits = net(x.contiguous(memory_format=torch.channels_last))
+        return Outcome(functional.cross_entropy(logits.float(), y), logits, y)
 
-def _augment(padded: torch.Tensor) -> torch.Tensor:
-    """Crop each image at random from its padding, and flip every second one."""
-    count, _, height, width = padded.shape
-    rows = torch.randint(2 * _MARGIN + 1, (count, 1)) + torch.arange(height - 2 * _MARGIN)
-    columns = torch.randint(2 * _MARGIN + 1, (count, 1)) + torch.arange(width - 2 * _MARGIN)
-    flip = torch.rand(count, 1) < 0.5
-    columns = torch.where(flip, columns.flip(1), columns)
-    index = torch.arange(count).view(-1, 1, 1)
-    # indexing puts the channels last
-    crops = padded[index, :, rows.unsqueeze(2), columns.unsqueeze(1)]
-    return crops.permute(0, 3, 1, 2)
+    return fit(
+        net,
+        out,
+        settings,
+        forward=forward,
+        images=len(images),
+        optimiser=optimiser,
+        schedule=torch.optim.lr_scheduler.MultiStepLR(optimiser, decays),
+        resume=resume,
+        quiet=quiet,
+    )

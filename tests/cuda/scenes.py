@@ -7,9 +7,10 @@ import numpy as np
 
 from bsnn.brian.convolution import Convolution
 from bsnn.brian.dense import Dense
+from bsnn.brian.max_pooling import FirstSpikePool
 from bsnn.brian.noise import spike_noise
 from bsnn.brian.pooling import AveragePooling, MaxPooling
-from bsnn.brian.spiking_groups import CalendarGroup, FirstSpikePool, OnePassGroup
+from bsnn.brian.spiking_groups import CalendarGroup, OnePassGroup
 from bsnn.brian.window_recorder import WindowRecorder
 from bsnn.brian.window_start import WindowStart
 

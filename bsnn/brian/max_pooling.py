@@ -1,0 +1,170 @@
+"""Max-pooling of spikes: groups whose neurons each pass on a spike of one neuron of a window.
+
+`FirstSpikePool` passes the first spike of a time window, `GatedPool` the spikes of the neuron whose
+key, such as its membrane potential, is the largest. Both act in the step of the spikes, and cost
+what these do. Neurons are numbered channel last (row, column, channel).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from brian2.core.variables import Variables
+
+from bsnn.brian.own_spikes import OwnSpikes, SpikeRunner
+from bsnn.brian.pooling import Windows
+from bsnn.brian.targets import TemplateRunner
+
+__all__ = ["FirstSpikePool", "GatedPool"]
+
+
+class _Pool(OwnSpikes):
+    """Neurons that each see a window of a source's map."""
+
+    def __init__(self, source, source_shape, windows: Windows, model="", **options):
+        channels, height, width = source_shape
+        rows, columns = windows.over(height, width).shape
+        if len(source) != channels * height * width:
+            raise ValueError(
+                f"The source {source.name!r} has {len(source)} neurons, not {source_shape}."
+            )
+        super().__init__(rows * columns * channels, model, **options)
+        # which windows each place of the map lies in
+        self._first, self._containing = windows.containing(height, width)
+        self._fan_out = np.repeat(np.diff(self._first), channels)
+
+    def fan_out(self) -> np.ndarray:
+        """Return the number of windows that each neuron of the source takes part in."""
+        return self._fan_out
+
+
+class FirstSpikePool(_Pool):
+    """Max-pooling of times to first spike: the first spike of each window of neurons passes.
+
+    Parameters
+    ----------
+    source : brian2.NeuronGroup
+        The neurons that are pooled, ``channels`` maps of ``height x width``.
+    source_shape : (int, int, int)
+        Channels, height and width of the source.
+    windows : Windows
+        Which rows and columns each neuron pools.
+    window_steps : int
+        A neuron passes one spike in each time window of this many steps.
+    model : str
+        Further equations; ``passed_window``, the number of the time window in which the neuron
+        last passed a spike, is defined.
+    order : int
+        Order in the slot ``thresholds``; must be above the source's.
+    **options
+        As for `brian2.NeuronGroup`.
+    """
+
+    def __init__(self, source, source_shape, windows: Windows, *, window_steps, model="", order,
+                 **options):  # fmt: skip
+        model += "\npassed_window : integer"
+        super().__init__(source, source_shape, windows, model, order=order, **options)
+        self.passed_window = -1
+        _add_tables(self.variables, {"_first_window": self._first, "_windows": self._containing})
+        # a bit a neuron, for those that a step's spikes have reached
+        self.variables.add_array("_reached", size=-(-len(self) // 64), dtype=np.int64)
+        self.variables.add_reference("_source_spikespace", source, "_spikespace")
+        self.find_spikes_by(
+            SpikeRunner(
+                self,
+                "first_spike_pool",
+                "",
+                window_steps=int(window_steps),
+                pooled_channels=source_shape[0],
+                source_size=len(source),
+            )
+        )
+
+
+class GatedPool(_Pool):
+    """Max-pooling by a gate: of each window the spikes of the neuron with the largest key pass.
+
+    In each step the key of all neurons of a window is compared, and if the one with the largest
+    spikes, the window does. Of equal keys the first counts, row by row. There are no weights, no
+    delay and no state of the pool's own: what the key may depend on stands in the variables of the
+    source, as they are when the pool is run.
+
+    Parameters
+    ----------
+    source : brian2.NeuronGroup
+        The neurons that are pooled, ``channels`` maps of ``height x width``.
+    source_shape : (int, int, int)
+        Channels, height and width of the source.
+    windows : Windows, MaxPooling
+        Which rows and columns each neuron pools.
+    key : str
+        An expression over variables of the source, such as ``"v"``, with one dimensionless value a
+        neuron.
+    model : str
+        Equations of the pool's own neurons.
+    order : int
+        Order in the slot ``thresholds``; must be above the source's, and of what changes the key.
+    **options
+        As for `brian2.NeuronGroup`.
+
+    Examples
+    --------
+    >>> pool = GatedPool(neurons, (12, 24, 24), MaxPooling(2), key="v + v_removed",
+    ...                  order=1)  # doctest: +SKIP
+    """
+
+    def __init__(self, source, source_shape, windows, *, key, model="", order, **options):
+        windows = windows.over(*source_shape[1:])
+        super().__init__(source, source_shape, windows, model, order=order, **options)
+        self.find_spikes_by(_Gate(self, source, source_shape[0], source_shape[2], windows, key))
+
+
+class _Gate(TemplateRunner):
+    """Compares the keys of the source's neurons, and writes the spikes of a pool."""
+
+    def __init__(self, pool, source, channels: int, width: int, windows: Windows, key: str) -> None:
+        code = f"_key = {key}"
+        geometry = {
+            "pooled_channels": channels,
+            "pooled_from_width": width,
+            "pooled_width": windows.shape[1],
+            "pool_size": len(pool),
+            "source_size": len(source),
+            # elements of a window
+            "row_elements": windows.rows.shape[1],
+            "column_elements": windows.columns.shape[1],
+        }
+        super().__init__(
+            source,
+            "gated_pool",
+            code=code,
+            user_code=code,
+            clock=source.clock,
+            when="thresholds",
+            order=pool.order,
+            name=f"{pool.name}_gate",
+            template_kwds={"_g": geometry},
+        )
+        # beside those of the source, in which the key is read
+        self.variables = Variables(self)
+        self.variables.add_auxiliary_variable("_key", dtype=float)
+        self.variables.add_reference("_pool_spikespace", pool, "_spikespace")
+        _add_tables(
+            self.variables,
+            {
+                "_first_window": pool._first,
+                "_windows": pool._containing,
+                "_row_elements": windows.rows,
+                "_column_elements": windows.columns,
+            },
+        )
+        # a bit for each window that spikes of the step have reached, a byte for each neuron
+        self.variables.add_array("_reached", size=-(-len(pool) // 64), dtype=np.int64)
+        self.variables.add_array("_spiking", size=len(source), dtype=bool)
+
+
+def _add_tables(variables: Variables, tables: dict[str, np.ndarray]) -> None:
+    for name, values in tables.items():
+        variables.add_array(
+            name, size=values.size, values=values.ravel().astype(np.int32), dtype=np.int32,
+            constant=True, read_only=True,
+        )  # fmt: skip

@@ -1,0 +1,91 @@
+"""Conversions and simulations that are kept in files, so that a reproduction can go on."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import bsnn
+
+__all__ = ["AT_STEPS", "Measurements", "figures_of"]
+
+#: Steps at which accuracies are printed.
+AT_STEPS = (16, 32, 64, 128, 256, 512, 1024, 2500)
+
+
+@dataclasses.dataclass(frozen=True)
+class Measurements:
+    """What all measurements share.
+
+    Attributes
+    ----------
+    out : pathlib.Path
+        Folder in which conversions and results are kept.
+    test, training : bsnn.datasets.Dataset
+        Images to simulate, and to convert with.
+    steps : int
+        Time steps an image.
+    seeds : int
+        Runs with different noise, for the tables.
+    workers : int
+        Processes that simulate.
+    device : str
+        Where to simulate.
+    """
+
+    out: Path
+    test: bsnn.datasets.Dataset
+    training: bsnn.datasets.Dataset
+    steps: int
+    seeds: int
+    workers: int
+    device: str
+
+    def model(self, name: str, make: Callable[[], bsnn.RateModel]) -> bsnn.RateModel:
+        """Return a converted network; one that was made before is read from its file."""
+        path = self.out / "models" / f"{name}.h5"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            make().save(path)
+        return bsnn.load_model(path)
+
+    def run(
+        self, name: str, model: bsnn.RateModel, seed: int = 1, images: int | None = None
+    ) -> bsnn.Result:
+        """Return a simulation; one that was done before is read, an interrupted one goes on."""
+        test = self.test if images is None else self.test.first(images)
+        steps = self.steps
+        path = self.out / "results" / f"{name}_{len(test)}x{steps}_seed{seed}.h5"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            checkpoint = path.with_suffix(".partial")
+            bsnn.simulate(
+                dataclasses.replace(model, steps=steps),
+                test.images,
+                test.labels,
+                device=self.device,
+                precision="float32",
+                workers=self.workers,
+                seed=seed,
+                checkpoint=checkpoint,
+                resume=True,
+            ).save(path)
+            checkpoint.unlink(missing_ok=True)
+        return bsnn.load_result(path)
+
+
+def figures_of(result: bsnn.Result) -> dict[str, Any]:
+    """Return what ``reproduction.json`` keeps of a simulation."""
+    accuracies = result.accuracy_at_step
+    return {
+        "ann_accuracy": result.ann_accuracy,
+        "accuracy": result.accuracy,
+        "same_class": float((result.predictions == result.ann_predictions).mean()),
+        "accuracy_at_step": {
+            str(step): float(accuracies[step - 1]) for step in AT_STEPS if step <= result.steps
+        },
+        "spikes_per_neuron": result.spikes_per_neuron,
+        "cpu_seconds_an_image": result.cpu_seconds / len(result),
+    }
