@@ -2,8 +2,6 @@
 
 One folder a paper, named after authors and year. Each offers
 
-``DATASET``, ``INPUT_SHAPE``
-    What the network is trained on.
 ``SHIPPED``
     Trained and converted networks that come with bsnn, by name.
 ``train``, ``reproduce``
@@ -19,7 +17,7 @@ from bsnn import BsnnError
 
 __all__ = ["PAPERS", "paper"]
 
-PAPERS = ("lopez_randulfe_2022", "sengupta_2019")
+PAPERS = ("lopez_randulfe_2022", "nguyen_2020", "sengupta_2019")
 
 
 def paper(name: str) -> ModuleType:

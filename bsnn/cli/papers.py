@@ -19,6 +19,7 @@ _PAPER = typer.Argument(metavar="PAPER", help="Such as lopez_randulfe_2022.")
 
 _LOPEZ = "lopez_randulfe_2022"
 _SENGUPTA = "sengupta_2019"
+_SEVERAL = "nguyen_2020 and sengupta_2019"
 
 
 def register(app: typer.Typer) -> None:
@@ -51,17 +52,25 @@ def train(
         ),
     ] = None,
     network: Annotated[
-        str | None, typer.Option(help="vgg16 or resnet20.", rich_help_panel=_SENGUPTA)
+        str | None,
+        typer.Option(
+            help="vgg16 or resnet20 (sengupta_2019); mnist or cifar10 (nguyen_2020).",
+            rich_help_panel=_SEVERAL,
+        ),
     ] = None,
     width: Annotated[
         float | None,
         typer.Option(help="Factor of all numbers of channels.", rich_help_panel=_SENGUPTA),
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Images a step.", rich_help_panel=_SENGUPTA)
+        int | None, typer.Option(min=1, help="Images a step.", rich_help_panel=_SEVERAL)
     ] = None,
     learning_rate: Annotated[
-        float | None, typer.Option(help="At the start.", rich_help_panel=_SENGUPTA)
+        float | None,
+        typer.Option(
+            help="At the start (sengupta_2019), or at its peak (nguyen_2020).",
+            rich_help_panel=_SEVERAL,
+        ),
     ] = None,
     dropout: Annotated[
         float | None,
@@ -86,7 +95,7 @@ def train(
     precision: Annotated[
         str | None,
         typer.Option(
-            help="Of the convolutions in training: float32 or bfloat16.", rich_help_panel=_SENGUPTA
+            help="Of the convolutions in training: float32 or bfloat16.", rich_help_panel=_SEVERAL
         ),
     ] = None,
     calibration_images: Annotated[

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ARCHITECTURES",
+    "AT_STEPS",
     "DATASET",
     "INPUT_SHAPE",
     "SHIPPED",
-    "accuracy",
     "convert",
     "reproduce",
     "train",
@@ -38,6 +38,9 @@ ARCHITECTURES = {name: _HERE / f"{name}.h5" for name in ("resnet20_basic", "resn
 
 #: Time steps for which the paper shows an image, and for which Spike-Norm shows one.
 STEPS = 2500
+
+#: Steps at which accuracies are printed.
+AT_STEPS = (16, 32, 64, 128, 256, 512, 1024, 2500)
 
 #: Training images that the paper's Spike-Norm looks at.
 CALIBRATION_IMAGES = 256
@@ -95,6 +98,7 @@ def train(
     import bsnn
     from bsnn.analysis.saving import save_figure
     from bsnn.errors import torch_is_missing
+    from bsnn.networks.evaluation import accuracy
     from bsnn.storage import as_stored, save_graph
 
     try:
@@ -137,13 +141,6 @@ def train(
         save_graph(graph, path, source, dtype="float16")
     test = bsnn.datasets.load(DATASET, "test", data).exact()
     return path, {f"the {len(test):,} exact test images": accuracy(graph, test)}
-
-
-def accuracy(graph: Any, dataset: Any, batch: int = 500) -> float:
-    """Return the fraction of a `bsnn.datasets.Dataset` that a `bsnn.Graph` classifies correctly."""
-    parts = [dataset.first(batch, first) for first in range(0, len(dataset), batch)]
-    correct = [(graph.forward(p.images).argmax(axis=1) == p.labels).sum() for p in parts]
-    return int(sum(correct)) / len(dataset)
 
 
 def convert(graph: Any, images: Any, **options: Any) -> Any:

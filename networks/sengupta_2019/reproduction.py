@@ -21,8 +21,8 @@ from bsnn.analysis.rate_plots import (
     threshold_trace_figure,
 )
 from bsnn.analysis.saving import save_figure
-from bsnn.networks.sengupta_2019 import DATASET, SHIPPED, convert
-from bsnn.networks.sengupta_2019.measurements import AT_STEPS, Measurements, figures_of
+from bsnn.networks.measurements import Measurements, figures_of
+from bsnn.networks.sengupta_2019 import AT_STEPS, DATASET, SHIPPED, convert
 from bsnn.networks.sengupta_2019.residual_architectures import residual_architectures
 
 __all__ = ["PAPER", "reproduce"]
@@ -120,7 +120,6 @@ def reproduce(
         bsnn.datasets.load(DATASET, "test", data).exact().first(images),
         bsnn.datasets.load(DATASET, "train", data).exact(),
         steps,
-        seeds,
         workers,
         device,
     )
@@ -149,7 +148,7 @@ def reproduce(
         title = "Table 1" if network == "vgg16" else "Table 3"
         console.print(_error_table(f"{title}, {network}", network, tables[network]))
         content[network] = {
-            norm: [figures_of(result) for result in results]
+            norm: [figures_of(result, AT_STEPS) for result in results]
             for norm, results in tables[network].items()
         }
     results = {network: tables[network]["spike-norm"][0] for network in SHIPPED}
@@ -275,7 +274,7 @@ def _low_latency(measurements: Measurements, console: Console) -> dict[str, dict
                 lambda options=options: convert(shipped.graph, images, **options),
             )
         result = measurements.run(f"vgg16_low_latency_{number}", model, images=count)
-        found[row] = figures_of(result)
+        found[row] = figures_of(result, AT_STEPS)
         accuracies = [100 * result.accuracy_at_step[step - 1] for step in at_steps]
         table.add_row(row, *(f"{value:.1f}" for value in accuracies))
     table.add_row(

@@ -21,8 +21,9 @@ import bsnn
 from bsnn.analysis.rate_plots import accuracy_figure, thresholds_figure
 from bsnn.analysis.saving import save_figure
 from bsnn.graph import Add, Graph, ReLU
-from bsnn.networks.sengupta_2019 import ARCHITECTURES, SHIPPED, accuracy, convert
-from bsnn.networks.sengupta_2019.measurements import Measurements, figures_of
+from bsnn.networks.evaluation import accuracy
+from bsnn.networks.measurements import Measurements, figures_of
+from bsnn.networks.sengupta_2019 import ARCHITECTURES, AT_STEPS, SHIPPED, convert
 
 __all__ = ["residual_architectures", "with_junction_relus"]
 
@@ -68,7 +69,8 @@ def residual_architectures(
     save_figure(_figure_3(results), measurements.out / "figure_3.png")
     save_figure(thresholds_figure(models[_C1]), measurements.out / "figure_2c.png")
     return {
-        name: {**figures_of(result), "ann_accuracy": ann[name]} for name, result in results.items()
+        name: {**figures_of(result, AT_STEPS), "ann_accuracy": ann[name]}
+        for name, result in results.items()
     }
 
 

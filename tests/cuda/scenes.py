@@ -7,7 +7,7 @@ import numpy as np
 
 from bsnn.brian.convolution import Convolution
 from bsnn.brian.dense import Dense
-from bsnn.brian.max_pooling import FirstSpikePool
+from bsnn.brian.max_pooling import FirstSpikePool, GatedPool
 from bsnn.brian.noise import spike_noise
 from bsnn.brian.pooling import AveragePooling, MaxPooling
 from bsnn.brian.spiking_groups import CalendarGroup, OnePassGroup
@@ -82,6 +82,17 @@ def make(seed: int = 1) -> tuple[b2.Network, dict[str, b2.SpikeMonitor], dict[st
     pool = add(
         FirstSpikePool(source, SHAPE, windows, window_steps=WINDOW_STEPS, order=1, name="pool")
     )
+    # choices by what stands in the source: whole numbers with ties, and a function of the step
+    for number, (key, windows) in enumerate(
+        {
+            "spike_step": MaxPooling(2, stride=1, padding=1),
+            "(spike_step*7 + phase + t_in_timesteps) % 5": MaxPooling((3, 2), stride=(2, 3)),
+        }.items()
+    ):
+        pooled = add(
+            GatedPool(source, SHAPE, windows, key=key, model="got : 1", reset="got += 1",
+                      order=1, name=f"gated_{number}")
+        )  # fmt: skip
     one_pass = add(
         OnePassGroup(
             50,
@@ -163,6 +174,7 @@ def make(seed: int = 1) -> tuple[b2.Network, dict[str, b2.SpikeMonitor], dict[st
         on_pre=ON_PRE + "\ngot_post += w*(i + 2*j)",
         name="dense_of_part",
     )
+    connect(Dense, pooled, last, kernel(rng, 20, pooled.N), delay=DT, name="dense_of_pooled")
     connect(Dense, pool, last, kernel(rng, 20, pool.N), deterministic=True, name="dense_fixed")
     # more than additions: each target takes its spikes one after the other
     connect(Dense, one_pass, last, kernel(rng, 20, 50), namespace={},

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import bsnn
 
-__all__ = ["AT_STEPS", "Measurements", "figures_of"]
-
-#: Steps at which accuracies are printed.
-AT_STEPS = (16, 32, 64, 128, 256, 512, 1024, 2500)
+__all__ = ["Measurements", "figures_of"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,8 +24,6 @@ class Measurements:
         Images to simulate, and to convert with.
     steps : int
         Time steps an image.
-    seeds : int
-        Runs with different noise, for the tables.
     workers : int
         Processes that simulate.
     device : str
@@ -39,7 +34,6 @@ class Measurements:
     test: bsnn.datasets.Dataset
     training: bsnn.datasets.Dataset
     steps: int
-    seeds: int
     workers: int
     device: str
 
@@ -76,15 +70,15 @@ class Measurements:
         return bsnn.load_result(path)
 
 
-def figures_of(result: bsnn.Result) -> dict[str, Any]:
-    """Return what ``reproduction.json`` keeps of a simulation."""
+def figures_of(result: bsnn.Result, at_steps: Sequence[int]) -> dict[str, Any]:
+    """Return what ``reproduction.json`` keeps of a simulation, with the accuracy at some steps."""
     accuracies = result.accuracy_at_step
     return {
         "ann_accuracy": result.ann_accuracy,
         "accuracy": result.accuracy,
         "same_class": float((result.predictions == result.ann_predictions).mean()),
         "accuracy_at_step": {
-            str(step): float(accuracies[step - 1]) for step in AT_STEPS if step <= result.steps
+            str(step): float(accuracies[step - 1]) for step in at_steps if step <= result.steps
         },
         "spikes_per_neuron": result.spikes_per_neuron,
         "cpu_seconds_an_image": result.cpu_seconds / len(result),
