@@ -89,7 +89,10 @@ def simulate(
             told[name] = run.spikes[name] = pool(model, population, run)
             continue
         spikes = population.role == "neurons" or model.read_out == "count"
-        current = run.inputs[name] = weighted_input(model, population, told)
+        current = weighted_input(model, population, told)
+        if model.fraction_bits is not None and model.input.name in sources(population):
+            current = in_steps(current, model)
+        run.inputs[name] = current
         told[name], run.potentials[name] = integrate(model, population, current, spikes)
         if spikes:
             run.spikes[name] = told[name]
@@ -103,6 +106,19 @@ def simulate_first(model: RateModel, images: np.ndarray, name: str) -> RateRun:
     run.inputs[name] = weighted_input(model, population, told)
     run.spikes[name], run.potentials[name] = integrate(model, population, run.inputs[name], True)
     return run
+
+
+def sources(population: Population) -> list[str]:
+    return [path.source for path in population.projections]
+
+
+def in_steps(current: np.ndarray, model: RateModel) -> np.ndarray:
+    """Round a constant current to the nearest multiple; halves go up."""
+    if model.encoder != "constant":
+        return current
+    scaled = current * 2.0**model.fraction_bits
+    down = np.floor(scaled)
+    return (down + (scaled - down >= 0.5)) / 2.0**model.fraction_bits
 
 
 def pool(model: RateModel, population: Population, run: RateRun, layer=None) -> np.ndarray:

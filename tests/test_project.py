@@ -20,7 +20,7 @@ FLOORS = (
     ("graph", "storage"),
     ("frontends", "conversion"),
     ("brian",),
-    ("simulation",),
+    ("simulation", "cosimulation"),
     ("analysis", "datasets"),
     ("benchmark",),
     ("networks",),
@@ -30,7 +30,7 @@ FLOORS = (
 #: Packages that only some parts may import.
 CONFINED = {
     "torch": ("frontends/", "networks/", "cli/model_source.py"),
-    "brian2": ("brian/", "analysis/", "benchmark/", "cli/demo.py"),
+    "brian2": ("brian/", "analysis/", "benchmark/", "networks/", "cli/demo.py"),
     "h5py": ("storage.py",),
     "pooch": ("datasets/downloads.py",),
     "distributed": ("simulation/cluster.py",),

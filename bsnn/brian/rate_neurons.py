@@ -75,7 +75,11 @@ def if_equations(model: RateModel, population: Population, bias: np.ndarray) -> 
     reads_input = any(path.source == model.input.name for path in population.projections)
     if reads_input and model.encoder == "constant":
         variables.append("current : 1")
-        update.append("v += current")
+        if model.fraction_bits is None:
+            update.append("v += current")
+        else:
+            steps = 2**model.fraction_bits
+            update.append(f"v += floor(current*{steps}.0 + 0.5)/{steps}.0")
         start.append("current = 0")
     if spikes:
         shared = "constant" if np.ndim(model.threshold(population.name)) else "shared, constant"

@@ -4,6 +4,7 @@ from bsnn.conversion.convert_rate import RATE_NORMALISATIONS, convert_to_rate
 from bsnn.conversion.convert_ttfs import convert_to_ttfs
 from bsnn.conversion.encoders import ENCODERS, Encoder
 from bsnn.conversion.gates import AVERAGE, GATE_QUANTITIES, GATES
+from bsnn.conversion.grid import on_grid
 from bsnn.conversion.model import CODINGS, SpikingModel, load_model
 from bsnn.conversion.populations import Population, Projection
 from bsnn.conversion.rate import BALANCES, RATE_READ_OUTS, RESETS, RESIDUAL_RULES, RateModel
@@ -35,5 +36,6 @@ __all__ = [
     "convert_to_rate",
     "convert_to_ttfs",
     "load_model",
+    "on_grid",
     "rmse_by_scale",
 ]

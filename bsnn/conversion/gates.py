@@ -18,7 +18,15 @@ import numpy as np
 
 from bsnn.errors import ConversionError
 
-__all__ = ["AVERAGE", "GATES", "GATE_QUANTITIES", "gate_key", "gate_quantities", "winning_spikes"]
+__all__ = [
+    "AVERAGE",
+    "GATES",
+    "GATE_QUANTITIES",
+    "evaluate_key",
+    "gate_key",
+    "gate_quantities",
+    "winning_spikes",
+]
 
 #: What the key of a gate may depend on, for each neuron. Potentials are in the neuron's units.
 GATE_QUANTITIES = {
@@ -113,6 +121,26 @@ def gate_quantities(gate: str) -> frozenset[str]:
     return frozenset(names & GATE_QUANTITIES.keys())
 
 
+def evaluate_key(
+    gate: str, quantities: dict[str, np.ndarray], shape: tuple[int, ...]
+) -> np.ndarray:
+    """Return the key of each neuron, with numpy; float64, of the given shape.
+
+    Parameters
+    ----------
+    gate : str
+        See `gate_key`.
+    quantities : dict of str to numpy.ndarray
+        What it depends on; spread over the shape.
+    shape : tuple of int
+        Of the result.
+    """
+    # only what `gate_key` has let through is evaluated
+    code = compile(gate_key(gate), "<gate>", "eval")
+    keys = eval(code, {"__builtins__": {}, **_FUNCTIONS}, quantities)
+    return np.broadcast_to(np.asarray(keys, dtype=np.float64), shape)
+
+
 def winning_spikes(
     gate: str,
     quantities: dict[str, np.ndarray],
@@ -138,10 +166,7 @@ def winning_spikes(
     numpy.ndarray
         Shape ``(n, channels, rows of windows, columns of windows)``.
     """
-    # only what `gate_key` has let through is evaluated
-    code = compile(gate_key(gate), "<gate>", "eval")
-    keys = eval(code, {"__builtins__": {}, **_FUNCTIONS}, quantities)
-    keys = np.broadcast_to(np.asarray(keys, dtype=np.float64), spikes.shape)
+    keys = evaluate_key(gate, quantities, spikes.shape)
     inside = (rows >= 0)[:, np.newaxis, :, np.newaxis] & (columns >= 0)[:, np.newaxis, :]
     place = (..., rows[:, np.newaxis, :, np.newaxis], columns[:, np.newaxis, :])
     windows = np.where(inside, keys[place], -np.inf)

@@ -75,6 +75,9 @@ class RateModel(SpikingModel):
         Potential at the beginning of an image, as a share of the threshold.
     potential_floor : float or None
         The lowest potential, in thresholds; None for none.
+    fraction_bits : int or None
+        Constant currents are rounded to multiples of ``2**-fraction_bits`` of the neuron's unit
+        (see `bsnn.conversion.on_grid`); None leaves them as they are.
     trace : dict of str to numpy.ndarray
         By population, the largest weighted input that Spike-Norm had met after each step, in the
         units of the trained network; empty for other normalisations.
@@ -87,6 +90,7 @@ class RateModel(SpikingModel):
     gate: str = "accumulated"
     initial_potential: float = 0.0
     potential_floor: float | None = None
+    fraction_bits: int | None = None
     trace: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     coding = "rate"
@@ -218,6 +222,8 @@ class RateModel(SpikingModel):
             tree["gate"] = self.gate
         if self.potential_floor is not None:
             tree["potential_floor"] = self.potential_floor
+        if self.fraction_bits is not None:
+            tree["fraction_bits"] = self.fraction_bits
         if self.trace:
             tree["trace"] = self.trace
         return tree
@@ -233,6 +239,7 @@ class RateModel(SpikingModel):
             # absent where there is no max-pooling
             "gate": tree.get("gate", cls.gate),
             "potential_floor": tree.get("potential_floor"),
+            "fraction_bits": tree.get("fraction_bits"),
             "trace": dict(tree.get("trace", {})),
         }
 

@@ -57,6 +57,9 @@ class PopulationDynamics:
         self.potential = np.zeros((images, *population.shape), dtype)
         self.potential += start if self._spikes else 0
         self._unit = per_channel(model.unit(population.name), population.shape).astype(dtype)
+        constant = model.encoder == "constant" and model.input.layer in self._heights
+        rounds = constant and model.fraction_bits is not None
+        self._grid = 2.0**model.fraction_bits if rounds else None
         self.quantities: dict[str, np.ndarray] = {}
         if pools_of(model, population.name):
             self.quantities = {
@@ -66,7 +69,10 @@ class PopulationDynamics:
     def weighted_input(self, told: dict[str, np.ndarray]) -> np.ndarray:
         """Return what a step adds to the potentials; `told` has the spikes by source layer."""
         known = {layer: told[layer] * height for layer, height in self._heights.items()}
-        return self._model.spiking_graph.evaluate(self._population.potential_layer, known)
+        weighted = self._model.spiking_graph.evaluate(self._population.potential_layer, known)
+        if self._grid is None:
+            return weighted
+        return np.floor(weighted / self._unit * self._grid + 0.5) / self._grid * self._unit
 
     def step(self, weighted: np.ndarray) -> np.ndarray | None:
         """Add a step's input to the potentials; return the spikes (0 and 1) and reset."""

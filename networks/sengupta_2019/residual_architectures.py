@@ -32,8 +32,9 @@ _C1 = "C1: ReLUs at junctions"
 _C2 = "C2: thresholds of one in blocks"
 _C3 = "C3: two plain layers first"
 
-#: Training images that Spike-Norm looks at, as for the networks that ship.
-_SPIKE_NORM_IMAGES = 64
+#: Training images that Spike-Norm looks at, and for how many steps; it takes long for all layers.
+_SPIKE_NORM_IMAGES = 16
+_SPIKE_NORM_STEPS = 1000
 
 
 def residual_architectures(
@@ -94,6 +95,7 @@ def _unequal(measurements: Measurements, graph: Graph) -> Callable[[], bsnn.Rate
         measurements.training.first(_SPIKE_NORM_IMAGES).images,
         residual="unequal",
         steps=measurements.steps,
+        norm_steps=min(measurements.steps, _SPIKE_NORM_STEPS),
     )
 
 

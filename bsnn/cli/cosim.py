@@ -1,0 +1,253 @@
+"""`bsnn vectors` and `bsnn cosim`: max-pooling in hardware."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.table import Table
+
+import bsnn
+from bsnn.analysis.fixed_point_plots import mismatch_figure
+from bsnn.analysis.saving import save_figure
+from bsnn.cli.options import DataFolder, Device, JsonFile
+from bsnn.cli.output import console, write_json
+from bsnn.cli.run import test_images
+from bsnn.conversion import on_grid
+from bsnn.cosimulation import PoolRecording, cosimulate, record_pools
+from bsnn.errors import SettingsError
+
+__all__ = ["register"]
+
+_Model = Annotated[Path, typer.Argument(help="A model in rate coding with max-pooling (.h5).")]
+_Layers = Annotated[
+    list[str] | None,
+    typer.Option("--layer", help="A max-pooling; may be given several times. By default all."),
+]
+_Images = Annotated[int, typer.Option(min=1, help="How many test images.")]
+_First = Annotated[int, typer.Option(min=0, help="Number of the first one.")]
+_Bits = Annotated[int, typer.Option(min=2, max=32, help="Width of a potential.")]
+# Of the numbers in a file of vectors.
+_MOST_BITS = 32
+
+_Fraction = Annotated[int, typer.Option(min=0, help="Bits of it after the point.")]
+_Steps = Annotated[
+    int | None, typer.Option(min=1, help="Time steps an image, in place of the model's.")
+]
+_Gate = Annotated[
+    str | None, typer.Option(help="Gate of the max-poolings, in place of the model's.")
+]
+_Grid = Annotated[
+    bool,
+    typer.Option(
+        "--grid/--as-converted",
+        help="Round the network to the numbers of the block (see bsnn.conversion.on_grid), so that "
+        "it and Brian2 agree exactly; or take it as it is.",
+    ),
+]
+_Dataset = Annotated[
+    str | None,
+    typer.Option(help="Test images; by default those of the data set the network was made for."),
+]
+_Seed = Annotated[int, typer.Option(min=0, help="Of the noise of a Poisson input.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(vectors)
+    app.command()(cosim)
+
+
+def vectors(
+    model: _Model,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the files.")],
+    layer: _Layers = None,
+    images: _Images = 4,
+    first: _First = 0,
+    bits: _Bits = 16,
+    frac: _Fraction = 8,
+    steps: _Steps = None,
+    gate: _Gate = None,
+    grid: _Grid = True,
+    dataset: _Dataset = None,
+    data: DataFolder = None,
+    device: Device = "runtime",
+    seed: _Seed = 0,
+    json: JsonFile = None,
+) -> None:
+    """Write what goes through max-poolings in Brian2 as vectors for the hardware block.
+
+    For each layer a file of vectors and a plot of how many pooled spikes would differ from Brian2's
+    with other numbers of bits.
+
+    Example: bsnn vectors MODEL.h5 --layer pool1 --images 4 --bits 16 --frac 8 --out vectors
+    """
+    spiking, shown = _prepared(model, bits, frac, steps, gate, grid, dataset, data, first, images)
+    recordings = record_pools(spiking, shown, layer, device=device, seed=seed)
+    content: dict[str, Any] = {"bits": bits, "fraction_bits": frac, "layers": {}}
+    table = Table(title=f"Vectors of {len(shown)} images, {spiking.steps} steps each",
+                  title_justify="left")  # fmt: skip
+    for column in ("layer", "frames", "words out", "overflows", "different from Brian2"):
+        table.add_column(column, justify="left" if column == "layer" else "right")
+    mismatches = {}
+    for recording in recordings:
+        told, overflows = recording.vectors(bits, frac)
+        told.save(out / f"{recording.name}.vec")
+        different = recording.different(bits, frac)
+        words = recording.passed.size
+        table.add_row(
+            recording.name,
+            f"{len(recording.passed):,}",
+            f"{words:,}",
+            f"{overflows:,}",
+            f"{different:,} ({100 * different / words:.4f} %)",
+        )
+        mismatches[recording.name] = _mismatch_by_bits(recording, bits - frac)
+        content["layers"][recording.name] = {
+            "frames": len(recording.passed),
+            "words": words,
+            "overflows": overflows,
+            "different_from_brian": different,
+            "different_by_fraction_bits": mismatches[recording.name],
+        }
+    console.print(table)
+    _print_mismatch(mismatches, bits - frac)
+    plot = out / "mismatch.png"
+    save_figure(mismatch_figure(mismatches, bits - frac), plot)
+    write_json(json, content)
+    console.print(f"The vectors are in {out}, the plot is {plot}.", highlight=False)
+
+
+def cosim(
+    model: _Model,
+    layer: _Layers = None,
+    images: _Images = 4,
+    first: _First = 0,
+    bits: _Bits = 16,
+    frac: _Fraction = 8,
+    steps: _Steps = None,
+    gate: _Gate = None,
+    grid: _Grid = True,
+    dataset: _Dataset = None,
+    data: DataFolder = None,
+    device: Device = "runtime",
+    seed: _Seed = 0,
+    stalls: Annotated[
+        float, typer.Option(min=0, max=0.95, help="Probability of a stall, on either side.")
+    ] = 0.3,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Keep vectors and builds in this folder.")
+    ] = None,
+    wave: Annotated[
+        Path | None, typer.Option(help="Write a waveform of the first frame here (.vcd).")
+    ] = None,
+    json: JsonFile = None,
+) -> None:
+    """Simulate a network in Brian2, its max-poolings as a Verilated block, and compare every word.
+
+    Each layer goes through blocks with and without a pipeline register, with and without stalls.
+    Exit status 1 if any word differs.
+
+    Example: bsnn cosim MODEL.h5 --images 4 --json cosim.json
+    """
+    spiking, shown = _prepared(model, bits, frac, steps, gate, grid, dataset, data, first, images)
+    found = cosimulate(
+        spiking, shown, layer, bits=bits, fraction_bits=frac, stalls=stalls, device=device,
+        seed=seed, out=out, wave=wave,
+    )  # fmt: skip
+    table = Table(title="Every word of the block against the integer model", title_justify="left")
+    columns = ("layer", "frames", "words", "different", "cycles a frame", "stalled", "different "
+               "from Brian2", "overflows")  # fmt: skip
+    for column in columns:
+        table.add_column(column, justify="left" if column == "layer" else "right")
+    for one in found:
+        free, stalled = one.replays[0], one.replays[1]
+        table.add_row(
+            one.name,
+            f"{sum(replay.frames for replay in one.replays):,}",
+            f"{sum(replay.words_compared for replay in one.replays):,}",
+            f"{sum(replay.words_different for replay in one.replays):,}",
+            f"{free.cycles / free.frames:,.0f}",
+            f"{stalled.cycles / stalled.frames:,.0f}",
+            f"{one.different_from_brian:,}",
+            f"{one.overflows:,}",
+        )
+    console.print(table)
+    replays = [replay for one in found for replay in one.replays]
+    cycles = sum(replay.cycles for replay in replays)
+    seconds = sum(replay.cycles / replay.cycles_per_second for replay in replays)
+    content = {
+        "words_compared": sum(replay.words_compared for replay in replays),
+        "words_different": sum(replay.words_different for replay in replays),
+        "different_from_brian": sum(one.different_from_brian for one in found),
+        "overflows": sum(one.overflows for one in found),
+        "layers": {one.name: one.figures() for one in found},
+        "frames": sum(replay.frames for replay in replays),
+        "cycles": cycles,
+        "cycles_per_second": cycles / seconds,
+        "bits": bits,
+        "fraction_bits": frac,
+    }
+    write_json(json, content)
+    console.print(
+        f"{content['words_compared']:,} words compared, {content['words_different']:,} different; "
+        f"{content['cycles_per_second'] / 1e6:.2f} million cycles and "
+        f"{content['frames'] / seconds:,.0f} frames a second.",
+        highlight=False,
+    )
+    if content["words_different"]:
+        raise typer.Exit(1)
+
+
+def _prepared(
+    path: Path,
+    bits: int,
+    frac: int,
+    steps: int | None,
+    gate: str | None,
+    grid: bool,
+    dataset: str | None,
+    data: Path | None,
+    first: int,
+    images: int,
+) -> tuple[bsnn.RateModel, np.ndarray]:
+    if frac >= bits:
+        raise SettingsError(f"--frac {frac} leaves no bit before the point of --bits {bits}.")
+    model = bsnn.load_model(path)
+    if not isinstance(model, bsnn.RateModel):
+        raise SettingsError(
+            f"{path} has the coding {model.coding!r}; the pooling block is for rate coding. "
+            "Convert the network with --coding rate."
+        )
+    changes = {"steps": steps, "gate": gate}
+    model = dataclasses.replace(model, **{k: v for k, v in changes.items() if v is not None})
+    shown = test_images(model, dataset, data, first, images).images
+    return (on_grid(model, frac) if grid else model), shown
+
+
+def _mismatch_by_bits(recording: PoolRecording, whole_bits: int) -> dict[int, float]:
+    """Share of pooled spikes that differ from Brian2's, by bits after the point."""
+    words = recording.passed.size
+    fractions = (0, 2, 4, 6, 8, 12, 16)
+    return {
+        f: recording.different(whole_bits + f, f) / words
+        for f in fractions
+        if whole_bits + f <= _MOST_BITS
+    }
+
+
+def _print_mismatch(mismatches: dict[str, dict[int, float]], whole_bits: int) -> None:
+    table = Table(
+        title=f"Pooled spikes that differ from Brian2's, in %, by bits after the point "
+        f"({whole_bits} before it)",
+        title_justify="left",
+    )
+    table.add_column("layer")
+    for fraction in next(iter(mismatches.values())):
+        table.add_column(str(fraction), justify="right")
+    for name, by_bits in mismatches.items():
+        table.add_row(name, *(f"{100 * share:.3f}" for share in by_bits.values()))
+    console.print(table)
