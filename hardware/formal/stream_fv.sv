@@ -255,7 +255,7 @@ module stream_fv #(
     cover_two_frames :
     cover (rst_ni && frames_q == 2);
     cover_full_and_compared :
-    cover (compares && !s_tready && words_q > 1);
+    cover (compares && !s_tready);
     if (MarksFree != 0) begin
       cover_compared_after_error :
       cover (compares && error);
