@@ -80,8 +80,16 @@ module spike_max_pool_slide #(
     logic [Lines*PayloadWidth-1:0] payload_old, payload_new, payload_next;
 
     assign stride_begins = phase_i == '0;
-    assign potential_old = potential_q[lane_i];
-    assign payload_old = payload_q[lane_i];
+    // and-or with the decoded lane, which writing needs anyway, is smaller than a tree of
+    // multiplexers
+    always_comb begin
+      potential_old = '0;
+      payload_old = '0;
+      for (int k = 0; k < Lanes; k++) begin
+        potential_old |= potential_q[k] & {Lines * Width{lane_i == LaneWidth'(k)}};
+        payload_old |= payload_q[k] & {Lines * PayloadWidth{lane_i == LaneWidth'(k)}};
+      end
+    end
 
     for (genvar j = 0; j < Lines; j++) begin : gen_line
       logic [PayloadWidth-1:0] payload_entry;
@@ -112,20 +120,31 @@ module spike_max_pool_slide #(
       );
     end
 
+    logic [PayloadWidth-1:0] payload_begin;
     if (IndexWidth > 0) begin : gen_index_begin
-      assign payload_next[PayloadWidth-1:0] = stride_begins ?
-          {index_i, spike_i} : payload_new[PayloadWidth-1:0];
+      assign payload_begin = {index_i, spike_i};
     end else begin : gen_no_index_begin
-      assign payload_next[0] = stride_begins ? spike_i : payload_new[0];
+      assign payload_begin = spike_i;
     end
-    assign potential_next[Width-1:0] = stride_begins ? potential_i : potential_new[Width-1:0];
 
-    for (genvar j = 1; j < Lines; j++) begin : gen_move
-      assign potential_next[j*Width+:Width] = stride_begins ?
-          potential_new[(j-1)*Width+:Width] : potential_new[j*Width+:Width];
-      assign payload_next[j*PayloadWidth+:PayloadWidth] = stride_begins ?
-          payload_new[(j-1)*PayloadWidth+:PayloadWidth] :
-          payload_new[j*PayloadWidth+:PayloadWidth];
+    for (genvar j = 0; j < Lines; j++) begin : gen_move
+      if (Window == 2) begin : gen_first
+        // the second step completes a window: only the first one is ever kept
+        logic unused_begins;
+        assign unused_begins = stride_begins;
+        assign potential_next = potential_i;
+        assign payload_next = payload_begin;
+      end else if (j == 0) begin : gen_begin
+        assign potential_next[Width-1:0] = stride_begins ? potential_i : potential_new[Width-1:0];
+        assign payload_next[PayloadWidth-1:0] = stride_begins ?
+            payload_begin : payload_new[PayloadWidth-1:0];
+      end else begin : gen_age
+        assign potential_next[j*Width+:Width] = stride_begins ?
+            potential_new[(j-1)*Width+:Width] : potential_new[j*Width+:Width];
+        assign payload_next[j*PayloadWidth+:PayloadWidth] = stride_begins ?
+            payload_new[(j-1)*PayloadWidth+:PayloadWidth] :
+            payload_new[j*PayloadWidth+:PayloadWidth];
+      end
     end
 
     if (Stride < Window) begin : gen_overlap
