@@ -29,7 +29,7 @@ SOURCES = [
     "spike_max_pool.sv",
 ]
 # picoseconds, from relaxed to what no library reaches
-TARGETS = (10000, 3333, 2000, 1400, 1000, 700, 500, 300)
+TARGETS = (10000, 1400, 1000, 700, 300)
 
 
 @dataclasses.dataclass(frozen=True)
