@@ -239,7 +239,9 @@ def plot(results: list[dict], title: str, path: Path) -> None:
             label=kind,
         )
     axes.axhline(15.3, color="grey", linestyle="--", linewidth=1)
-    axes.annotate("15.3 kGE of the paper, configuration unknown", (0, 15.5), color="grey")
+    axes.annotate("15.3 kGE of the paper, configuration unknown", (20, 15.5), color="grey")
+    axes.set_xlim(left=0)
+    axes.set_ylim(bottom=0)
     axes.set_xlabel("bits in the line buffers")
     axes.set_ylabel("area in kGE (NAND2)")
     axes.set_title(title)
