@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
-from build import BUILD, make_harness, replay
+from build import BUILD, HARDWARE, make_harness, replay, run
 from vectors import Shape, frames_for_test, pool, write
 
 SMALL = Shape(map_size=(6, 8), channels=2)
@@ -169,3 +171,18 @@ def test_waveform_on_request(small_harness, tmp_path):
     process, _ = replay(program, vectors, "--wave", wave, "--wave-frames", 1)
     assert process.returncode == 0, process.stderr
     assert "m_axis_tdata" in wave.read_text()
+
+
+def test_replay_builds_what_a_file_asks_for(tmp_path):
+    """``make replay`` reads the parameters from the file; a file that is not there is an error."""
+    vectors = tmp_path / "frames.vec"
+    write(vectors, SMALL, *frames_for_test(SMALL, 5))
+    command = ["make", "--no-print-directory", "-s", "-C", HARDWARE, "replay"]
+    command += [f"BIN={Path(sys.executable).parent}", f"BUILD={BUILD / 'replay'}"]
+    command += [f"RUNTIME={BUILD / 'runtime'}"]
+    process = run([*command, f"VECTORS={vectors}"])
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert process.stdout.count("pass: 120 of 120 words compared, 0 different") == 4
+    process = run([*command, f"VECTORS={tmp_path / 'none.vec'}"])
+    assert process.returncode != 0
+    assert "name a vector file that is there" in process.stderr
