@@ -125,7 +125,7 @@ module stream_fv #(
       row_q <= row;
       if (channel == Channels - 1) begin
         channel_q <= '0;
-        column_q <= column + 1'b1;
+        column_q  <= column + 1'b1;
         if (column == MapWidth - 1) begin
           column_q <= '0;
           row_q <= row == MapHeight - 1 ? '0 : row + 1'b1;
@@ -201,8 +201,8 @@ module stream_fv #(
       if (in_window && (first_entry || (watching_q && !s_tuser))) begin
         if (replace) begin
           largest_q <= s_tdata[Width-1:0];
-          spike_q <= s_tdata[Width];
-          index_q <= y * WindowWidth + x;
+          spike_q   <= s_tdata[Width];
+          index_q   <= y * WindowWidth + x;
         end
         if (last_entry && (watching_q || (first_entry && watch))) begin
           done_q   <= 1'b1;
@@ -252,13 +252,10 @@ module stream_fv #(
       end
       if (MarksFree == 0) no_error : assert (!error);
     end
-    cover_two_frames :
-    cover (rst_ni && frames_q == 2);
-    cover_full_and_compared :
-    cover (compares && !s_tready);
+    cover_two_frames : cover (rst_ni && frames_q == 2);
+    cover_full_and_compared : cover (compares && !s_tready);
     if (MarksFree != 0) begin
-      cover_compared_after_error :
-      cover (compares && error);
+      cover_compared_after_error : cover (compares && error);
     end
   end
 

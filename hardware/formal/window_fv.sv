@@ -63,7 +63,7 @@ module window_fv #(
       .payload_o(folded_row_payload)
   );
   assign row_potential = column_q == '0 ? potential_i : folded_row_potential;
-  assign row_payload = column_q == '0 ? {position, spike_i} : folded_row_payload;
+  assign row_payload   = column_q == '0 ? {position, spike_i} : folded_row_payload;
 
   spike_max_pool_winner #(
       .Width(Width),
@@ -77,7 +77,7 @@ module window_fv #(
       .payload_o(folded_window_payload)
   );
   assign window_potential = row_q == '0 ? row_potential : folded_window_potential;
-  assign window_payload = row_q == '0 ? row_payload : folded_window_payload;
+  assign window_payload   = row_q == '0 ? row_payload : folded_window_payload;
 
   always_ff @(posedge clk_i) begin
     if (valid_i) begin
@@ -130,10 +130,8 @@ module window_fv #(
       winners_potential : assert (chosen != final_index || window_potential == chosen_potential);
       winners_spike : assert (chosen != final_index || window_payload[0] == chosen_spike);
       or_identity : assert (!common_threshold || window_payload[0] == window_or);
-      cover_tie :
-      cover (chosen != final_index && chosen_potential == window_potential);
-      cover_silent_winner :
-      cover (!window_payload[0] && window_or);
+      cover_tie : cover (chosen != final_index && chosen_potential == window_potential);
+      cover_silent_winner : cover (!window_payload[0] && window_or);
     end
 
     // what the induction needs: the same for the part of the window that is done

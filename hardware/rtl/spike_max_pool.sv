@@ -48,7 +48,7 @@ module spike_max_pool #(
     parameter integer OutWidth = 8 * ((IndexWidth + 8) / 8)
 ) (
     input wire logic clk_i,
-    input wire logic rst_ni,  // synchronous, active low
+    input wire logic rst_ni, // synchronous, active low
 
     input  wire logic [InWidth-1:0] s_axis_tdata,
     input  wire logic               s_axis_tvalid,
@@ -67,8 +67,7 @@ module spike_max_pool #(
 );
 
   if (Width < 2 || Width > 64) begin : gen_check_width
-    `PARAMETER_ERROR(parameter_error_width,
-                     "spike_max_pool: Width must be from 2 to 64")
+    `PARAMETER_ERROR(parameter_error_width, "spike_max_pool: Width must be from 2 to 64")
   end
   if (WindowHeight < 1 || WindowWidth < 1) begin : gen_check_window
     `PARAMETER_ERROR(parameter_error_window,
@@ -83,8 +82,7 @@ module spike_max_pool #(
                      "spike_max_pool: MapHeight and MapWidth must hold one window at least")
   end
   if (Channels < 1) begin : gen_check_channels
-    `PARAMETER_ERROR(parameter_error_channels,
-                     "spike_max_pool: Channels must be at least 1")
+    `PARAMETER_ERROR(parameter_error_channels, "spike_max_pool: Channels must be at least 1")
   end
   if (Pipeline < 0 || Pipeline > 1 || WinnerIndex < 0 || WinnerIndex > 1) begin : gen_check_flags
     `PARAMETER_ERROR(parameter_error_pipeline_or_winner_index,
@@ -290,10 +288,10 @@ module spike_max_pool #(
       .rst_ni,
       .valid_i(stage_valid && stage_done),
       .ready_o(advance),
-      .data_i({stage_last, stage_first, word}),
+      .data_i ({stage_last, stage_first, word}),
       .valid_o(m_axis_tvalid),
       .ready_i(m_axis_tready),
-      .data_o({m_axis_tlast, m_axis_tuser, m_axis_tdata})
+      .data_o ({m_axis_tlast, m_axis_tuser, m_axis_tdata})
   );
 
 endmodule

@@ -28,7 +28,7 @@ module spike_max_pool_raster #(
     parameter integer LaneWidth = (OutWidth * Channels > 1) ? $clog2(OutWidth * Channels) : 1
 ) (
     input wire logic clk_i,
-    input wire logic rst_ni,  // synchronous, active low
+    input wire logic rst_ni, // synchronous, active low
 
     // a beat is taken over, with its marks
     input wire logic accept_i,

@@ -11,7 +11,7 @@ module spike_max_pool_skid #(
     parameter integer Width = 8
 ) (
     input wire logic clk_i,
-    input wire logic rst_ni,  // synchronous, active low
+    input wire logic rst_ni, // synchronous, active low
 
     input  wire logic             valid_i,
     output logic                  ready_o,

@@ -71,11 +71,11 @@ module spike_max_pool_slide #(
       assign payload_out = spike_i;
     end
   end else begin : gen_lines
-    logic        stride_begins;
-    logic        keep;
+    logic                          stride_begins;
+    logic                          keep;
     // {line Lines-1, .., line 0} in each word
-    logic [Lines*Width-1:0] potential_q[Lanes];
-    logic [Lines*PayloadWidth-1:0] payload_q[Lanes];
+    logic [       Lines*Width-1:0] potential_q   [Lanes];
+    logic [Lines*PayloadWidth-1:0] payload_q     [Lanes];
     logic [Lines*Width-1:0] potential_old, potential_new, potential_next;
     logic [Lines*PayloadWidth-1:0] payload_old, payload_new, payload_next;
 
@@ -84,7 +84,7 @@ module spike_max_pool_slide #(
     // multiplexers
     always_comb begin
       potential_old = '0;
-      payload_old = '0;
+      payload_old   = '0;
       for (int k = 0; k < Lanes; k++) begin
         potential_old |= potential_q[k] & {Lines * Width{lane_i == LaneWidth'(k)}};
         payload_old |= payload_q[k] & {Lines * PayloadWidth{lane_i == LaneWidth'(k)}};
@@ -131,9 +131,9 @@ module spike_max_pool_slide #(
       if (Window == 2) begin : gen_first
         // the second step completes a window: only the first one is ever kept
         logic unused_begins;
-        assign unused_begins = stride_begins;
+        assign unused_begins  = stride_begins;
         assign potential_next = potential_i;
-        assign payload_next = payload_begin;
+        assign payload_next   = payload_begin;
       end else if (j == 0) begin : gen_begin
         assign potential_next[Width-1:0] = stride_begins ? potential_i : potential_new[Width-1:0];
         assign payload_next[PayloadWidth-1:0] = stride_begins ?
@@ -158,7 +158,7 @@ module spike_max_pool_slide #(
     always_ff @(posedge clk_i) begin
       if (valid_i && keep) begin
         potential_q[lane_i] <= potential_next;
-        payload_q[lane_i] <= payload_next;
+        payload_q[lane_i]   <= payload_next;
       end
     end
 

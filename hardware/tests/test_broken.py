@@ -64,8 +64,8 @@ BROKEN = {
     ),
     "line-buffer-one-entry-short": Broken(
         "spike_max_pool_slide.sv",
-        "potential_q[Lanes];",
-        "potential_q[Lanes > 1 ? Lanes - 1 : 1];",
+        "potential_q   [Lanes];",
+        "potential_q   [Lanes > 1 ? Lanes - 1 : 1];",
         ("stream:plain",),
     ),
     "one-line-buffer-short": Broken(
