@@ -8,16 +8,20 @@ SOURCES := pyproject.toml tests/constraints.txt
 # Brian2CUDA needs a Brian2 of its own
 VENV_CUDA := .venv-cuda
 
-.PHONY: demo test test-cuda lint clean
+.PHONY: demo test test-cuda test-hardware lint clean
 
 demo: $(VENV)/.demo
 	$(BIN)/bsnn demo --out bsnn_demo.png --json bsnn_demo.json
 
-test: $(VENV)/.test lint test-cuda
+test: $(VENV)/.test lint test-cuda test-hardware
 	$(BIN)/python -m pytest
 
 test-cuda: $(VENV_CUDA)/.test
 	$(VENV_CUDA)/bin/python -m pytest -rs tests/cuda --confcutdir=tests/cuda
+
+# makes an environment of its own, too
+test-hardware:
+	$(MAKE) -C hardware test PYTHON3=$(PYTHON)
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -42,4 +46,5 @@ $(VENV_CUDA)/.test: pyproject.toml tests/cuda/constraints.txt | $(VENV_CUDA)/bin
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV_CUDA) bsnn_demo.png bsnn_demo.json
+	$(MAKE) -C hardware clean
+	rm -rf hardware/.venv $(VENV) $(VENV_CUDA) bsnn_demo.png bsnn_demo.json

@@ -8,7 +8,6 @@ import json
 import shutil
 import struct
 
-import brian2 as b2
 import numpy as np
 import pytest
 import rate_reference
@@ -270,10 +269,9 @@ def test_a_word_that_differs_is_found(numpy_target, tmp_path, monkeypatch):
 
 
 @needs_verilator
-def test_the_command(numpy_target, tmp_path, capsys):
+def test_the_command(numpy_target, tmp_path):
     from bsnn.cli.app import app
 
-    model, _ = make(encoder="regular")
     path = tmp_path / "model.h5"
     mnist = nn.Sequential(nn.Conv2d(1, 2, 5, stride=3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
                           nn.Linear(32, 10))  # fmt: skip
@@ -283,9 +281,9 @@ def test_the_command(numpy_target, tmp_path, capsys):
     app(["vectors", *options, "--out", str(tmp_path / "v"), "--json", str(tmp_path / "v.json")],
         standalone_mode=False)  # fmt: skip
     told = json.loads((tmp_path / "v.json").read_text())
-    assert told["layers"]["2"]["frames"] == 20
-    assert told["layers"]["2"]["different_from_brian"] == 0
-    assert PoolVectors.load(tmp_path / "v" / "2.vec").potentials.shape == (20, 8, 8, 2)
+    assert told["layers"]["pool1"]["frames"] == 20
+    assert told["layers"]["pool1"]["different_from_brian"] == 0
+    assert PoolVectors.load(tmp_path / "v" / "pool1.vec").potentials.shape == (20, 8, 8, 2)
     assert (tmp_path / "v" / "mismatch.png").stat().st_size > 5000
     app(["cosim", *options, "--json", str(tmp_path / "c.json")], standalone_mode=False)
     told = json.loads((tmp_path / "c.json").read_text())
@@ -294,4 +292,3 @@ def test_the_command(numpy_target, tmp_path, capsys):
     assert {"layers", "frames", "cycles", "cycles_per_second"} <= told.keys()
     with pytest.raises(bsnn.SettingsError, match="no bit before the point"):
         app(["vectors", *options, "--out", "v", "--frac", "16"], standalone_mode=False)
-    b2.device.reinit()
