@@ -159,8 +159,10 @@ def cosim(
         seed=seed, out=out, wave=wave,
     )  # fmt: skip
     table = Table(title="Every word of the block against the integer model", title_justify="left")
-    columns = ("layer", "frames", "words", "different", "cycles a frame", "stalled", "different "
-               "from Brian2", "overflows")  # fmt: skip
+    columns = (
+        "layer", "frames", "words", "differ", "cycles a frame", "with stalls", "Brian2 differs",
+        "overflows",
+    )  # fmt: skip
     for column in columns:
         table.add_column(column, justify="left" if column == "layer" else "right")
     for one in found:

@@ -82,6 +82,8 @@ class Harness:
             "PIPELINE": int(pipeline),
             "TRACE": int(trace),
             "BUILD": directory.resolve(),
+            # compiled once for all harnesses side by side
+            "RUNTIME": directory.resolve().parent / "verilator_runtime",
             "BIN": Path(sys.executable).parent,
         }
         makefile = importlib.resources.files("bsnn.hardware") / "Makefile"

@@ -194,7 +194,7 @@ def _accuracy_figure(network: str, results: Mapping[str, bsnn.Result]) -> Figure
     figure = accuracy_figure(results)
     axes = figure.axes[0]
     axes.set_title(f"{network}, {len(next(iter(results.values()))):,} test images")
-    axes.set_xlim(left=4)
+    axes.set_xlim(left=min(4, axes.get_xlim()[1] / 2))
     return figure
 
 
@@ -203,17 +203,17 @@ def _rate_errors(
 ) -> dict[str, dict[str, dict[str, float]]]:
     """By gate and pooling, the error of the pooled rates after some steps.
 
-    Root mean square, over neurons and images, of rates less the trained network's values in units
-    of the scale, cut at one spike a step.
+    Root mean square, over neurons and images, of rates less what they should be: the trained
+    network's values, cut in each layer where rates end, in units of the scale.
     """
     images = measurements.test.first(min(_RATE_IMAGES[network], len(measurements.test))).images
     steps = max(_AT_STEPS)
+    values = _within_range(models["accumulated"], images)
     found = {}
     with progress_bar() as bar:
         task = bar.add_task("pooled rates", total=len(models) * steps)
         for gate, model in models.items():
             bar.update(task, description=f"pooled rates of {network}, {gate}")
-            exact = model.graph.activations(images)
             pools = [layer.name for layer in model.graph if layer.kind == "max_pool2d"]
             dynamics = RateDynamics(model, images)
             counts = dict.fromkeys(pools, 0.0)
@@ -224,12 +224,25 @@ def _rate_errors(
                     counts[pool] = counts[pool] + _pooled(model, pool, told)
                     if step in _AT_STEPS:
                         scale = per_channel(_scale(model, pool), model.graph.shapes[pool])
-                        wanted = np.clip(exact[pool] / scale, 0, 1)
+                        wanted = np.clip(values[pool] / scale, 0, 1)
                         error = np.sqrt(np.mean((counts[pool] / step - wanted) ** 2))
                         errors[pool][str(step)] = float(error)
                 bar.advance(task)
             found[gate] = errors
     return found
+
+
+def _within_range(model: bsnn.RateModel, images: np.ndarray) -> dict[str, np.ndarray]:
+    """The trained network's values, if no neuron's exceed what one spike a step stands for."""
+    told = {model.input.layer: model.encode(images) * model.scales[model.input.name]}
+    for name, population in model.populations.items():
+        if population.role == "input":
+            continue
+        value = model.graph.evaluate(population.potential_layer, told)
+        if population.role == "neurons":
+            value = np.clip(value, 0, per_channel(model.scales[name], population.shape))
+        told[population.layer] = value
+    return told
 
 
 def _pooled(model: bsnn.RateModel, pool: str, told: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -26,7 +26,6 @@ current : 1 (constant)
 noise : 1 (shared, constant)
 """
 _UPDATE = """
-v_before = v
 since_first_spike += int(spike_count > 0)
 v += current + noise*randn()
 v_reached = v
@@ -59,6 +58,8 @@ def pooled_rate_errors(
     neurons = b2.NeuronGroup(
         4 * windows, _MODEL, threshold="v >= 1", reset=_RESET, clock=clock, name="pooled_neurons"
     )
+    # on their own: in one block numpy would let v_before be another name for v, and change with it
+    neurons.run_regularly("v_before = v", when="thresholds", order=-2)
     neurons.run_regularly(_UPDATE, when="thresholds", order=-1)
     neurons.resetter["spike"].when, neurons.resetter["spike"].order = "thresholds", 1
     neurons.noise = noise
