@@ -8,6 +8,7 @@ import json
 import shutil
 import struct
 
+import brian2 as b2
 import numpy as np
 import pytest
 import rate_reference
@@ -19,8 +20,12 @@ from rate_runs import assert_same_spikes, run_here
 from torch import nn
 
 import bsnn
+from bsnn.brian import GatedPool, MaxPooling
+from bsnn.brian.devices import use_code_target
 from bsnn.conversion import GATES, on_grid
 from bsnn.cosimulation import (
+    Harness,
+    PoolRecording,
     PoolVectors,
     cosimulate,
     integer_pool,
@@ -246,6 +251,81 @@ def test_the_verilated_block_agrees(numpy_target, tmp_path):
             assert beats < one.replays[0].cycles < 1.02 * beats
             assert one.replays[1].cycles > 1.2 * beats
     assert wave.read_text().startswith("$")
+
+
+#: Map, window, stride, channels, bits, pipeline register.
+GEOMETRIES = [
+    ((28, 28), (2, 2), (2, 2), 1, 16, False),
+    ((28, 28), (2, 2), (2, 2), 1, 16, True),
+    ((28, 28), (2, 2), (1, 1), 4, 12, False),
+    ((28, 28), (3, 3), (2, 2), 4, 16, True),
+    ((28, 28), (3, 3), (1, 1), 2, 24, False),
+    ((28, 28), (2, 3), (3, 2), 3, 16, True),
+    ((17, 13), (2, 2), (2, 2), 8, 10, False),
+    ((17, 13), (3, 2), (1, 3), 5, 32, True),
+    ((9, 32), (1, 4), (1, 2), 3, 16, False),
+    ((32, 9), (4, 1), (3, 1), 3, 16, True),
+    ((12, 12), (2, 2), (3, 3), 6, 14, False),
+    ((24, 24), (2, 2), (2, 2), 12, 16, True),
+    ((8, 8), (5, 5), (1, 1), 7, 16, False),
+]
+
+
+@needs_verilator
+def test_brian_and_the_block_agree_in_a_million_words(tmp_path):
+    """Neurons with whole-numbered currents, pooled in Brian2 by several gates, and in the block."""
+    words = 0
+    with use_code_target("cython"):
+        for number, (extent, window, stride, channels, bits, pipeline) in enumerate(GEOMETRIES):
+            recording = pooled_in_brian((channels, *extent), window, stride, number)
+            vectors, overflows = recording.vectors(bits, 0)
+            assert overflows == 0
+            np.testing.assert_array_equal(vectors.expected()[0], recording.passed)
+            path = tmp_path / f"{number}.vec"
+            vectors.save(path)
+            harness = Harness(tmp_path / "build", vectors.parameters, pipeline=pipeline)
+            for stalls in (0.0, 0.4):
+                replay = harness.replay(path, stalls=stalls, seed=number)
+                assert replay.words_compared == recording.passed.size
+                assert replay.words_different == 0
+                words += replay.words_compared
+    assert words > 1_000_000
+
+
+def pooled_in_brian(shape, window, stride, seed: int, steps: int = 60) -> PoolRecording:
+    channels, height, width = shape
+    rng = np.random.default_rng(seed)
+    clock = b2.Clock(dt=1 * b2.ms)
+    neurons = b2.NeuronGroup(
+        channels * height * width, "v : 1\nv_before : 1\nlost : 1\ncurrent : 1 (constant)",
+        threshold="v >= 8", reset="lost += 8; v -= 8", clock=clock,
+    )  # fmt: skip
+    neurons.run_regularly("v_before = v", when="thresholds", order=-2)
+    neurons.run_regularly("v += current", when="thresholds", order=-1)
+    neurons.resetter["spike"].when, neurons.resetter["spike"].order = "thresholds", 1
+    # few values, so that there are ties
+    neurons.current = rng.integers(-3, 7, len(neurons))
+    key = ("v + lost", "v_before", "v")[seed % 3]
+    pool = GatedPool(neurons, shape, MaxPooling(window, stride), key=key, order=2, clock=clock)
+    told = {name: b2.SpikeMonitor(group) for name, group in (("in", neurons), ("out", pool))}
+    states = b2.StateMonitor(neurons, ["v", "v_before", "lost"], record=True, when="end",
+                             clock=clock)  # fmt: skip
+    b2.Network(neurons, pool, told.values(), states).run(steps * b2.ms)
+    keys = {"v + lost": states.v + states.lost, "v_before": states.v_before, "v": states.v}[key]
+    rows, columns = MaxPooling(window, stride).over(height, width).shape
+    spikes = {}
+    for name, group in (("in", neurons), ("out", pool)):
+        spikes[name] = np.zeros((steps, len(group)), np.uint8)
+        step = np.rint(np.asarray(told[name].t / b2.ms)).astype(int)
+        spikes[name][step, np.asarray(told[name].i)] = 1
+    return PoolRecording(
+        "pool",
+        keys.T.reshape(steps, height, width, channels),
+        spikes["in"].reshape(steps, height, width, channels),
+        spikes["out"].reshape(steps, rows, columns, channels),
+        window,
+        stride,
+    )
 
 
 @needs_verilator
