@@ -158,18 +158,9 @@ def geometries(draw):
     }  # fmt: skip
 
 
-@given(geometry=geometries())
-@settings(max_examples=40, deadline=None)
-def test_any_window(geometry):
-    """Whole numbers as keys, with many ties: torch says who wins."""
-    b2.prefs.codegen.target = "numpy"
-    channels, height, width = geometry["shape"]
-    layer = geometry["layer"]
-    rng = np.random.default_rng(geometry["seed"])
-    keys = rng.integers(0, 4, (channels, height, width))
-    spiking = rng.random((channels, height, width)) < 0.4
-    source, pool, monitor = grouped(keys, spiking, Windows(*layer.taps(height, width)))
-    b2.Network(source, pool, monitor).run(source.clock.dt)
+def expected_winners(keys: np.ndarray, spiking: np.ndarray, layer: MaxPool2d) -> np.ndarray:
+    """Neurons of the pool that pass a spike; torch says who wins."""
+    channels = len(keys)
     _, winner = nn.functional.max_pool2d(
         torch.from_numpy(keys.astype(np.float64))[None], layer.kernel, layer.stride, layer.padding,
         layer.dilation, layer.ceil_mode, return_indices=True,
@@ -177,8 +168,64 @@ def test_any_window(geometry):
     passed = np.take_along_axis(
         spiking.reshape(channels, -1), winner[0].numpy().reshape(channels, -1), axis=1
     ).reshape(winner.shape[1:])
-    expected = np.flatnonzero(np.moveaxis(passed, 0, -1))
-    assert list(monitor.i) == list(expected)
+    return np.flatnonzero(np.moveaxis(passed, 0, -1))
+
+
+def with_ties(shape: tuple[int, ...], seed: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, 4, shape), rng.random(shape) < 0.4
+
+
+@given(geometry=geometries())
+@settings(max_examples=40, deadline=None)
+def test_any_window(geometry):
+    """Whole numbers as keys, with many ties."""
+    b2.prefs.codegen.target = "numpy"
+    layer = geometry["layer"]
+    keys, spiking = with_ties(geometry["shape"], geometry["seed"])
+    source, pool, monitor = grouped(keys, spiking, Windows(*layer.taps(*keys.shape[1:])))
+    b2.Network(source, pool, monitor).run(source.clock.dt)
+    assert list(monitor.i) == list(expected_winners(keys, spiking, layer))
+
+
+TIED = [
+    {"kernel": (2, 2), "stride": (2, 2)},
+    {"kernel": (3, 2), "stride": (1, 2), "padding": (1, 1)},
+    {"kernel": (2, 3), "stride": (2, 1), "dilation": (2, 1), "ceil_mode": True},
+]
+
+
+def tied_pools() -> tuple[b2.Network, list[tuple[b2.SpikeMonitor, np.ndarray]]]:
+    """Several poolings of maps with ties, and what each must pass in each step."""
+    net, expected = b2.Network(), []
+    for number, geometry in enumerate(TIED):
+        layer = MaxPool2d(name="pool", inputs=("relu",), **geometry)
+        keys, spiking = with_ties((3, 9, 8), number)
+        objects = grouped(keys, spiking, Windows(*layer.taps(9, 8)))
+        net.add(*objects)
+        expected.append((objects[-1], expected_winners(keys, spiking, layer)))
+    return net, expected
+
+
+def assert_ties_are_decided(expected) -> None:
+    for monitor, wanted in expected:
+        steps = np.rint(np.asarray(monitor.t / b2.ms)).astype(int)
+        for step in range(3):
+            np.testing.assert_array_equal(np.asarray(monitor.i)[steps == step], wanted)
+
+
+def test_ties_in_cython():
+    with use_code_target("cython"):
+        net, expected = tied_pools()
+        net.run(3 * b2.ms)
+        assert_ties_are_decided(expected)
+
+
+def test_ties_in_cpp_standalone(cpp_standalone):
+    net, expected = tied_pools()
+    net.run(3 * b2.ms)
+    cpp_standalone()
+    assert_ties_are_decided(expected)
 
 
 def grouped(keys: np.ndarray, spiking: np.ndarray, windows: Windows):

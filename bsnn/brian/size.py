@@ -100,7 +100,9 @@ def estimate(model: SpikingModel, precision: str = "float64") -> BuildEstimate:
         + weights * (_BYTES_AS_TRAINED + _COPIES_OF_WEIGHT * weight_bytes)
         + max(weights_by_path.values(), default=0) * weight_bytes
         + explicit * _BYTES_PER_SYNAPSE,
-        "synapses": base + (connections + pooled) * _BYTES_PER_SYNAPSE,
+        # in rate coding pools have no synapses
+        "synapses": base
+        + (connections + (pooled if model.coding == "ttfs" else 0)) * _BYTES_PER_SYNAPSE,
     }
     return BuildEstimate(
         neurons, connections, pooled, weights, explicit, memory, by_path, weights_by_path

@@ -125,6 +125,8 @@ def _conversion_rows(spiking: bsnn.SpikingModel) -> list[tuple[str, str]]:
             ("spike times", "rounded" if spiking.rounding else "floored"),
         ]
     floor = spiking.potential_floor
+    pooled = any(layer.kind == "max_pool2d" for layer in spiking.graph)
+    bits = spiking.fraction_bits
     return [
         *rows,
         ("steps", str(spiking.steps)),
@@ -132,7 +134,8 @@ def _conversion_rows(spiking: bsnn.SpikingModel) -> list[tuple[str, str]]:
         ("reset", spiking.reset),
         ("scales in the", spiking.balance),
         ("residual rule", spiking.residual),
-        ("gate of max-poolings", spiking.gate),
+        *([("gate of max-poolings", spiking.gate)] if pooled else []),
         ("initial potential", f"{spiking.initial_potential:g} thresholds"),
         ("lowest potential", "none" if floor is None else f"{floor:g} thresholds"),
+        *([("bits after the point", str(bits))] if bits is not None else []),
     ]
