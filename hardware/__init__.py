@@ -1,1 +1,1 @@
-"""The pooling block in SystemVerilog and what tests it: no Python, but files that bsnn finds here."""
+"""The pooling block in SystemVerilog and what tests it: files that bsnn finds here, no Python."""
