@@ -16,8 +16,9 @@ from bsnn.analysis.saving import save_figure
 from bsnn.cli.options import DataFolder, Device, JsonFile
 from bsnn.cli.output import console, write_json
 from bsnn.cli.run import test_images
-from bsnn.conversion import on_grid
-from bsnn.cosimulation import PoolRecording, cosimulate, record_pools
+from bsnn.conversion import AVERAGE, on_grid
+from bsnn.conversion.gates import gate_key
+from bsnn.cosimulation import PoolRecording, cosimulate, poolings, record_pools
 from bsnn.errors import SettingsError
 
 __all__ = ["register"]
@@ -85,7 +86,9 @@ def vectors(
 
     Example: bsnn vectors MODEL.h5 --layer pool1 --images 4 --bits 16 --frac 8 --out vectors
     """
-    spiking, shown = _prepared(model, bits, frac, steps, gate, grid, dataset, data, first, images)
+    spiking, shown = _prepared(
+        model, bits, frac, steps, gate, grid, dataset, data, first, images, layer
+    )
     recordings = record_pools(spiking, shown, layer, device=device, seed=seed)
     content: dict[str, Any] = {"bits": bits, "fraction_bits": frac, "layers": {}}
     table = Table(title=f"Vectors of {len(shown)} images, {spiking.steps} steps each",
@@ -153,7 +156,9 @@ def cosim(
 
     Example: bsnn cosim MODEL.h5 --images 4 --json cosim.json
     """
-    spiking, shown = _prepared(model, bits, frac, steps, gate, grid, dataset, data, first, images)
+    spiking, shown = _prepared(
+        model, bits, frac, steps, gate, grid, dataset, data, first, images, layer
+    )
     found = cosimulate(
         spiking, shown, layer, bits=bits, fraction_bits=frac, stalls=stalls, device=device,
         seed=seed, out=out, wave=wave,
@@ -215,17 +220,18 @@ def _prepared(
     data: Path | None,
     first: int,
     images: int,
+    layers: list[str] | None,
 ) -> tuple[bsnn.RateModel, np.ndarray]:
     if frac >= bits:
         raise SettingsError(f"--frac {frac} leaves no bit before the point of --bits {bits}.")
     model = bsnn.load_model(path)
-    if not isinstance(model, bsnn.RateModel):
-        raise SettingsError(
-            f"{path} has the coding {model.coding!r}; the pooling block is for rate coding. "
-            "Convert the network with --coding rate."
-        )
     changes = {"steps": steps, "gate": gate}
-    model = dataclasses.replace(model, **{k: v for k, v in changes.items() if v is not None})
+    changes = {name: value for name, value in changes.items() if value is not None}
+    if gate is not None and gate != AVERAGE:
+        gate_key(gate)
+    poolings(model, layers)
+    model = dataclasses.replace(model, **changes)
+    poolings(model)
     shown = test_images(model, dataset, data, first, images).images
     return (on_grid(model, frac) if grid else model), shown
 

@@ -11,7 +11,7 @@ import numpy as np
 from bsnn.brian import build
 from bsnn.brian.devices import start, use_device
 from bsnn.brian.rate_network import RateNetwork
-from bsnn.conversion import AVERAGE, RateModel
+from bsnn.conversion import AVERAGE, RateModel, SpikingModel
 from bsnn.conversion.gates import evaluate_key, gate_quantities
 from bsnn.cosimulation.fixed_point import integer_pool, quantise
 from bsnn.cosimulation.vectors import PoolVectors
@@ -59,9 +59,37 @@ class PoolRecording:
         return int((passed != self.passed).sum())
 
 
-def poolings(model: RateModel) -> list[str]:
-    """Return the names of the max-poolings of a network that choose by a gate."""
-    return [name for name, p in model.populations.items() if p.role == "max_pool"]
+def poolings(model: SpikingModel, names: Sequence[str] | None = None) -> list[str]:
+    """Return the names of max-poolings of a network that choose by a gate.
+
+    Parameters
+    ----------
+    model : SpikingModel
+        The network.
+    names : sequence of str, optional
+        Those that are wanted; by default all.
+
+    Raises
+    ------
+    SettingsError
+        The network is not in rate coding, has no such max-pooling, or none at all.
+    """
+    if not isinstance(model, RateModel):
+        raise SettingsError(
+            f"The model has the coding {model.coding!r}: the pooling block is for rate coding. "
+            "Convert the network with --coding rate."
+        )
+    known = [name for name, p in model.populations.items() if p.role == "max_pool"]
+    if not known:
+        average = " (its gate is the average)" if model.gate == AVERAGE else ""
+        raise SettingsError(f"The model has no max-pooling{average}.")
+    unknown = [name for name in names or () if name not in known]
+    if unknown:
+        raise SettingsError(
+            f"There is no max-pooling {', '.join(map(repr, unknown))}. There are "
+            f"{', '.join(known)}."
+        )
+    return list(names or known)
 
 
 def record_pools(
@@ -99,7 +127,7 @@ def record_pools(
     BuildError
         A max-pooling is of a kind that the hardware block does not have.
     """
-    names = _checked_names(model, names)
+    names = poolings(model, names)
     sources = {name: _checked_source(model, name) for name in names}
     with use_device(device, directory):
         net = build(model, images=len(images), seed=seed)
@@ -112,25 +140,6 @@ def record_pools(
                     net.monitor(source, quantity)
         start(net, directory).run(images)
         return [_read(net, name, sources[name]) for name in names]
-
-
-def _checked_names(model: RateModel, names: Sequence[str] | None) -> list[str]:
-    if model.coding != "rate":
-        raise SettingsError(
-            f"The model has the coding {model.coding!r}: the pooling block is for rate coding. "
-            "Convert the network with --coding rate."
-        )
-    known = poolings(model)
-    if not known:
-        average = " (its gate is the average)" if model.gate == AVERAGE else ""
-        raise SettingsError(f"The model has no max-pooling{average}.")
-    unknown = [name for name in names or () if name not in known]
-    if unknown:
-        raise SettingsError(
-            f"There is no max-pooling {', '.join(map(repr, unknown))}. There are "
-            f"{', '.join(known)}."
-        )
-    return list(names or known)
 
 
 def _checked_source(model: RateModel, name: str) -> str:
