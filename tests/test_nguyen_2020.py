@@ -124,11 +124,16 @@ def test_the_shipped_table_holds_what_is_said_of_it():
     for network, loss in (("mnist", 0.001), ("cifar10", 0.01)):
         default = found[network]["accumulated"]
         assert default["ann_accuracy"] - default["accuracy"] <= loss
-        error = default["rate_error"]["pool1"]
-        assert error["16"] > 3 * error["64"] > 9 * error["256"]
-        for gate in {*GATES} - {"accumulated"}:
-            other = found[network][gate]["rate_error"]["pool1"]
-            assert other["16"] < 3 * other["64"] or other["64"] < 3 * other["256"], gate
+        for pool, error in default["rate_error"].items():
+            others = [
+                found[network][gate]["rate_error"][pool] for gate in {*GATES} - {"accumulated"}
+            ]
+            assert error["256"] < 0.6 * min(other["256"] for other in others)
+    # the neurons of the first pooling get a constant current: what errs is the gate alone
+    for gate in GATES:
+        error = found["mnist"][gate]["rate_error"]["pool1"]
+        falls = error["16"] > 3 * error["64"] and error["64"] > 3 * error["256"]
+        assert falls == (gate == "accumulated"), gate
 
 
 def test_a_waveform(tmp_path):
