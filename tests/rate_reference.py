@@ -182,6 +182,7 @@ KEYS = {
     "post_reset": lambda *a: a[2].potentials[a[1]],
     "pre_reset": _reached,
     "count": lambda *a: a[2].spikes[a[1]].cumsum(axis=1),
+    "new_maximum": lambda *a: a[2].spikes[a[1]].cumsum(axis=1) - a[2].spikes[a[1]] / 2,
     "first_spike": _since_first,
     # one that a user may write
     "v_before + 0.25*v_th*spike_count": lambda *a: (

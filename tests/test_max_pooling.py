@@ -18,7 +18,7 @@ from torch import nn
 import bsnn
 from bsnn.brian import FORMS, GatedPool, MaxPooling, Windows
 from bsnn.brian.devices import start, use_code_target, use_device
-from bsnn.conversion import AVERAGE, GATES, RateDynamics
+from bsnn.conversion import AVERAGE, DEFAULT_GATE, GATES, RateDynamics
 from bsnn.graph import MaxPool2d
 
 SHAPE = (2, 7, 7)
@@ -76,7 +76,7 @@ def test_cython_target():
         assert_same_spikes(run_here(model, images[:3]), images[:3])
 
 
-@pytest.mark.parametrize("gate", ["accumulated", "first_spike"])
+@pytest.mark.parametrize("gate", [DEFAULT_GATE, "first_spike"])
 def test_cpp_standalone(gate, tmp_path):
     """Two runs of one binary: nothing of an image is left for the next."""
     model, images = make(gate, encoder="poisson")
@@ -111,16 +111,28 @@ def test_before_the_reset_the_potential_is_an_or(reset):
     assert min(differing.values()) > 0.001
 
 
-def test_the_rate_of_accumulated_potentials_is_the_largest():
+@every_reset
+def test_a_new_maximum_is_the_largest_count(reset, numpy_target):
+    """After each step as many spikes have passed as the neuron with the most has had."""
+    model, images = make("new_maximum", reset=reset, encoder="poisson")
+    net = run_here(model, images[:3])
+    counts, passed = (spikes_of(net, name).cumsum(axis=1) for name in ("conv2", "pool2"))
+    layer = model.graph[model.populations["pool2"].layer]
+    np.testing.assert_array_equal(passed, or_of(counts, layer))
+    assert passed.any()
+
+
+def test_the_rate_that_passes_is_the_largest():
     """Constant currents: the pooled rate comes as near to the largest as a rate can, others not."""
     error = {gate: pooled_rate_error(gate, 256) for gate in GATES}
+    assert error[DEFAULT_GATE] < 0.005
     assert error["accumulated"] < 0.005
     assert error["count"] < 0.05
     for gate in ("previous", "pre_reset", "post_reset"):
         assert error[gate] > 0.05
     # the error falls with the number of steps
-    assert pooled_rate_error("accumulated", 16) > 3 * pooled_rate_error("accumulated", 64)
-    assert pooled_rate_error("accumulated", 64) > 3 * error["accumulated"]
+    assert pooled_rate_error(DEFAULT_GATE, 16) > 3 * pooled_rate_error(DEFAULT_GATE, 64)
+    assert pooled_rate_error(DEFAULT_GATE, 64) > 3 * error[DEFAULT_GATE]
 
 
 def pooled_rate_error(gate: str, steps: int, windows: int = 500) -> float:
@@ -136,6 +148,7 @@ def pooled_rate_error(gate: str, steps: int, windows: int = 500) -> float:
         keys = {
             "accumulated": v + removed, "previous": before, "post_reset": v,
             "pre_reset": reached, "count": counts, "first_spike": since,
+            "new_maximum": counts - spikes/2,
         }  # fmt: skip
         passed += spikes[np.arange(windows), keys[gate].argmax(axis=1)]
     target = np.clip(current.max(axis=1), 0, 1)
@@ -349,7 +362,7 @@ def test_average_in_place_of_maximum(numpy_target):
     model, images = make(AVERAGE)
     net = run_here(model, images[:3])
     # the oracle's network has average poolings to begin with
-    averaged = dataclasses.replace(model, graph=model.spiking_graph, gate="accumulated")
+    averaged = dataclasses.replace(model, graph=model.spiking_graph, gate=DEFAULT_GATE)
     for name, spikes in rate_reference.simulate(averaged, images[:3]).spikes.items():
         np.testing.assert_array_equal(spikes_of(net, name), np.abs(spikes))
     assert not any(p.role == "max_pool" for p in model.populations.values())
@@ -363,7 +376,7 @@ def test_average_in_place_of_maximum(numpy_target):
 
 def test_spike_norm_through_a_max_pooling():
     """Thresholds are the largest inputs that the oracle's network gets with them."""
-    model, images = make("accumulated", norm="spike-norm", encoder="poisson", reset="zero")
+    model, images = make(DEFAULT_GATE, norm="spike-norm", encoder="poisson", reset="zero")
     calibration = np.random.default_rng(0).random((48, *SHAPE), dtype=np.float32)
     calibration[calibration < 0.2] = 0
     run = rate_reference.simulate(model, calibration[16:])
@@ -395,7 +408,7 @@ def test_a_model_with_a_gate_is_stored(tmp_path):
 def test_a_gate_that_is_not_known(gate, message):
     with pytest.raises(bsnn.ConversionError, match=message) as error:
         make(gate)
-    assert "accumulated" in str(error.value)
+    assert DEFAULT_GATE in str(error.value)
 
 
 def test_what_cannot_be_pooled(numpy_target):
@@ -410,7 +423,7 @@ def test_what_cannot_be_pooled(numpy_target):
     source = b2.NeuronGroup(16, "v : 1", threshold="v > 1")
     with pytest.raises(ValueError, match="has 16 neurons"):
         GatedPool(source, (1, 3, 3), MaxPooling(2), key="v", order=1)
-    model, _ = make("accumulated")
+    model, _ = make(DEFAULT_GATE)
     scales = {**model.scales, "pool1": 3.0}
     with pytest.raises(ValueError, match="'pool1' is not that of 'conv1'"):
         dataclasses.replace(model, scales=scales).check()

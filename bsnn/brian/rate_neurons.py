@@ -98,6 +98,10 @@ def if_equations(model: RateModel, population: Population, bias: np.ndarray) -> 
         variables.append("v_removed : 1")
         start.append("v_removed = 0")
         reset.insert(0, f"v_removed += {_REMOVED[model.reset]}")
+    if "spiked" in asked:
+        variables.append("spiked : integer")
+        update.append("spiked = 0")
+        reset.append("spiked = 1")
     if "since_first_spike" in asked:
         variables.append("since_first_spike : integer")
         start.append("since_first_spike = 0")

@@ -14,6 +14,7 @@ from bsnn.cli.output import console, facts_table, scale_text
 from bsnn.conversion import (
     AVERAGE,
     BALANCES,
+    DEFAULT_GATE,
     ENCODERS,
     GATE_QUANTITIES,
     GATES,
@@ -153,8 +154,8 @@ def convert(
     gate: Annotated[
         str | None,
         typer.Option(
-            help="How max-pooling chooses the neuron whose spikes pass: "
-            f"{', '.join([*GATES, AVERAGE])}; or an expression over "
+            help="How max-pooling chooses the neuron whose spikes pass (by default "
+            f"{DEFAULT_GATE}): {', '.join([*GATES, AVERAGE])}; or an expression over "
             f"{', '.join(GATE_QUANTITIES)}.",
             rich_help_panel=_RATE,
         ),

@@ -3,7 +3,7 @@
 from bsnn.conversion.convert_rate import RATE_NORMALISATIONS, convert_to_rate
 from bsnn.conversion.convert_ttfs import convert_to_ttfs
 from bsnn.conversion.encoders import ENCODERS, Encoder
-from bsnn.conversion.gates import AVERAGE, GATE_QUANTITIES, GATES
+from bsnn.conversion.gates import AVERAGE, DEFAULT_GATE, GATE_QUANTITIES, GATES
 from bsnn.conversion.grid import on_grid
 from bsnn.conversion.model import CODINGS, SpikingModel, load_model
 from bsnn.conversion.populations import Population, Projection
@@ -16,6 +16,7 @@ __all__ = [
     "AVERAGE",
     "BALANCES",
     "CODINGS",
+    "DEFAULT_GATE",
     "ENCODERS",
     "GATES",
     "GATE_QUANTITIES",

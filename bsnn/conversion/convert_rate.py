@@ -10,6 +10,7 @@ from bsnn.conversion.calibration import (
     positive_scale,
 )
 from bsnn.conversion.encoders import ENCODERS
+from bsnn.conversion.gates import DEFAULT_GATE
 from bsnn.conversion.noise import check_seed
 from bsnn.conversion.populations import relu_before_pool
 from bsnn.conversion.rate import RateModel
@@ -42,7 +43,7 @@ def convert_to_rate(
     residual: str = "equal",
     initial_potential: float = 0.0,
     potential_floor: float | None = None,
-    gate: str = "accumulated",
+    gate: str = DEFAULT_GATE,
     read_out: str = "count",
     images_from: str = "unnamed",
     source: dict[str, str] | None = None,

@@ -4,6 +4,9 @@ In each step the neuron with the largest key wins; of equal keys the first, row 
 passes, if it has one. Whether the rate of what passes becomes the largest of the rates depends on
 the key.
 
+The largest of the rates passes if a spike does exactly when it makes a new highest count of the
+window, which is the default.
+
 Nguyen et al. (2020) propose the membrane potential in place of a count of spikes, and do not say,
 as far as their text can be read, at which point of a step it is taken. That point decides: with the
 potential that has reached the threshold, before it is reset, a neuron that spikes has more than all
@@ -20,6 +23,7 @@ from bsnn.errors import ConversionError
 
 __all__ = [
     "AVERAGE",
+    "DEFAULT_GATE",
     "GATES",
     "GATE_QUANTITIES",
     "evaluate_key",
@@ -35,12 +39,16 @@ GATE_QUANTITIES = {
     "v_reached": "membrane potential with the input of this step, before the reset",
     "v_removed": "what resets have taken from the membrane potential since the image began",
     "v_th": "threshold",
-    "spike_count": "spikes since the image began",
+    "spiked": "one in a step in which the neuron spikes, else zero",
+    "spike_count": "spikes since the image began, that of this step counted",
     "since_first_spike": "steps since the first spike of the image, that one counted; else zero",
 }
 
 #: Key of each gate.
 GATES = {
+    # a spike passes that makes a new highest count of the window, and not one that merely catches
+    # up with it: after each step as many have passed as the neuron with the most spikes has had
+    "new_maximum": "spike_count - 0.5*spiked",
     # the membrane potential as if it were never reset: the sum of all input, whose order is at last
     # that of the trained network's activations
     "accumulated": "v + v_removed",
@@ -50,11 +58,15 @@ GATES = {
     "post_reset": "v",
     # the same as passing any spike of the window (OR), for neurons with one threshold
     "pre_reset": "v_reached",
-    # the cumulative number of spikes (Rueckauer et al. 2017)
+    # the cumulative number of spikes (Rueckauer et al. 2017); of neurons that are level the first
+    # wins, so that one level may pass twice
     "count": "spike_count",
     # whoever has spiked first
     "first_spike": "since_first_spike",
 }
+
+#: The gate that errs least (``bsnn reproduce nguyen_2020``).
+DEFAULT_GATE = "new_maximum"
 
 #: The name under which all spikes of a window pass, each with its share: average pooling of a
 #: network that was trained with max-pooling.
@@ -179,5 +191,5 @@ def _unknown(gate: str, what: str) -> ConversionError:
     return ConversionError(
         f"The gate {gate!r} {what}. There are {', '.join([*GATES, AVERAGE])}, or an expression "
         f"over {', '.join(GATE_QUANTITIES)} with the functions {', '.join(_FUNCTIONS)}, such as "
-        f"{GATES['accumulated']!r}."
+        f"{GATES[DEFAULT_GATE]!r}."
     )

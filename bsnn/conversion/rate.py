@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bsnn.conversion.encoders import ENCODERS
-from bsnn.conversion.gates import AVERAGE, gate_key
+from bsnn.conversion.gates import AVERAGE, DEFAULT_GATE, gate_key
 from bsnn.conversion.model import SpikingModel, register_coding
 from bsnn.conversion.populations import (
     Population,
@@ -87,7 +87,7 @@ class RateModel(SpikingModel):
     reset: str = "subtract"
     balance: str = "weights"
     residual: str = "equal"
-    gate: str = "accumulated"
+    gate: str = DEFAULT_GATE
     initial_potential: float = 0.0
     potential_floor: float | None = None
     fraction_bits: int | None = None

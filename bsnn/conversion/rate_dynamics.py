@@ -100,6 +100,8 @@ class PopulationDynamics:
         known = self.quantities
         if "v_removed" in known:
             known["v_removed"] += removed / self._unit
+        if "spiked" in known:
+            known["spiked"][:] = spikes
         if "spike_count" in known:
             known["spike_count"] += spikes
         if "since_first_spike" in known:

@@ -22,7 +22,7 @@ from rich.table import Table
 import bsnn
 from bsnn.analysis.rate_plots import accuracy_figure
 from bsnn.analysis.saving import save_figure
-from bsnn.conversion import AVERAGE, GATES, RateDynamics
+from bsnn.conversion import AVERAGE, DEFAULT_GATE, GATES, RateDynamics
 from bsnn.conversion.rate import per_channel
 from bsnn.networks.measurements import Measurements, figures_of
 from bsnn.networks.nguyen_2020 import CALIBRATION_IMAGES, CONVERSION, SHIPPED, STEPS
@@ -41,6 +41,7 @@ _RATE_IMAGES = {"mnist": 100, "cifar10": 20}
 #: What hardware needs for a window of p neurons: words of memory besides the potentials, and
 #: comparisons of two numbers in a step.
 _COST = {
+    "new_maximum": ("p counts", "p - 1"),
     "accumulated": ("p sums of input", "p - 1"),
     "previous": ("none, if compared before the input", "p - 1"),
     "post_reset": ("none", "p - 1"),
@@ -208,7 +209,7 @@ def _rate_errors(
     """
     images = measurements.test.first(min(_RATE_IMAGES[network], len(measurements.test))).images
     steps = max(_AT_STEPS)
-    values = _within_range(models["accumulated"], images)
+    values = _within_range(models[DEFAULT_GATE], images)
     found = {}
     with progress_bar() as bar:
         task = bar.add_task("pooled rates", total=len(models) * steps)
@@ -293,7 +294,7 @@ def _error_figure(
         axes.set_yscale("log")
         axes.set_xticks(steps, [str(step) for step in steps])
         axes.set_xlabel("time steps T")
-        axes.set_title(f"{network}, {next(iter(gates['accumulated']))}")
+        axes.set_title(f"{network}, {next(iter(gates[DEFAULT_GATE]))}")
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
     figure.axes[0].set_ylabel("RMS error of the pooled rate")

@@ -20,17 +20,20 @@ v : 1
 v_before : 1
 v_reached : 1
 v_removed : 1
+spiked : integer
 spike_count : integer
 since_first_spike : integer
 current : 1 (constant)
 noise : 1 (shared, constant)
 """
 _UPDATE = """
+spiked = 0
 since_first_spike += int(spike_count > 0)
 v += current + noise*randn()
 v_reached = v
 """
 _RESET = """
+spiked = 1
 v -= 1
 v_removed += 1
 spike_count += 1
