@@ -199,7 +199,7 @@ def test_brian_and_the_integer_model_agree(gate, numpy_target):
 
 
 def test_few_bits_decide_otherwise(numpy_target):
-    model, images = make()
+    model, images = make(gate="accumulated")
     (recording, _) = record_pools(model, images[:4])
     different = [recording.different(8 + bits, bits) for bits in (0, 3, 12)]
     assert different[0] > different[1] > different[2]
