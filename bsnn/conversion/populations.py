@@ -214,7 +214,6 @@ def pooled_windows(
 def _through(first: np.ndarray, then: np.ndarray) -> np.ndarray:
     """Windows over windows, along one axis."""
     seen = [np.unique(first[window[window >= 0]]) for window in then]
-    seen = [places[places >= 0] for places in seen]
     table = np.full((len(then), max(map(len, seen))), -1)
     for row, places in zip(table, seen, strict=True):
         row[: len(places)] = places
