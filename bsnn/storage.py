@@ -13,13 +13,14 @@ Results are files of the same form with other sections.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import hashlib
 import os
 import platform
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ __all__ = [
     "load_graph",
     "provenance",
     "read_tree",
+    "replacing",
     "save_graph",
     "versions",
     "weights_sha256",
@@ -93,29 +95,42 @@ def write_tree(path: str | os.PathLike[str], content: str, tree: Mapping[str, An
     StorageError
         The file cannot be written.
     """
+    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+        file.attrs["format"] = _FORMAT
+        file.attrs["schema_version"] = SCHEMA_VERSION
+        file.attrs["content"] = content
+        _write_group(file, tree)
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a temporary file to write, which takes the place of `path` at the end of the block.
+
+    Raises
+    ------
+    StorageError
+        The file cannot be written.
+    """
     path = Path(path)
     try:
-        descriptor, temporary = tempfile.mkstemp(
+        descriptor, name = tempfile.mkstemp(
             dir=path.absolute().parent, prefix=path.name, suffix=".partial"
         )
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error}") from error
     os.close(descriptor)
+    temporary = Path(name)
     try:
-        with h5py.File(temporary, "w") as file:
-            file.attrs["format"] = _FORMAT
-            file.attrs["schema_version"] = SCHEMA_VERSION
-            file.attrs["content"] = content
-            _write_group(file, tree)
+        yield temporary
         # mkstemp makes files that only their owner can read; give this one the usual rights
         mask = os.umask(0)
         os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
+        temporary.chmod(0o666 & ~mask)
         os.replace(temporary, path)
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error}") from error
     finally:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def read_tree(path: str | os.PathLike[str], content: str) -> Tree:

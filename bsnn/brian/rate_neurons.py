@@ -12,8 +12,9 @@ import dataclasses
 
 import numpy as np
 
-from bsnn.conversion import AVERAGE, Population, RateModel
+from bsnn.conversion import Population, RateModel
 from bsnn.conversion.gates import gate_quantities
+from bsnn.conversion.rate_dynamics import pools_of
 
 __all__ = ["RATE_FORMS", "RESET_STATEMENTS", "IfEquations", "if_equations"]
 
@@ -124,7 +125,4 @@ def if_equations(model: RateModel, population: Population, bias: np.ndarray) -> 
 
 def _asked_by_gate(model: RateModel, name: str) -> frozenset[str]:
     """Return what the gate of a max-pooling compares, if there is one over these neurons."""
-    pools = [pool for pool, p in model.populations.items() if p.role == "max_pool"]
-    if model.gate == AVERAGE or name not in {model.windows(pool)[0] for pool in pools}:
-        return frozenset()
-    return gate_quantities(model.gate)
+    return gate_quantities(model.gate) if pools_of(model, name) else frozenset()

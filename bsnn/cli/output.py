@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +10,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from bsnn.errors import StorageError
 from bsnn.simulation import Result
+from bsnn.storage import replacing
 
 __all__ = ["console", "facts_table", "print_result", "scale_text", "write_json"]
 
@@ -59,14 +57,7 @@ def write_json(path: Path | None, content: dict[str, Any]) -> None:
     """Write JSON to a file, atomically; nothing without a path."""
     if path is None:
         return
-    try:
-        with tempfile.NamedTemporaryFile(
-            "w", dir=path.absolute().parent, suffix=".partial", delete=False
-        ) as file:
-            json.dump(content, file, indent=2, default=np.ndarray.tolist)
-            file.write("\n")
-        os.chmod(file.name, 0o644)
-        os.replace(file.name, path)
-    except OSError as error:
-        raise StorageError(f"{path} cannot be written: {error}") from error
+    with replacing(path) as temporary, temporary.open("w") as file:
+        json.dump(content, file, indent=2, default=np.ndarray.tolist)
+        file.write("\n")
     console.print(f"Figures are in {path}.", highlight=False)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from bsnn.conversion.encoders import ENCODERS
-from bsnn.conversion.gates import AVERAGE, gate_quantities, winning_spikes
+from bsnn.conversion.gates import gate_quantities, winning_spikes
 from bsnn.conversion.populations import Population
 from bsnn.conversion.rate import RateModel, per_channel
 
@@ -191,8 +191,6 @@ class RateDynamics:
 
 def pools_of(model: RateModel, name: str) -> dict[str, PoolDynamics]:
     """Return the max-poolings that choose among the neurons of a population, by name."""
-    if model.gate == AVERAGE:
-        return {}
     pools = {
         pool: PoolDynamics(model, pool)
         for pool, population in model.populations.items()

@@ -8,13 +8,13 @@ from __future__ import annotations
 import dataclasses
 import os
 import struct
-import tempfile
 from pathlib import Path
 
 import numpy as np
 
 from bsnn.cosimulation.fixed_point import integer_pool
 from bsnn.errors import StorageError
+from bsnn.storage import replacing
 
 __all__ = ["PoolVectors"]
 
@@ -76,15 +76,14 @@ class PoolVectors:
         passed, winner = self.expected()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-                file.write(header)
-                for array, dtype in (
-                    (self.potentials, "<i4"), (self.spikes, "u1"), (passed, "u1"), (winner, "<u2"),
-                ):  # fmt: skip
-                    file.write(np.ascontiguousarray(array, dtype).tobytes())
-            os.replace(file.name, path)
         except OSError as error:
-            raise StorageError(f"{path} cannot be written ({error}).") from error
+            raise StorageError(f"{path} cannot be written: {error}") from error
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            file.write(header)
+            for array, dtype in (
+                (self.potentials, "<i4"), (self.spikes, "u1"), (passed, "u1"), (winner, "<u2"),
+            ):  # fmt: skip
+                file.write(np.ascontiguousarray(array, dtype).tobytes())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> PoolVectors:

@@ -68,6 +68,7 @@ def train(
     """
     import bsnn
     from bsnn.errors import torch_is_missing
+    from bsnn.networks.evaluation import accuracy
 
     try:
         import torch
@@ -80,8 +81,9 @@ def train(
     images = bsnn.datasets.load(DATASET, "train", data)
     settings = training.TrainingSettings(epochs=epochs, seed=seed, penalty=penalty)
     net = training.train(images, out, settings, resume=resume, device=device)
+    graph = bsnn.from_torch(net, INPUT_SHAPE)
     model = bsnn.convert_to_ttfs(
-        bsnn.from_torch(net, INPUT_SHAPE),
+        graph,
         images.first(CALIBRATION_IMAGES).images,
         steps=STEPS,
         images_from=DATASET,
@@ -94,7 +96,7 @@ def train(
     path = Path(out) / "mnist_cnn.h5"
     model.save(path)
     test = bsnn.datasets.load(DATASET, "test", data)
-    return path, {f"the {len(test):,} test images": training.accuracy(net, test)}
+    return path, {f"the {len(test):,} test images": accuracy(graph, test)}
 
 
 def reproduce(

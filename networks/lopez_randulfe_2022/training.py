@@ -28,7 +28,7 @@ from bsnn.networks.augmentation import random_affine
 from bsnn.networks.fitting import Outcome, fit
 from bsnn.networks.lopez_randulfe_2022.network import MnistCnn
 
-__all__ = ["TrainingSettings", "accuracy", "train"]
+__all__ = ["TrainingSettings", "train"]
 
 # An activation a tenth of the layer's largest counts as half a spike, roughly.
 _KNEE = 0.1
@@ -140,15 +140,6 @@ def train(
         resume=resume,
         quiet=quiet,
     )
-
-
-@torch.no_grad()
-def accuracy(net: MnistCnn, dataset: Dataset) -> float:
-    """Return the fraction of images that the network classifies correctly."""
-    net.eval()
-    images = torch.from_numpy(dataset.images)
-    guesses = torch.cat([net(batch).argmax(1) for batch in images.split(500)])
-    return float((guesses.numpy() == dataset.labels).mean())
 
 
 class _ActivityPenalty:
