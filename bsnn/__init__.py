@@ -33,7 +33,14 @@ from bsnn.errors import (
     torch_is_missing,
 )
 from bsnn.graph import Graph, count
-from bsnn.simulation import IncompleteSimulation, Interrupted, Result, load_result, simulate
+from bsnn.simulation import (
+    IncompleteSimulation,
+    Interrupted,
+    Result,
+    export,
+    load_result,
+    simulate,
+)
 from bsnn.storage import load_graph, save_graph
 
 if TYPE_CHECKING:
@@ -61,6 +68,7 @@ __all__ = [
     "convert_to_ttfs",
     "count",
     "datasets",
+    "export",
     "from_torch",
     "load_graph",
     "load_model",

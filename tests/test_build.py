@@ -127,7 +127,8 @@ def test_potentials_are_in_the_units_of_the_trained_network(small_cnn):
 def test_altered_equations_that_break_the_code_are_noticed(small_cnn):
     """A network whose neurons spike when they must not gives an error, not wrong counts."""
     model, images = small_cnn(steps=6)
-    net = bsnn.build(model, monitors={"conv1": "spikes"})
+    net = bsnn.build(model)
+    net.record_levels("conv1")
     net["conv1"].first_window = 0
     net.present(images[:1])
     net.network.run(net.duration)

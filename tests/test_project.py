@@ -19,7 +19,7 @@ FLOORS = (
     ("errors", "progress"),
     ("graph", "storage"),
     ("frontends", "conversion"),
-    ("brian",),
+    ("brian", "cuda"),
     ("simulation", "cosimulation"),
     ("analysis", "datasets"),
     ("benchmark",),
@@ -30,7 +30,8 @@ FLOORS = (
 #: Packages that only some parts may import.
 CONFINED = {
     "torch": ("frontends/", "networks/", "cli/model_source.py"),
-    "brian2": ("brian/", "analysis/", "benchmark/", "networks/", "cli/demo.py"),
+    "brian2": ("brian/", "cuda/", "analysis/", "benchmark/", "networks/", "cli/demo.py"),
+    "brian2cuda": ("cuda/configuration.py",),
     "h5py": ("storage.py",),
     "pooch": ("datasets/downloads.py",),
     "distributed": ("simulation/cluster.py",),

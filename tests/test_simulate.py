@@ -183,7 +183,7 @@ def test_ctrl_c_in_the_middle_of_a_binary(tmp_path):
     )
     try:
         for _ in range(3000):
-            if list(tmp_path.glob("results/*fc2_read_out_i*")) or process.poll() is not None:
+            if list(tmp_path.glob("results/*fc2_read_out__rows*")) or process.poll() is not None:
                 break
             time.sleep(0.1)
         # the first chunk is done, a later one is under way

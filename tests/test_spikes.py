@@ -33,8 +33,8 @@ def kind_name(kind) -> str:
 every_kind = pytest.mark.parametrize("kind", KINDS, ids=kind_name)
 
 
-def spiking(model) -> dict[str, str]:
-    return {name: "spikes" for name in model.populations if model.spikes(name)}
+def spiking(model) -> list[str]:
+    return [name for name in model.populations if model.spikes(name)]
 
 
 def assert_same_spikes(net, model, images) -> None:
@@ -47,8 +47,15 @@ def assert_same_spikes(net, model, images) -> None:
     np.testing.assert_allclose(found, expected.potentials, rtol=1e-9, atol=1e-9)
 
 
+def build_recorded(model, images, **options):
+    net = bsnn.build(model, images=images, **options)
+    for name in spiking(model):
+        net.record_levels(name)
+    return net
+
+
 def run_here(model, images, **options):
-    net = bsnn.build(model, images=len(images), monitors=spiking(model), **options)
+    net = build_recorded(model, len(images), **options)
     net.present(images)
     net.network.run(net.duration, namespace={})
     return net
@@ -61,6 +68,19 @@ def run_here(model, images, **options):
 def test_numpy_target(small_cnn, numpy_target, kind, rounding, read_out, one_at_a_time):
     model, images = small_cnn(steps=7, rounding=rounding, read_out=read_out)
     net = run_here(model, images[:6], **kind, one_at_a_time=one_at_a_time)
+    assert_same_spikes(net, model, images[:6])
+
+
+@every_kind
+@pytest.mark.parametrize(("read_out", "batch"), [("potential", 2), ("first-spike", 4)])
+def test_images_side_by_side(small_cnn, numpy_target, kind, read_out, batch):
+    """Six images, two or four at once: in the second case two places stay empty."""
+    model, images = small_cnn(steps=7, read_out=read_out)
+    net = run_here(model, images[:6], **kind, batch=batch)
+    assert net.capacity == {2: 6, 4: 8}[batch]
+    assert len(net["conv1"]) == batch * model.populations["conv1"].size
+    windows = (-(-6 // batch) - 1) * net.interval + model.output.depth + 1
+    assert net.duration == windows * model.steps * b2.ms
     assert_same_spikes(net, model, images[:6])
 
 
@@ -89,7 +109,7 @@ def test_cpp_standalone_past_64_seconds(small_cnn, tmp_path, kind):
     model, images = small_cnn(steps=6, rounding=kind["form"] == "trace")
     many = np.concatenate([images] * 20)
     with use_device("cpp", tmp_path):
-        net = bsnn.build(model, images=len(many), **kind, dt=30 * b2.ms, monitors=spiking(model))
+        net = build_recorded(model, len(many), **kind, dt=30 * b2.ms)
         assert net.duration > 100 * b2.second
         runner = start(net, tmp_path)
         runner.run(many)
@@ -99,10 +119,11 @@ def test_cpp_standalone_past_64_seconds(small_cnn, tmp_path, kind):
         assert_same_spikes(net, model, many[::-1])
 
 
-def test_cpp_standalone_residual(residual_cnn, tmp_path):
+@pytest.mark.parametrize("batch", [1, 3])
+def test_cpp_standalone_residual(residual_cnn, tmp_path, batch):
     model, images = residual_cnn(steps=8)
     with use_device("cpp", tmp_path):
-        net = bsnn.build(model, images=len(images), monitors=spiking(model))
+        net = build_recorded(model, len(images), batch=batch)
         start(net, tmp_path).run(images)
         assert_same_spikes(net, model, images)
 
@@ -120,7 +141,7 @@ def test_shipped_network_in_cpp_standalone(tmp_path):
     model = bsnn.load_model(paper("lopez_randulfe_2022").SHIPPED["mnist_cnn"])
     images = bsnn.datasets.mnist_sample().images[:200]
     with use_device("cpp", tmp_path):
-        net = bsnn.build(model, images=len(images), monitors=spiking(model))
+        net = build_recorded(model, len(images))
         start(net, tmp_path).run(images)
         assert_same_spikes(net, model, images)
 
@@ -247,11 +268,13 @@ def test_images_do_not_leak_into_each_other(small_cnn, numpy_target, kind):
 
 def test_at_most_one_spike_and_none_in_the_silent_stage(small_cnn, numpy_target):
     model, images = small_cnn(steps=8, norm="percentile", percentile=60.0)
-    net = run_here(model, images[:5], form="trace")
+    monitors = dict.fromkeys(spiking(model), "spikes")
+    net = run_here(model, images[:5], form="trace", monitors=monitors)
     for name in spiking(model):
         depth = model.populations[name].depth
         window = np.asarray(net.monitors[name]["spikes"].t / net.clock.dt).round() // model.steps
         assert ((window - depth) % net.interval == 0).all()
+        assert len(window) == np.count_nonzero(net.recorded_levels(name))
     # with a scale this small the silent stage itself crosses the threshold, and must not fire
     net = bsnn.build(model, form="trace", one_at_a_time=True, monitors={"conv1": ["u", "spikes"]})
     net.present(images[:1])

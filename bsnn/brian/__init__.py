@@ -3,13 +3,14 @@
 from bsnn.brian.builder import FORMS, build
 from bsnn.brian.convolution import Convolution
 from bsnn.brian.dense import Dense
-from bsnn.brian.devices import DEVICES, use_device
+from bsnn.brian.devices import DEVICES, check_device, use_device
 from bsnn.brian.max_pooling import FirstSpikePool, GatedPool
 from bsnn.brian.network import SpikingNetwork
 from bsnn.brian.neurons import NEURON_FORMS, NeuronForm, PopulationEquations
 from bsnn.brian.noise import spike_noise
 from bsnn.brian.pooling import AveragePooling, MaxPooling, Windows
 from bsnn.brian.size import CONNECTIVITIES, BuildEstimate, estimate
+from bsnn.brian.spike_step_recorder import SpikeStepRecorder
 from bsnn.brian.spiking_groups import CalendarGroup, OnePassGroup
 from bsnn.brian.window_recorder import WindowRecorder
 from bsnn.brian.window_start import WindowStart
@@ -30,11 +31,13 @@ __all__ = [
     "NeuronForm",
     "OnePassGroup",
     "PopulationEquations",
+    "SpikeStepRecorder",
     "SpikingNetwork",
     "WindowRecorder",
     "WindowStart",
     "Windows",
     "build",
+    "check_device",
     "estimate",
     "spike_noise",
     "use_device",

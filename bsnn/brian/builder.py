@@ -28,12 +28,13 @@ def build(
     model: SpikingModel,
     *,
     images: int = 1,
+    batch: int = 1,
     form: str | None = None,
     connectivity: str = "shared",
     precision: str = "float64",
     one_at_a_time: bool = False,
     seed: int = 0,
-    dt: b2.Quantity = 1 * b2.ms,
+    dt: b2.Quantity | None = None,
     monitors: Mapping[str, str | Iterable[str]] | None = None,
 ) -> SpikingNetwork:
     """Build a spiking model as Brian2 objects on the device that is active.
@@ -43,7 +44,10 @@ def build(
     model : SpikingModel
         What to build.
     images : int
-        Images that one run presents.
+        Images that one run presents; made up to a multiple of `batch`.
+    batch : int
+        Images that are simulated side by side, in neurons of their own, with shared weights. It
+        changes nothing of what is computed, and is what keeps a GPU busy.
     form : str
         Form of the neurons; by default the fast one. For time-to-first-spike coding
         ``"calendar"`` (plans its spikes once a window: the fast one), ``"event"`` (the same by
@@ -65,8 +69,9 @@ def build(
     seed : int
         For rate coding: of the encoder's noise. What is random is a function of the seed, the
         number of the image and the step, on every device.
-    dt : brian2.Quantity
-        Duration of a step.
+    dt : brian2.Quantity, optional
+        Duration of a step; by default 1 ms. On CUDA it is that of `brian2.defaultclock`, the only
+        clock that Brian2CUDA's synapses know.
     monitors : mapping, optional
         By population, one or more of ``"count"``, ``"spikes"`` and names of variables.
 
@@ -90,13 +95,15 @@ def build(
     >>> net.network.run(net.duration)                          # doctest: +SKIP
     >>> net.monitors["conv1"]["spikes"].t                      # doctest: +SKIP
     """
-    b2.units.fundamentalunits.fail_for_dimension_mismatch(
-        dt, b2.second, error_message="dt must be a time, such as 1*ms"
-    )
+    if dt is not None:
+        b2.units.fundamentalunits.fail_for_dimension_mismatch(
+            dt, b2.second, error_message="dt must be a time, such as 1*ms"
+        )
     form = check_options(model, form, connectivity, precision)
-    if images < 1:
-        raise BuildError(f"images is {images}; a run presents at least one image.")
-    check_memory(model, connectivity, precision)
+    for what, number in (("images", images), ("batch", batch)):
+        if number < 1:
+            raise BuildError(f"{what} is {number}; a run presents at least one image.")
+    check_memory(model, connectivity, precision, batch=batch)
     if one_at_a_time and model.coding != "ttfs":
         raise BuildError("In rate coding images are always shown one at a time.")
     further = {"one_at_a_time": one_at_a_time} if model.coding == "ttfs" else {"seed": seed}
@@ -105,6 +112,7 @@ def build(
         form=form,
         dt=dt,
         images=images,
+        batch=batch,
         connectivity=connectivity,
         precision=precision,
         **further,

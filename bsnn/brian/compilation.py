@@ -1,9 +1,9 @@
 """Compiling a project that Brian2 has generated: in few files, and only if nobody did before.
 
-Brian2 writes one small C++ file for each thing that happens in a step, and each of them includes
-the same large headers: reading these is most of a compilation. Here the small files are compiled
-together. Binaries are kept in a folder of the user's, under a name that is a hash of all that they
-were made of, so that an equal network is not compiled a second time, whoever builds it.
+Brian2 writes one small file, C++ or CUDA, for each thing that happens in a step, and each of them
+includes the same large headers: reading these is most of a compilation. Here the small files are
+compiled together. Binaries are kept in a folder of the user's, under a name that is a hash of all
+that they were made of, so that an equal network is not compiled a second time, whoever builds it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from brian2.utils.filelock import FileLock
 
 from bsnn.errors import BuildError
 
-__all__ = ["CACHE_VARIABLE", "binary_cache", "compile_project", "cores"]
+__all__ = ["CACHE_VARIABLE", "binary_cache", "compile_project", "cores", "write_units"]
 
 #: Environment variable that names the folder for what bsnn keeps between runs.
 CACHE_VARIABLE = "BSNN_CACHE"
@@ -35,9 +35,9 @@ CACHE_VARIABLE = "BSNN_CACHE"
 # Beyond this, the binaries that were not used for the longest time are removed.
 _CACHE_BYTES = 256 * 2**20
 
-# Enough for the headers to cost little, few enough for the cores of a machine to share a large
-# network's code.
-_FILES_IN_A_UNIT = 64
+# By the ending of the files: enough for the headers to cost little (in CUDA they cost as much as a
+# hundred files), few enough for the cores of a machine to share a large network's code.
+_FILES_IN_A_UNIT = {".cpp": 64, ".cu": 128}
 
 _PROGRAM = "main"
 _INCLUDE = re.compile(r"^[ \t]*#[ \t]*include[ \t]*(<[^>\n]+>|\"[^\"\n]+\")", re.MULTILINE)
@@ -58,7 +58,7 @@ def compile_project(directory: Path, sources: Iterable[str]) -> None:
     directory : path
         What ``device.build(compile=False)`` has written.
     sources : iterable of str
-        The C++ files of the project, as its makefile names them.
+        The C++ or CUDA files of the project, as its makefile names them.
 
     Raises
     ------
@@ -111,7 +111,7 @@ def _key(directory: Path, sources: list[str]) -> str | None:
 
     Arrays are no part of it: a binary reads them from the project's files when it runs.
     """
-    compiler = _compiler()
+    compiler = _compiler(sources)
     if compiler is None:
         return None
     digest = hashlib.sha256(compiler)
@@ -143,20 +143,28 @@ def _included(directory: Path, includer: str, name: str) -> str | None:
     return None
 
 
-def _compiler() -> bytes | None:
-    """Return what tells compilers apart: version, and the processor that flags stand for.
+def _compiler(sources: list[str]) -> bytes | None:
+    """Return what tells compilers apart: versions, and the processor that flags stand for.
 
-    ``-march=native`` means another processor on another machine, and both may share a folder.
+    ``-march=native`` means another processor on another machine, and both may share a folder. Which
+    GPU code is for stands in the makefile.
     """
     _, flags = get_compiler_and_args()
     # make takes the compiler from the environment too
     command = [*shlex.split(os.environ.get("CXX", "g++")), *flags]
-    described = subprocess.run(
-        [*command, "-dM", "-E", "-x", "c++", os.devnull], capture_output=True, check=False
+    described = _output(*command, "-dM", "-E", "-x", "c++", os.devnull)
+    if described is not None and any(name.endswith(".cu") for name in sources):
+        nvcc = Path(b2.prefs.devices.cuda_standalone.cuda_backend.cuda_path) / "bin" / "nvcc"
+        version = _output(nvcc, "--version")
+        described = None if version is None else described + version
+    return (
+        None if described is None else f"brian2 {b2.__version__} {command}\n".encode() + described
     )
-    if described.returncode:
-        return None
-    return f"brian2 {b2.__version__} {command}\n".encode() + described.stdout
+
+
+def _output(*command: str | Path) -> bytes | None:
+    made = subprocess.run(command, capture_output=True, check=False)
+    return None if made.returncode else made.stdout
 
 
 def _fetch(kept: Path, program: Path) -> bool:
@@ -207,14 +215,15 @@ def _remove_oldest(folder: Path) -> None:
 
 
 def _compile(directory: Path, sources: list[str]) -> None:
-    few = _write_units(directory, sources)
+    few = write_units(directory, sources)
     # no list of dependencies is needed if everything is compiled
     if _make(directory, f"SRCS={' '.join(few)}", "DEPS="):
         # code of a user's own may not bear to share a file with other code
         message = _make(directory)
         if message:
+            language = "CUDA" if few[-1].endswith(".cu") else "C++"
             raise BuildError(
-                "The generated C++ could not be compiled. The compiler's last messages:\n"
+                f"The generated {language} could not be compiled. The compiler's last messages:\n"
                 f"{message}\nThe sources are in {directory}."
             )
 
@@ -237,38 +246,56 @@ def _make(directory: Path, *arguments: str) -> str:
     return made.stdout[-2000:] if made.returncode else ""
 
 
-def _write_units(directory: Path, sources: list[str]) -> list[str]:
+def write_units(directory: Path, sources: list[str]) -> list[str]:
     """Write files that compile many small ones together; return what is to be compiled then."""
-    small = {}
+    small: dict[str, list[str]] = {}
+    large = []
     for name in sources:
-        header = (directory / name).with_suffix(".h")
-        if name.startswith("code_objects/") and header.is_file():
-            small[name] = _DECLARED.findall(header.read_text())
-    large = [name for name in sources if not small.get(name)]
-    small = {name: functions for name, functions in small.items() if functions}
+        if _declared(directory, name):
+            # in CUDA what is run at the end may use the kernels of the code object: one namespace
+            owner = name.replace("/after_run_", "/") if name.endswith(".cu") else name
+            small.setdefault(owner, []).append(name)
+        else:
+            large.append(name)
     units = []
-    for first in range(0, len(small), _FILES_IN_A_UNIT):
-        names = sorted(small)[first : first + _FILES_IN_A_UNIT]
-        unit = f"code_objects_{len(units)}.cpp"
-        (directory / unit).write_text(_unit(directory, {name: small[name] for name in names}))
-        units.append(unit)
+    if small:
+        ending = posixpath.splitext(next(iter(small)))[1]
+        objects, step = sorted(small), _FILES_IN_A_UNIT[ending]
+        for first in range(0, len(objects), step):
+            unit = f"code_objects_{len(units)}{ending}"
+            files = [sorted(small[name], key=name.__ne__) for name in objects[first : first + step]]
+            (directory / unit).write_text(_unit(directory, files))
+            units.append(unit)
     return large + units
 
 
-def _unit(directory: Path, functions: dict[str, list[str]]) -> str:
-    """Return one C++ file that holds several, each in a namespace of its own.
+def _unit(directory: Path, objects: list[list[str]]) -> str:
+    """Return one file that holds several, those of each code object in a namespace of its own.
 
     Headers come first, outside of the namespaces, where their guards keep them from being read
     again. The functions that each file is there for are called through one of the same name.
     """
     includes: dict[str, None] = {}
-    for name in functions:
-        includes.update(dict.fromkeys(_INCLUDE.findall((directory / name).read_text())))
+    for files in objects:
+        for name in files:
+            includes.update(dict.fromkeys(_INCLUDE.findall((directory / name).read_text())))
     lines = []
     for include in includes:
         # an include may stand under a condition that is not met
         lines += [f"#if __has_include({include})", f"#include {include}", "#endif"]
-    for number, (name, declared) in enumerate(functions.items()):
-        lines += [f"namespace file_{number} {{", f'#include "{name}"', "}"]
-        lines += [f"void {function}() {{ file_{number}::{function}(); }}" for function in declared]
+    for number, files in enumerate(objects):
+        lines += [f"namespace file_{number} {{", *(f'#include "{name}"' for name in files), "}"]
+        for name in files:
+            lines += [
+                f"void {function}() {{ file_{number}::{function}(); }}"
+                for function in _declared(directory, name)
+            ]
     return "\n".join(lines) + "\n"
+
+
+def _declared(directory: Path, name: str) -> list[str]:
+    """Return the functions for which a code object's file is there; none for other files."""
+    header = (directory / name).with_suffix(".h")
+    if not name.startswith("code_objects/") or not header.is_file():
+        return []
+    return _DECLARED.findall(header.read_text())

@@ -11,16 +11,19 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
 import brian2 as b2
 import numpy as np
+from brian2.core.variables import ArrayVariable
 from brian2.devices.cpp_standalone.device import CPPStandaloneDevice
-from brian2.devices.device import RuntimeDevice, reset_device
+from brian2.devices.device import RuntimeDevice, all_devices, reset_device
 
-from bsnn.brian.compilation import compile_project
+from bsnn.brian.compilation import compile_project, write_units
 from bsnn.brian.network import SpikingNetwork
+from bsnn.cuda import check_names, configured
+from bsnn.cuda.memory import check_gpu_memory
 from bsnn.errors import BuildError, SimulationError
 
 __all__ = [
@@ -29,9 +32,12 @@ __all__ = [
     "active_device",
     "check_device",
     "code_target",
+    "generate",
+    "generated_file",
     "start",
     "use_code_target",
     "use_device",
+    "use_generator",
 ]
 
 
@@ -70,11 +76,15 @@ class _RuntimeRunner(Runner):
         net.network.run(net.duration, namespace={})
 
 
-class _CppRunner(Runner):
+class _StandaloneRunner(Runner):
     def __init__(self, net: SpikingNetwork, directory: Path) -> None:
         self._net = net
         started = time.perf_counter()
+        if active_device() == "cuda":
+            check_names(net.network)
         net.network.run(net.duration, namespace={})
+        if active_device() == "cuda":
+            check_gpu_memory(net.stored_connections)
         b2.device.build(directory=str(directory), compile=False, run=False, with_output=False)
         compile_project(directory, b2.device.writer.source_files)
         self.build_seconds = time.perf_counter() - started
@@ -102,19 +112,35 @@ def _require_compiler() -> None:
         )
 
 
-@contextmanager
-def _cpp_standalone(directory: Path | None) -> Iterator[Path]:
+def _cpp_standalone(directory: Path | None) -> AbstractContextManager[Path]:
     _require_compiler()
+    return _standalone("cpp_standalone", directory)
+
+
+@contextmanager
+def _cuda_standalone(directory: Path | None) -> Iterator[Path]:
+    with configured() as found:
+        if found.gpu is None:
+            raise BuildError(
+                f"There is no GPU to simulate on: {found.no_gpu}. To compile for one elsewhere, "
+                "use bsnn export."
+            )
+        with _standalone("cuda_standalone", directory) as folder:
+            yield folder
+
+
+@contextmanager
+def _standalone(device: str, directory: Path | None) -> Iterator[Path]:
     # Brian2 numbers its objects anew for as long as those of an earlier network are there, and code
     # with other names is other code to the cache of binaries
     gc.collect()
     with (
-        tempfile.TemporaryDirectory(prefix="bsnn_cpp_")
+        tempfile.TemporaryDirectory(prefix="bsnn_")
         if directory is None
         else nullcontext(str(directory))
     ) as folder:
         Path(folder).mkdir(parents=True, exist_ok=True)
-        b2.set_device("cpp_standalone", build_on_run=False)
+        b2.set_device(device, build_on_run=False)
         try:
             yield Path(folder)
         finally:
@@ -136,6 +162,7 @@ def _runtime(_: Path | None) -> Iterator[None]:
 DEVICES: dict[str, Callable[[Path | None], AbstractContextManager[Path | None]]] = {
     "runtime": _runtime,
     "cpp": _cpp_standalone,
+    "cuda": _cuda_standalone,
 }
 
 
@@ -146,7 +173,8 @@ def use_device(name: str, directory: Path | None = None) -> AbstractContextManag
     ----------
     name : str
         A name in `DEVICES`: ``"runtime"`` (Brian2's runtime mode, with numpy or Cython after its
-        preferences) or ``"cpp"`` (C++ standalone).
+        preferences), ``"cpp"`` (C++ standalone) or ``"cuda"`` (CUDA standalone by Brian2CUDA, whose
+        preferences are set by `bsnn.cuda.configure` for the block).
     directory : path, optional
         Where generated code goes; kept. By default a temporary folder, deleted after the block.
         Compiled binaries are kept apart from it (see `bsnn.brian.compilation`).
@@ -154,7 +182,7 @@ def use_device(name: str, directory: Path | None = None) -> AbstractContextManag
     Raises
     ------
     BuildError
-        The name is unknown, or there is no compiler.
+        The name is unknown, or there is no compiler, or no GPU.
     """
     check_device(name)
     if active_device() != "runtime":
@@ -163,6 +191,37 @@ def use_device(name: str, directory: Path | None = None) -> AbstractContextManag
             "simulate it there, or go back to runtime mode first."
         )
     return DEVICES[name](directory)
+
+
+@contextmanager
+def use_generator(name: str) -> Iterator[None]:
+    """Make a device active for a block that only generates code; nothing else is asked of it.
+
+    Parameters
+    ----------
+    name : str
+        ``"cpp"`` or ``"cuda"``.
+    """
+    with ExitStack() as stack:
+        if name == "cuda":
+            # which GPU the code is for is said when it is compiled
+            stack.enter_context(configured(generate_only=True, compute_capability=9.0))
+        stack.enter_context(_standalone(f"{name}_standalone", None))
+        yield
+
+
+def generate(net: SpikingNetwork, directory: Path) -> list[str]:
+    """Write the code of a network, built in `use_generator`; return what is to be compiled."""
+    if active_device() == "cuda":
+        check_names(net.network)
+    net.network.run(net.duration, namespace={})
+    b2.device.build(directory=str(directory), compile=False, run=False, with_output=False)
+    return write_units(directory, sorted(b2.device.writer.source_files))
+
+
+def generated_file(variable: ArrayVariable) -> str:
+    """Return the name of the file that will hold a variable after a run of generated code."""
+    return b2.device.get_array_filename(variable)
 
 
 def check_device(name: str) -> None:
@@ -184,6 +243,8 @@ def active_device() -> str:
         return "cpp"
     if isinstance(device, RuntimeDevice):
         return "runtime"
+    if device is all_devices.get("cuda_standalone"):
+        return "cuda"
     raise BuildError(
         f"The active Brian2 device is {type(device).__name__}; bsnn runs on {', '.join(DEVICES)}."
     )
@@ -211,7 +272,7 @@ def start(net: SpikingNetwork, directory: Path | None = None) -> Runner:
         return _RuntimeRunner(net)
     if b2.device.build_on_run:
         raise BuildError(
-            "The C++ standalone device was set to build at the first run. Set it with "
-            "set_device('cpp_standalone', build_on_run=False), so that one binary runs many times."
+            "The standalone device was set to build at the first run. Set it with "
+            "set_device(..., build_on_run=False), so that one binary runs many times."
         )
-    return _CppRunner(net, directory or Path("output"))
+    return _StandaloneRunner(net, directory or Path("output"))

@@ -26,7 +26,7 @@ image_step = t_in_timesteps % image_steps : integer (shared)
 #: of the time matters.
 INPUT_AT_START = """
 value = image_values(t + 0.5*dt, i)
-noise_stream = image_numbers(t + 0.5*dt)
+noise_stream = image_numbers(t + 0.5*dt, i//input_size)
 spike_count = 0
 """
 
@@ -51,8 +51,8 @@ class EncoderEquations:
 ENCODER_EQUATIONS: dict[str, EncoderEquations] = {
     # t_in_timesteps has 64 bits, so that the number of a random number does not overflow
     "poisson": EncoderEquations(
-        "spike_noise(noise_seed, noise_stream, (t_in_timesteps % image_steps)*input_size + i)"
-        " < abs(value)",
+        "spike_noise(noise_seed, noise_stream,"
+        " (t_in_timesteps % image_steps)*input_size + i % input_size) < abs(value)",
         "v_post += w*sign(value_pre)",
     ),
     "regular": EncoderEquations(

@@ -10,6 +10,7 @@ import numpy as np
 
 from bsnn.brian.connectivity import neuron_order
 from bsnn.brian.shared import SharedConnections
+from bsnn.brian.targets import runs_in_parallel
 from bsnn.conversion import SpikingModel
 from bsnn.errors import BuildError, SimulationError
 
@@ -21,7 +22,8 @@ class SpikingNetwork:
 
     The raw `brian2.Network` is `network`: add objects of your own to it and run it with plain
     Brian2. Neurons are numbered channel last (row, column, channel); `neuron_index` translates.
-    One class for each coding derives from it.
+    A batch of images has the neurons of each image one after another in each group. One class for
+    each coding derives from it.
 
     Attributes
     ----------
@@ -40,9 +42,15 @@ class SpikingNetwork:
     monitors : dict of str to dict
         By population, then by what was asked for (``"count"``, ``"spikes"`` or a variable).
     fan_out : dict of str to numpy.ndarray
-        By population, the number of connections that each neuron drives.
+        By population, the number of connections that each neuron of an image drives.
+    stored_connections : int
+        Connections that are a row of a `brian2.Synapses`.
     capacity : int
-        Images that one run presents.
+        Images that one run presents, a multiple of `batch`.
+    batch : int
+        Images that are simulated side by side.
+    rounds : int
+        How many batches follow one another in a run.
     connectivity, precision : str
         As given to `bsnn.build`.
     """
@@ -55,15 +63,18 @@ class SpikingNetwork:
         model: SpikingModel,
         *,
         form: str,
-        dt: b2.Quantity,
+        dt: b2.Quantity | None,
         images: int,
+        batch: int,
         connectivity: str,
         precision: str,
     ) -> None:
         self.model = model
         self.form = form
-        self.clock = b2.Clock(dt=dt, name="window_clock")
-        self.capacity = images
+        self.clock = network_clock(dt)
+        self.batch = batch
+        self.rounds = -(-images // batch)
+        self.capacity = self.rounds * batch
         self.connectivity = connectivity
         self.precision = precision
         self.network = b2.Network()
@@ -71,6 +82,7 @@ class SpikingNetwork:
         self.synapses: dict[str, SharedConnections | b2.Synapses] = {}
         self.monitors: dict[str, dict[str, b2.BrianObject]] = {}
         self.fan_out: dict[str, np.ndarray] = {}
+        self.stored_connections = 0
 
     def __getitem__(self, name: str) -> b2.NeuronGroup:
         try:
@@ -88,7 +100,11 @@ class SpikingNetwork:
     @property
     def connections(self) -> int:
         """Number of connections, whether they are stored or not."""
-        return int(sum(fan_out.sum() for fan_out in self.fan_out.values()))
+        return self.batch * int(sum(fan_out.sum() for fan_out in self.fan_out.values()))
+
+    def group_size(self, name: str) -> int:
+        """Return the number of neurons of a population's group, all images of a batch together."""
+        return self.batch * self.model.populations[name].size
 
     @property
     def dtype(self) -> type:
@@ -131,6 +147,8 @@ class SpikingNetwork:
 
     def neuron_index(self, name: str, *position: int) -> int:
         """Return the number of the neuron at ``(channel, row, column)`` of a population.
+
+        It is that of the first image of a batch; add the size of the population for each later one.
 
         Examples
         --------
@@ -180,12 +198,12 @@ class SpikingNetwork:
         return monitor
 
     def to_neurons(self, name: str, values: Any) -> np.ndarray:
-        """Bring values of one image from the layout of a population to the order of neurons."""
+        """Bring values of one image from the layout of a population to the order of its neurons."""
         order = neuron_order(self.model.populations[name].shape)
         return np.asarray(values).reshape(-1)[order]
 
     def to_layer(self, name: str, values: np.ndarray) -> np.ndarray:
-        """Bring values from the order of neurons, ``(n, neurons)``, to that of the layer."""
+        """Bring values of n images, ``(n, neurons)``, from the order of neurons to the layer's."""
         shape = self.model.populations[name].shape
         layer = np.empty_like(values)
         layer[:, neuron_order(shape)] = values
@@ -194,10 +212,10 @@ class SpikingNetwork:
     def initial_values(self, values: Mapping[str, np.ndarray], name: str) -> None:
         """Set variables of a population from arrays of the layer's shape."""
         for variable, array in values.items():
-            setattr(self[name], variable, self.to_neurons(name, array))
+            setattr(self[name], variable, np.tile(self.to_neurons(name, array), self.batch))
 
     def input_rows(self, values: np.ndarray) -> np.ndarray:
-        """Return a row for each image of a run, in the order of input neurons; zero without one.
+        """Return a row for each batch of a run, in the order of input neurons; zero without images.
 
         Raises
         ------
@@ -212,7 +230,31 @@ class SpikingNetwork:
         rows = np.zeros((self.capacity, self.model.input.size))
         order = neuron_order(self.model.input.shape)
         rows[: len(values)] = values.reshape(len(values), -1)[:, order]
-        return rows
+        return rows.reshape(self.rounds, -1)
+
+    def by_image(self, recorded: np.ndarray) -> np.ndarray:
+        """Take apart what was recorded of a group for each batch: a row for each image of a run."""
+        return recorded.reshape(self.capacity, -1)
+
+
+def network_clock(dt: b2.Quantity | None) -> b2.Clock:
+    """Return the clock of a network's objects; see `bsnn.build`.
+
+    Raises
+    ------
+    BuildError
+        The active device is Brian2CUDA's, whose synapses know `brian2.defaultclock` only, and this
+        has another step.
+    """
+    if not runs_in_parallel():
+        return b2.Clock(dt=1 * b2.ms if dt is None else dt, name="window_clock*")
+    if dt is not None and b2.defaultclock.dt != dt:
+        raise BuildError(
+            f"On CUDA the network runs on Brian2's defaultclock, whose step is "
+            f"{b2.defaultclock.dt}, not {dt}. Write defaultclock.dt = {dt!r} before the build, or "
+            "leave dt out."
+        )
+    return b2.defaultclock
 
 
 #: Floating-point types by the name of a precision.

@@ -35,7 +35,6 @@ __all__ = [
     "MAX_POOL",
     "NEURON_FORMS",
     "POOL_MODEL",
-    "READ_OUT_EVENT",
     "NeuronForm",
     "PopulationEquations",
 ]
@@ -137,9 +136,6 @@ passed = passed * int(window_step > 0)
 
 #: The same, if the pooling follows the spikes of its source (see `FirstSpikePool`).
 POOL_MODEL = _SCHEDULE
-
-#: When a read-out has the potentials of an image: in the first step after its silent stage.
-READ_OUT_EVENT = "spiking_stage == 1 and window_step == 0"
 
 _TWO_STAGE = (
     _SCHEDULE

@@ -98,12 +98,12 @@ def _add_neurons(net: RateNetwork, population: Population, order: int) -> None:
         )
         threshold = model.threshold(name)
         if np.ndim(threshold):
-            group.v_th = net.by_neuron(name, threshold)
+            group.v_th = np.tile(net.by_neuron(name, threshold), net.batch)
         else:
             group.v_th = float(threshold)
     else:
         group = b2.NeuronGroup(
-            population.size,
+            net.group_size(name),
             equations.model,
             clock=net.clock,
             name=name,
@@ -134,6 +134,7 @@ def _add_pool(net: RateNetwork, population: Population, order: int) -> None:
         model.populations[source].shape,
         Windows(*tables),
         key=gate_key(model.gate),
+        batch=net.batch,
         model="spike_count : integer",
         reset="spike_count += 1",
         order=order + _SPIKE,
@@ -168,7 +169,7 @@ def _group(
     options |= {"clock": net.clock, "name": population.name}
     if net.form == "one-pass":
         group = OnePassGroup(
-            population.size,
+            net.group_size(population.name),
             model,
             update=update,
             threshold=threshold,
@@ -178,7 +179,12 @@ def _group(
         )
     else:
         group = b2.NeuronGroup(
-            population.size, model, threshold=threshold, reset=reset, method="euler", **options
+            net.group_size(population.name),
+            model,
+            threshold=threshold,
+            reset=reset,
+            method="euler",
+            **options,
         )
         group.thresholder["spike"].order = order + _SPIKE
         _reset_in_slot(group, order)

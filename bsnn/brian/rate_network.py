@@ -22,13 +22,15 @@ class RateNetwork(SpikingNetwork):
     Attributes
     ----------
     image_values : brian2.TimedArray
-        The values that input neurons tell, one row an image.
+        The values that input neurons tell, one row an image (or batch).
     image_numbers : brian2.TimedArray
-        The number of each image, on which its noise depends.
+        The numbers of the images, on which their noise depends, in the same rows.
     seed : int
         Of the noise.
     recorders : dict of str to WindowRecorder
         By population that `record_counts` was called for.
+    read_out : WindowRecorder
+        What the class is read from, in each step, after `record_read_out`.
     """
 
     model: RateModel
@@ -39,15 +41,15 @@ class RateNetwork(SpikingNetwork):
         self.seed = seed
         self.recorders: dict[str, WindowRecorder] = {}
         duration = model.steps * self.clock.dt
-        blank = np.zeros((self.capacity, model.input.size))
-        self.image_values = b2.TimedArray(blank, dt=duration, name="image_values")
+        blank = np.zeros((self.rounds, self.batch * model.input.size))
+        self.image_values = b2.TimedArray(blank, dt=duration, name="image_values*")
         self.image_numbers = b2.TimedArray(
-            np.zeros(self.capacity), dt=duration, name="image_numbers"
+            np.zeros((self.rounds, self.batch)), dt=duration, name="image_numbers*"
         )
 
     @property
     def duration(self) -> b2.Quantity:
-        return self.capacity * self.model.steps * self.clock.dt
+        return self.rounds * self.model.steps * self.clock.dt
 
     def presentation(
         self, images: np.ndarray, numbers: np.ndarray | None = None
@@ -59,10 +61,11 @@ class RateNetwork(SpikingNetwork):
         rows = self.input_rows(self.model.encode(images))
         padded = np.zeros(self.capacity)
         padded[: len(numbers)] = numbers
-        return {self.image_values: rows, self.image_numbers: padded}
+        numbers_of_rounds = padded.reshape(self.rounds, self.batch)
+        return {self.image_values: rows, self.image_numbers: numbers_of_rounds}
 
     def by_neuron(self, name: str, values: float | np.ndarray) -> np.ndarray:
-        """Spread one value, or one for each channel, over the neurons of a population."""
+        """Spread one value, or one for each channel, over the neurons of an image."""
         shape = self.model.populations[name].shape
         return self.to_neurons(name, np.broadcast_to(per_channel(values, shape), shape))
 
@@ -72,7 +75,7 @@ class RateNetwork(SpikingNetwork):
             self[name],
             "spike_count",
             window_steps=self.model.steps,
-            windows=self.capacity,
+            windows=self.rounds,
             dtype=np.int32,
             name=f"{name}_counts",
         )
@@ -81,16 +84,19 @@ class RateNetwork(SpikingNetwork):
 
     def recorded_counts(self, name: str) -> np.ndarray:
         """Return spikes of the last run; int32, a row an image, in the order of neurons."""
-        return self.recorders[name].values
+        return self.by_image(self.recorders[name].values)
 
     def record_read_out(self) -> None:
         """Record in each step what the class is read from."""
         name = self.model.output.name
-        variable = "spike_count" if self.model.spikes(name) else "v"
-        self.monitors.setdefault(name, {})["read_out"] = monitor = b2.StateMonitor(
-            self[name], variable, record=True, name=f"{name}_read_out", when=self.monitor_slot
+        self.read_out = WindowRecorder(
+            self[name],
+            "spike_count" if self.model.spikes(name) else "v",
+            window_steps=1,
+            windows=self.rounds * self.model.steps,
+            name=f"{name}_read_out",
         )
-        self.network.add(monitor)
+        self.network.add(self.read_out)
 
     def recorded_read_out(self) -> np.ndarray:
         """Return what the class is read from, in the units of the trained network.
@@ -108,16 +114,25 @@ class RateNetwork(SpikingNetwork):
         SimulationError
             The run was stopped before all images were read out.
         """
-        model, name = self.model, self.model.output.name
-        monitor = self.monitors[name]["read_out"]
-        spikes = model.spikes(name)
-        values = np.asarray(monitor.spike_count if spikes else monitor.v, dtype=np.float64).T
-        wanted = self.capacity * model.steps
-        if len(values) != wanted:
+        model = self.model
+        done = round(float(self.clock.t / self.clock.dt))
+        wanted = self.rounds * model.steps
+        if done < wanted:
             raise SimulationError(
-                f"The last layer was read out in {len(values)} of {wanted} steps: the run ended "
-                "before its time. Run the network for its whole duration."
+                f"The last layer was read out in {done} of {wanted} steps: the run ended before "
+                "its time. Run the network for its whole duration."
             )
-        values *= self.by_neuron(name, model.scales[name] if spikes else model.unit(name))
-        values = values.reshape(self.capacity, model.steps, -1)
+        values = self.read_out.values.reshape(self.rounds, model.steps, self.batch, -1)
+        values = values.swapaxes(1, 2).reshape(self.capacity, model.steps, -1)
+        values *= self.read_out_scale()
         return values / np.arange(1, model.steps + 1)[:, np.newaxis]
+
+    def read_out_scale(self) -> np.ndarray:
+        """Return, for each neuron of the last layer, what a recorded 1 stands for."""
+        model, name = self.model, self.model.output.name
+        scale = model.scales[name] if model.spikes(name) else model.unit(name)
+        return self.by_neuron(name, scale)
+
+    def read_out_offset(self) -> float:
+        """Return what is recorded where the last layer has told nothing."""
+        return 0.0

@@ -38,7 +38,7 @@ _MOST_SYNAPSES = 2**31 - 1
 
 @dataclasses.dataclass(frozen=True)
 class BuildEstimate:
-    """Size of a network.
+    """Size of a network; all but the memory is that of one image.
 
     Attributes
     ----------
@@ -70,8 +70,8 @@ class BuildEstimate:
     weights_by_path: dict[tuple[str, str], int]
 
 
-def estimate(model: SpikingModel, precision: str = "float64") -> BuildEstimate:
-    """Estimate the size of a network, without building it."""
+def estimate(model: SpikingModel, precision: str = "float64", batch: int = 1) -> BuildEstimate:
+    """Estimate the size of a network that simulates a batch of images, without building it."""
     graph = model.spiking_graph
     connections = pooled = weights = explicit = 0
     by_path: dict[tuple[str, str], int] = {}
@@ -93,16 +93,16 @@ def estimate(model: SpikingModel, precision: str = "float64") -> BuildEstimate:
                 explicit += 0 if shared else number
             by_path[pair] = by_path.get(pair, 0) + number
     neurons = sum(population.size for population in model.populations.values())
-    base = _BASE_BYTES + neurons * _BYTES_PER_NEURON
+    base = _BASE_BYTES + batch * neurons * _BYTES_PER_NEURON
     weight_bytes = np.dtype(precision).itemsize
     memory = {
         "shared": base
         + weights * (_BYTES_AS_TRAINED + _COPIES_OF_WEIGHT * weight_bytes)
         + max(weights_by_path.values(), default=0) * weight_bytes
-        + explicit * _BYTES_PER_SYNAPSE,
+        + batch * explicit * _BYTES_PER_SYNAPSE,
         # in rate coding pools have no synapses
         "synapses": base
-        + (connections + (pooled if model.coding == "ttfs" else 0)) * _BYTES_PER_SYNAPSE,
+        + batch * (connections + (pooled if model.coding == "ttfs" else 0)) * _BYTES_PER_SYNAPSE,
     }
     return BuildEstimate(
         neurons, connections, pooled, weights, explicit, memory, by_path, weights_by_path
@@ -123,7 +123,12 @@ def _path_connections(graph: Graph, path: Projection) -> int:
 
 
 def check_memory(
-    model: SpikingModel, connectivity: str, precision: str = "float64", processes: int = 1
+    model: SpikingModel,
+    connectivity: str,
+    precision: str = "float64",
+    *,
+    batch: int = 1,
+    processes: int = 1,
 ) -> None:
     """Refuse a build that cannot fit, with the numbers; `processes` of them build at once.
 
@@ -133,8 +138,9 @@ def check_memory(
         The connections need more memory than the machine has, or one object more synapses than
         Brian2 counts.
     """
-    expected = estimate(model, precision)
+    expected = estimate(model, precision, batch)
     stored = expected.explicit_connections if connectivity == "shared" else expected.connections
+    stored *= batch
     would_fit = "Simulate a smaller network."
     if connectivity != "shared":
         shared = expected.memory_bytes["shared"] / 1e9
@@ -150,6 +156,9 @@ def check_memory(
         together = "" if processes == 1 else f" in {processes} processes"
         if together:
             would_fit = f"Fewer workers need less. {would_fit}"
+        if batch > 1:
+            together += f" and {batch} images side by side"
+            would_fit = f"A smaller batch needs less. {would_fit}"
         raise BuildError(
             f"The network's {expected.connections:,} connections need about {needed / 1e9:.1f} GB "
             f"with connectivity={connectivity!r}{together}; {available / 1e9:.1f} GB of memory are "

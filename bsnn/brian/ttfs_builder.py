@@ -12,7 +12,6 @@ from bsnn.brian.neurons import (
     MAX_POOL,
     NEURON_FORMS,
     POOL_MODEL,
-    READ_OUT_EVENT,
     PopulationEquations,
 )
 from bsnn.brian.pooling import Windows
@@ -50,8 +49,7 @@ def build_ttfs(
             for path in population.projections:
                 delay = path.delay * model.steps * net.clock.dt
                 connect(net, population, path, neuron_form.on_pre, delay=delay)
-        if population.role == "read_out":
-            _add_read_out(net, population)
+    net.record_read_out()
     return net
 
 
@@ -63,7 +61,7 @@ def _add_group(net: TtfsNetwork, population: Population, order: int) -> None:
     group.window_steps = model.steps
     group.first_window = population.depth
     group.image_interval = net.interval
-    group.image_count = net.capacity
+    group.image_count = net.rounds
     if population.role in ("neurons", "read_out"):
         group.u_th = model.scales[name]
         if "t_max" in group.variables:
@@ -86,19 +84,19 @@ def _make_group(net: TtfsNetwork, population: Population, order: int) -> b2.Neur
             source_shape,
             windows,
             window_steps=model.steps,
+            batch=net.batch,
             model=POOL_MODEL,
             order=order,
             **options,
         )
     equations = _equations(net, population)
     options |= {
-        "events": {"read_out": READ_OUT_EVENT} if population.role == "read_out" else {},
         "namespace": {"pixel_levels": net.pixel_levels} if population.role == "input" else {},
         "method": "euler",
     }
     if equations.at_start_of_window:
         return CalendarGroup(
-            population.size,
+            net.group_size(name),
             equations.model,
             equations.at_start_of_window,
             window_steps=model.steps,
@@ -106,7 +104,7 @@ def _make_group(net: TtfsNetwork, population: Population, order: int) -> b2.Neur
         )
     spikes = bool(equations.threshold)
     group = b2.NeuronGroup(
-        population.size,
+        net.group_size(name),
         equations.model,
         threshold=equations.threshold if spikes else None,
         reset=equations.reset if spikes else None,
@@ -135,14 +133,3 @@ def _connect_pool(net: TtfsNetwork, population: Population, order: int) -> None:
     connect_explicitly(
         net, population, path, connections, "arrived_post += 1", when="thresholds", order=order - 1
     )
-
-
-def _add_read_out(net: TtfsNetwork, population: Population) -> None:
-    monitor = b2.EventMonitor(
-        net[population.name],
-        "read_out",
-        variables=net.neuron_form.potential,
-        name=f"{population.name}_read_out",
-    )
-    net.monitors[population.name] = {"read_out": monitor}
-    net.network.add(monitor)

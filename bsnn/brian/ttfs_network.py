@@ -7,9 +7,10 @@ from typing import Any
 import brian2 as b2
 import numpy as np
 
-from bsnn.brian.connectivity import neuron_order
 from bsnn.brian.network import SpikingNetwork
 from bsnn.brian.neurons import NeuronForm
+from bsnn.brian.spike_step_recorder import SpikeStepRecorder
+from bsnn.brian.window_recorder import WindowRecorder
 from bsnn.conversion import TtfsModel
 from bsnn.conversion.time_code import check_pixels, pixel_levels
 from bsnn.errors import SimulationError
@@ -25,9 +26,13 @@ class TtfsNetwork(SpikingNetwork):
     neuron_form : NeuronForm
         Equations of the neurons.
     pixel_levels : brian2.TimedArray
-        The images in spike times, one row an image.
+        The images in spike times, one row an image (or batch).
     interval : int
-        Windows from one image to the next.
+        Windows from one image (or batch) to the next.
+    recorders : dict of str to SpikeStepRecorder
+        By population that `record_levels` was called for.
+    read_out : WindowRecorder
+        Potentials of the last layer.
     """
 
     model: TtfsModel
@@ -39,14 +44,15 @@ class TtfsNetwork(SpikingNetwork):
         super().__init__(model, form=neuron_form.name, **options)
         self.neuron_form = neuron_form
         self.interval = interval
-        blank = np.zeros((self.capacity, model.input.size))
+        self.recorders: dict[str, SpikeStepRecorder] = {}
+        blank = np.zeros((self.rounds, self.batch * model.input.size))
         window = model.steps * self.clock.dt
-        self.pixel_levels = b2.TimedArray(blank, dt=interval * window, name="pixel_levels")
+        self.pixel_levels = b2.TimedArray(blank, dt=interval * window, name="pixel_levels*")
 
     @property
     def windows(self) -> int:
         """Windows in one run: until the last image was read out, and its first step after."""
-        return (self.capacity - 1) * self.interval + self.model.output.depth + 1
+        return (self.rounds - 1) * self.interval + self.model.output.depth + 1
 
     @property
     def duration(self) -> b2.Quantity:
@@ -69,15 +75,28 @@ class TtfsNetwork(SpikingNetwork):
         Returns
         -------
         numpy.ndarray
-            float64, shape ``(capacity, inputs)``; rows without an image are zero.
+            float64, a row for each image (or batch); zero where there is no image.
         """
         images = self.model.graph.check_images(images)
         scale = self.model.scales[self.model.input.name]
         check_pixels(images, scale)
         return self.input_rows(pixel_levels(images, scale, self.model.steps, self.model.rounding))
 
+    def record_levels(self, name: str) -> None:
+        """Record in which step each neuron of a population spikes for each image."""
+        recorder = SpikeStepRecorder(
+            self[name],
+            window_steps=self.model.steps,
+            windows=self.rounds,
+            first_step=self.model.populations[name].depth * self.model.steps,
+            interval=self.interval,
+            name=f"{name}_levels",
+        )
+        self.recorders[name] = recorder
+        self.network.add(recorder)
+
     def recorded_levels(self, name: str) -> np.ndarray:
-        """Return the level of every spike of the last run, from the monitor of ``"spikes"``.
+        """Return the level of every spike of the last run; call `record_levels` before it.
 
         Returns
         -------
@@ -90,29 +109,22 @@ class TtfsNetwork(SpikingNetwork):
             A neuron spiked twice for one image or outside its windows, which only altered
             equations can make it do.
         """
-        return self.layer_levels(name, *self.recorded_spikes(name), self.capacity)
+        levels = self.by_image(self.recorders[name].steps_left)
+        return self.to_layer(name, levels.astype(np.float32))
 
-    def recorded_spikes(self, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return image, neuron and level of each spike of the last run, image after image.
-
-        See `recorded_levels`, which has them as one array.
-        """
-        neurons, window, step = self._events(self.monitors[name]["spikes"])
-        image, remainder = np.divmod(window - self.model.populations[name].depth, self.interval)
-        if (remainder != 0).any() or (image < 0).any() or (image >= self.capacity).any():
-            raise SimulationError(f"Neurons of {name!r} spiked outside their windows.")
-        return image, neurons, self.model.steps - step
-
-    def layer_levels(
-        self, name: str, image: np.ndarray, neurons: np.ndarray, levels: np.ndarray, images: int
-    ) -> np.ndarray:
-        """Return spikes for the first `images` images as levels in the layout of the layer."""
-        shape = self.model.populations[name].shape
-        layer = np.zeros((images, self.model.populations[name].size), dtype=np.float32)
-        layer[image, neuron_order(shape)[neurons]] = levels
-        if np.count_nonzero(layer) != len(neurons):
-            raise SimulationError(f"Neurons of {name!r} spiked more than once for an image.")
-        return layer.reshape(images, *shape)
+    def record_read_out(self) -> None:
+        """Record the potentials of the last layer in the first step after its silent stage."""
+        model, population = self.model, self.model.output
+        self.read_out = WindowRecorder(
+            self[population.name],
+            self.neuron_form.potential,
+            window_steps=self.interval * model.steps,
+            windows=self.rounds,
+            first_step=population.depth * model.steps,
+            when="after_thresholds",
+            name=f"{population.name}_read_out",
+        )
+        self.network.add(self.read_out)
 
     def read_potentials(self) -> np.ndarray:
         """Return the potentials of the last layer for each image of the last run.
@@ -126,21 +138,21 @@ class TtfsNetwork(SpikingNetwork):
             The run was stopped before all images were read out.
         """
         population = self.model.output
-        monitor = self.monitors[population.name]["read_out"]
-        neurons, window, _ = self._events(monitor)
-        if len(neurons) != self.capacity * population.size:
+        done = round(float(self.clock.t / self.clock.dt)) - population.depth * self.model.steps
+        read = -(-done // (self.interval * self.model.steps))
+        if read < self.rounds:
             raise SimulationError(
-                f"The last layer was read out for {len(neurons) // population.size} of "
-                f"{self.capacity} images: the run ended before its time. Run the network for its "
-                "whole duration."
+                f"The last layer was read out for {max(0, read) * self.batch} of {self.capacity} "
+                "images: the run ended before its time. Run the network for its whole duration."
             )
-        image = (window - population.depth) // self.interval
-        potential = np.zeros((self.capacity, population.size))
-        potential[image, neurons] = getattr(monitor, self.neuron_form.potential)
-        potential -= self.model.initial_charge(population.name)
+        potential = self.by_image(self.read_out.values)
+        potential -= self.read_out_offset()
         return self.to_layer(population.name, potential)
 
-    def _events(self, monitor: b2.EventMonitor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Neuron, window and step within the window of each event that was recorded."""
-        steps = np.rint(monitor.t_[:] / self.clock.dt_).astype(np.int64)
-        return monitor.i[:], *np.divmod(steps, self.model.steps)
+    def read_out_scale(self) -> np.ndarray:
+        """Return, for each neuron of the last layer, what a recorded 1 stands for."""
+        return np.ones(self.model.output.size)
+
+    def read_out_offset(self) -> float:
+        """Return what is recorded where the last layer has told nothing."""
+        return self.model.initial_charge(self.model.output.name)

@@ -1,4 +1,4 @@
-"""Values of neurons at the end of each time window."""
+"""Values of neurons in one step of each time window."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ __all__ = ["WindowRecorder"]
 
 
 class WindowRecorder(VariableOwner, TemplateRunner):
-    """Records an expression of each neuron of a group in the last step of each time window.
+    """Records an expression of each neuron of a group in one step of each time window.
 
-    Windows begin at time zero. In the other steps one comparison of whole numbers is made.
+    In the other steps one comparison of whole numbers is made. The values have their place before
+    the run begins, so that nothing grows while it lasts, on a GPU either.
 
     Parameters
     ----------
@@ -23,9 +24,11 @@ class WindowRecorder(VariableOwner, TemplateRunner):
     expression : str
         A variable or an expression without units, such as ``"spike_count"`` or ``"v/v_th"``.
     window_steps : int
-        Steps in a window.
+        Steps in a window, from one record to the next; 1 records every step.
     windows : int
         Number of windows that are recorded, the first ones.
+    first_step : int, optional
+        The step of the first record; by default the last one of a window that begins at time zero.
     dtype : dtype
         Type of the values; by default that of Python's float.
     when, order : str, int
@@ -40,14 +43,24 @@ class WindowRecorder(VariableOwner, TemplateRunner):
     ... )  # doctest: +SKIP
     """
 
-    def __init__(self, group, expression, *, window_steps, windows, dtype=float, name=None,
-                 when="end", order=0) -> None:  # fmt: skip
+    #: Name of the variable that holds what was recorded.
+    recorded = "_rows"
+
+    def __init__(self, group, expression, *, window_steps, windows, first_step=None, dtype=float,
+                 name=None, when="end", order=0) -> None:  # fmt: skip
         if window_steps < 1 or windows < 1:
             raise ValueError(
                 f"There is at least one window of at least one step, not {windows} of "
                 f"{window_steps}."
             )
-        geometry = {"window_steps": int(window_steps), "windows": int(windows)}
+        first_step = window_steps - 1 if first_step is None else first_step
+        if first_step < 0:
+            raise ValueError(f"The first step is step 0; there is no step {first_step}.")
+        geometry = {
+            "window_steps": int(window_steps),
+            "windows": int(windows),
+            "first_step": int(first_step),
+        }
         code = f"_recorded = {expression}"
         TemplateRunner.__init__(
             self,
@@ -72,5 +85,10 @@ class WindowRecorder(VariableOwner, TemplateRunner):
 
     @property
     def values(self) -> np.ndarray:
-        """A row for each window, a column for each neuron; 0 in windows that have not ended."""
+        """A row for each window, a column for each neuron; 0 where nothing was recorded yet."""
         return np.reshape(self.variables["_rows"].get_value(), self._shape).copy()
+
+    @property
+    def recorded_type(self) -> type:
+        """Type of what was recorded."""
+        return self.variables["_rows"].dtype

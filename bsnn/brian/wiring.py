@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import brian2 as b2
 import numpy as np
@@ -23,7 +22,7 @@ def connect(
     path: Projection,
     on_pre: str,
     *,
-    delay: b2.Quantity | None = None,
+    delay: b2.Quantity = 0 * b2.second,
     when: str = "synapses",
     order: int = -1,
 ) -> None:
@@ -39,8 +38,9 @@ def connect(
         From its source.
     on_pre : str
         What a spike does; ``w`` is the weight.
-    delay : brian2.Quantity, optional
-        None by default.
+    delay : brian2.Quantity
+        None by default. It is given even where it is zero: without it `brian2.Synapses` keeps a
+        delay for each connection.
     when, order : str, int
         At which point of a step spikes arrive; by default where Brian2's synapses have them arrive.
     """
@@ -64,6 +64,7 @@ def connect(
         on_pre,
         factor,
         dtype=net.dtype,
+        batch=net.batch,
         delay=delay,
         when=when,
         order=order,
@@ -82,14 +83,16 @@ def connect_explicitly(
     on_pre: str,
     weights: np.ndarray | None = None,
     *,
-    delay: b2.Quantity | None = None,
+    delay: b2.Quantity = 0 * b2.second,
     when: str = "synapses",
     order: int = -1,
 ) -> None:
-    """Add a `brian2.Synapses` object with a row for each connection; see `connect`."""
+    """Add a `brian2.Synapses` object with a row for each connection; see `connect`.
+
+    `connections` and `weights` are those of one image.
+    """
     if not len(connections):
         raise BuildError(f"The projection from {path.source!r} to {population.name!r} is empty.")
-    options: dict[str, Any] = {} if delay is None else {"delay": delay}
     name = _unused(f"{path.source}_to_{population.name}", net.synapses)
     synapses = b2.Synapses(
         net[path.source],
@@ -97,16 +100,21 @@ def connect_explicitly(
         "" if weights is None else "w : 1 (constant)",
         on_pre=on_pre,
         clock=net.clock,
+        delay=delay,
         namespace={},
         name=name,
-        **options,
     )
     synapses.pre.when = when
     synapses.pre.order = order
-    synapses.connect(i=connections.source, j=connections.target)
+    number = np.arange(net.batch)[:, np.newaxis]
+    synapses.connect(
+        i=(number * net.model.populations[path.source].size + connections.source).ravel(),
+        j=(number * population.size + connections.target).ravel(),
+    )
     if weights is not None:
-        synapses.w = weights
+        synapses.w = np.tile(weights, net.batch)
     net.synapses[name] = synapses
+    net.stored_connections += net.batch * len(connections)
     net.network.add(synapses)
     count_fan_out(net, path.source, connections.fan_out(net.model.populations[path.source].size))
 

@@ -7,9 +7,19 @@ from typing import Annotated
 
 import typer
 
-from bsnn.brian import DEVICES
+from bsnn.brian import CONNECTIVITIES, DEVICES, FORMS
+from bsnn.datasets import DATASETS
 
-__all__ = ["DataFolder", "Device", "JsonFile"]
+__all__ = [
+    "Connectivity",
+    "DataFolder",
+    "Device",
+    "Form",
+    "JsonFile",
+    "Precision",
+    "Steps",
+    "TestImages",
+]
 
 DataFolder = Annotated[
     Path | None,
@@ -19,3 +29,42 @@ DataFolder = Annotated[
 Device = Annotated[str, typer.Option(help=f"Where to simulate: {', '.join(DEVICES)}.")]
 
 JsonFile = Annotated[Path | None, typer.Option(help="Write the figures to this file.")]
+
+TestImages = Annotated[
+    str | None,
+    typer.Option(
+        help=f"Test images: {', '.join(DATASETS)}, or mnist-sample (500 images that come with "
+        "bsnn). By default those of the data set that the model was calibrated on."
+    ),
+]
+
+Form = Annotated[
+    str | None,
+    typer.Option(
+        help="Form of the neuron: "
+        + "; ".join(f"{', '.join(forms)} ({coding})" for coding, forms in FORMS.items())
+        + "."
+    ),
+]
+
+Connectivity = Annotated[
+    str,
+    typer.Option(
+        help="How connections are kept: "
+        + "; ".join(f"{name} ({what})" for name, what in CONNECTIVITIES.items())
+        + "."
+    ),
+]
+
+Precision = Annotated[
+    str, typer.Option(help="Of potentials and shared weights: float64 or float32.")
+]
+
+Steps = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Steps in a window, or for which an image is shown (rate coding), in place of the "
+        "model's.",
+    ),
+]

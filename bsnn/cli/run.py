@@ -9,12 +9,21 @@ from typing import Annotated
 import typer
 
 import bsnn
-from bsnn.brian import CONNECTIVITIES, FORMS, estimate
-from bsnn.cli.options import DataFolder, Device, JsonFile
+from bsnn.brian import check_device, estimate
+from bsnn.cli.options import (
+    Connectivity,
+    DataFolder,
+    Device,
+    Form,
+    JsonFile,
+    Precision,
+    Steps,
+    TestImages,
+)
 from bsnn.cli.output import console, facts_table, print_result, write_json
 from bsnn.datasets import DATASETS, Dataset
 from bsnn.errors import SettingsError, SimulationError
-from bsnn.simulation.duration import estimate_seconds
+from bsnn.simulation.duration import DEVICE_COSTS, estimate_seconds
 
 __all__ = ["register"]
 
@@ -28,44 +37,15 @@ def run(
     model: Annotated[
         Path, typer.Argument(metavar="MODEL.h5", help="A spiking model that bsnn convert wrote.")
     ],
-    dataset: Annotated[
-        str | None,
-        typer.Option(
-            help=f"Test images: {', '.join(DATASETS)}, or mnist-sample (500 images that come with "
-            "bsnn). By default those of the data set that the model was calibrated on."
-        ),
-    ] = None,
+    dataset: TestImages = None,
     data: DataFolder = None,
     images: Annotated[int, typer.Option(min=1, help="How many images.")] = 1000,
     first: Annotated[int, typer.Option(min=0, help="Index of the first image.")] = 0,
     device: Device = "cpp",
-    form: Annotated[
-        str | None,
-        typer.Option(
-            help="Form of the neuron: "
-            + "; ".join(f"{', '.join(forms)} ({coding})" for coding, forms in FORMS.items())
-            + "."
-        ),
-    ] = None,
-    connectivity: Annotated[
-        str,
-        typer.Option(
-            help="How connections are kept: "
-            + "; ".join(f"{name} ({what})" for name, what in CONNECTIVITIES.items())
-            + "."
-        ),
-    ] = "shared",
-    precision: Annotated[
-        str, typer.Option(help="Of potentials and shared weights: float64 or float32.")
-    ] = "float64",
-    steps: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Steps in a window, or for which an image is shown (rate coding), in place of "
-            "the model's.",
-        ),
-    ] = None,
+    form: Form = None,
+    connectivity: Connectivity = "shared",
+    precision: Precision = "float64",
+    steps: Steps = None,
     workers: Annotated[
         int, typer.Option(min=1, help="Processes that simulate; each builds the network.")
     ] = 1,
@@ -78,6 +58,13 @@ def run(
     ] = None,
     chunk: Annotated[
         int | None, typer.Option(min=1, help="Most images in one run of the network.")
+    ] = None,
+    batch: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Images that are simulated side by side in a run; by default 1, on CUDA all.",
+        ),
     ] = None,
     seed: Annotated[
         int, typer.Option(min=0, help="Of the noise of a Poisson input (rate coding).")
@@ -119,7 +106,7 @@ def run(
         spiking = dataclasses.replace(spiking, steps=steps)
     test = test_images(spiking, dataset, data, first, images)
     if dry_run:
-        _print_estimate(spiking, test, device, connectivity, precision)
+        _print_estimate(spiking, test, device, connectivity, precision, batch or 1)
         return
     if plot is not None and spiking.coding != "rate":
         raise SettingsError("--plot shows accuracy over time, which only rate coding has.")
@@ -138,6 +125,7 @@ def run(
             workers=workers,
             cluster=cluster,
             chunk=chunk,
+            batch=batch,
             seed=seed,
             first_image=first,
             checkpoint=checkpoint,
@@ -223,10 +211,15 @@ def _report(
 
 
 def _print_estimate(
-    spiking: bsnn.SpikingModel, test: Dataset, device: str, connectivity: str, precision: str
+    spiking: bsnn.SpikingModel,
+    test: Dataset,
+    device: str,
+    connectivity: str,
+    precision: str,
+    batch: int,
 ) -> None:
-    size = estimate(spiking, precision)
-    build_seconds, run_seconds = estimate_seconds(spiking, test.images, device, connectivity)
+    check_device(device)
+    size = estimate(spiking, precision, batch)
     rows = [
         ("neurons", f"{size.neurons:,}"),
         ("connections with weights", f"{size.connections:,}"),
@@ -235,7 +228,13 @@ def _print_estimate(
             (f"memory, connectivity {name}", f"about {memory / 1e9:.2f} GB")
             for name, memory in size.memory_bytes.items()
         ),
-        ("build", f"about {build_seconds:.0f} s"),
-        (f"run, {len(test):,} images", f"about {run_seconds:.0f} s"),
     ]
+    if (device, connectivity) in DEVICE_COSTS:
+        build, run = estimate_seconds(spiking, test.images, device, connectivity)
+        rows += [
+            ("build", f"about {build:.0f} s"),
+            (f"run, {len(test):,} images", f"about {run:.0f} s"),
+        ]
+    else:
+        rows.append(("time", f"not known beforehand: bsnn bench --device {device} measures it"))
     console.print(facts_table(f"Estimate for the device {device}, {connectivity}", rows))

@@ -29,6 +29,8 @@ class Job:
         Keyword arguments for `bsnn.build`.
     chunk : int
         Most images in one run.
+    batch : int
+        Images side by side.
     first_image : int
         Number of the first image, on which its noise depends; those of the others follow.
     """
@@ -38,6 +40,7 @@ class Job:
     code_target: str
     options: dict[str, Any]
     chunk: int
+    batch: int = 1
     first_image: int = 0
 
     def numbers(self, indices: np.ndarray) -> np.ndarray:

@@ -68,43 +68,34 @@ class _TtfsReader(Reader):
     def __init__(self, net: TtfsNetwork) -> None:
         super().__init__(net)
         for name in net.model.populations:
-            if net.model.spikes(name) and "spikes" not in net.monitors.get(name, {}):
-                net.monitor(name, "spikes")
+            if net.model.spikes(name) and name not in net.recorders:
+                net.record_levels(name)
 
     def read(self, images: np.ndarray) -> Records:
         net, model, count = self._net, self._net.model, len(images)
         records = Records.empty(model, count)
         records.potentials[:] = net.read_potentials()[:count].reshape(count, -1)
-        spikes = {name: net.recorded_spikes(name) for name in records.spikes}
-        for name, (image, neurons, _) in spikes.items():
-            fan_out = net.fan_out.get(name, np.zeros(model.populations[name].size))
-            records.spikes[name][:] = np.bincount(image, minlength=count)[:count]
-            # the sums are whole numbers far below 2**53, so that they are exact
-            operations = np.bincount(image, weights=fan_out[neurons], minlength=count)
-            records.operations[name][:] = operations[:count]
+        levels = {
+            name: net.by_image(net.recorders[name].steps_left)[:count] for name in records.spikes
+        }
+        records.predictions[:] = _classes(records.potentials, levels.get(model.output.name))
+        for name, of_neurons in levels.items():
+            fan_out = net.fan_out.get(name, np.zeros(model.populations[name].size, np.int64))
+            records.spikes[name][:] = np.count_nonzero(of_neurons, axis=1)
+            records.operations[name][:] = (of_neurons > 0) @ fan_out
         for batch in _batches(count):
-            levels = self._levels(spikes, batch)
-            classes = _classes(records.potentials[batch], levels.get(model.output.name))
-            records.predictions[batch] = classes
-
-            def told(name, _, levels=levels) -> np.ndarray | None:
-                if name not in levels:
-                    return None
-                return decode(levels[name], model.scales[name], model.steps)
-
-            self._compare(images[batch], told, records, batch)
+            of_batch = {name: of_neurons[batch] for name, of_neurons in levels.items()}
+            self._compare(images[batch], functools.partial(self._told, of_batch), records, batch)
         return records
 
-    def _levels(
-        self, spikes: dict[str, tuple[np.ndarray, ...]], batch: slice
-    ) -> dict[str, np.ndarray]:
-        levels = {}
-        for name, (image, neurons, level) in spikes.items():
-            own = slice(*np.searchsorted(image, (batch.start, batch.stop)))
-            levels[name] = self._net.layer_levels(
-                name, image[own] - batch.start, neurons[own], level[own], batch.stop - batch.start
-            )
-        return levels
+    def _told(
+        self, levels: dict[str, np.ndarray], name: str, _: dict[str, np.ndarray]
+    ) -> np.ndarray | None:
+        if name not in levels:
+            return None
+        model = self._net.model
+        by_layer = self._net.to_layer(name, levels[name].astype(np.float32))
+        return decode(by_layer, model.scales[name], model.steps)
 
 
 class _RateReader(Reader):
@@ -157,8 +148,7 @@ def _classes(potentials: np.ndarray, levels: np.ndarray | None) -> np.ndarray:
     """Class with the earliest spike; among equals, or without spikes, that of most potential."""
     if levels is None:
         return potentials.argmax(axis=1)
-    values = levels.reshape(len(levels), -1)
-    earliest = values == values.max(axis=1, keepdims=True)
+    earliest = levels == levels.max(axis=1, keepdims=True)
     return np.where(earliest, potentials, -np.inf).argmax(axis=1)
 
 

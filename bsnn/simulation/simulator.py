@@ -26,6 +26,7 @@ from bsnn.simulation.executor import Executor, Here, Outcome
 from bsnn.simulation.job import Job
 from bsnn.simulation.presenter import Presenter, open_presenter
 from bsnn.simulation.result import Result
+from bsnn.simulation.shown import checked_images
 from bsnn.simulation.workers import Workers
 
 __all__ = ["IncompleteSimulation", "Interrupted", "simulate"]
@@ -35,6 +36,8 @@ _HOPELESS = 2
 
 # In rate coding a neuron's spikes for an image are counted in four bytes; so many are recorded.
 _COUNT_BYTES = 100_000_000
+# A GPU is kept busy by many images at once.
+_COUNT_BYTES_CUDA = 1_000_000_000
 
 
 class Interrupted(KeyboardInterrupt):
@@ -83,6 +86,7 @@ def simulate(
     workers: int = 1,
     cluster: str | None = None,
     chunk: int | None = None,
+    batch: int | None = None,
     seed: int = 0,
     first_image: int = 0,
     checkpoint: str | os.PathLike[str] | None = None,
@@ -92,8 +96,9 @@ def simulate(
 ) -> Result:
     """Simulate a spiking network on images and compare it with the trained network.
 
-    Results depend on neither `workers` nor `cluster` nor `chunk`. A chunk that fails, because the
-    process that has it dies or its binary crashes, is tried once more, while the others go on.
+    Results depend on neither `workers` nor `cluster` nor `chunk` nor `batch`. A chunk that fails,
+    because the process that has it dies or its binary crashes, is tried once more, while the others
+    go on.
 
     Parameters
     ----------
@@ -105,7 +110,8 @@ def simulate(
     labels : numpy.ndarray, optional
         True classes, shape ``(n,)``.
     device : str, optional
-        ``"runtime"`` or ``"cpp"`` (C++ standalone). By default the one that is active.
+        ``"runtime"``, ``"cpp"`` (C++ standalone) or ``"cuda"`` (see `bsnn.cuda`). By default the
+        one that is active.
     form, connectivity, precision : str
         If a model is built here: see `bsnn.build`. None of them changes what is computed, but for
         the rounding of ``"float32"``.
@@ -118,7 +124,10 @@ def simulate(
         ``bsnn[cluster]``.
     chunk : int, optional
         Most images in one run, if a model is built here. It bounds the memory for what is recorded;
-        by default 500, in rate coding so many that counts of spikes take 100 MB.
+        by default 500, in rate coding so many that counts of spikes take 100 MB (on CUDA 1 GB).
+    batch : int, optional
+        Images that are simulated side by side, if a model is built here: see `bsnn.build`. By
+        default 1, and on CUDA the whole chunk.
     seed : int
         Of the noise of an encoder, if a model is built here.
     first_image : int
@@ -153,11 +162,16 @@ def simulate(
     Interrupted
         On Ctrl-C; holds the result of the images that were done.
     """
-    images = np.asarray(images)
     own = network if isinstance(network, SpikingNetwork) else None
     model = network if own is None else own.model
-    chunk = _default_chunk(model) if chunk is None else chunk
-    _check_counts(images, labels, workers, chunk)
+    device_name = device or active_device()
+    check_device(device_name)
+    chunk = _default_chunk(model, device_name) if chunk is None else chunk
+    if batch is None:
+        batch = chunk if device_name == "cuda" else 1
+    for name, number in (("workers", workers), ("chunk", chunk), ("batch", batch)):
+        if number < 1:
+            raise SimulationError(f"{name} is {number}; at least one is needed.")
     if own is not None:
         _check_own_network(device, workers, cluster, checkpoint)
     if cluster is not None and (workers > 1 or directory is not None):
@@ -167,25 +181,23 @@ def simulate(
         )
     if resume and checkpoint is None:
         raise SimulationError("To resume, name the checkpoint in which the last run is kept.")
-    images = model.graph.check_images(images)
-    if not np.isfinite(images).all():
-        raise SimulationError("The images have values that are NaN or infinite.")
-    model.check_images(images)
+    images = checked_images(model, images, labels)
     form = check_options(model, form, connectivity, precision)
+    chunk = min(chunk, -(-len(images) // workers))
     options = {"form": form, "connectivity": connectivity, "precision": precision}
     if model.coding == "rate":
         options["seed"] = seed
     job = Job(
         model=model,
-        device=device or active_device(),
+        device=device_name,
         code_target=code_target(),
         options=options,
-        chunk=min(chunk, -(-len(images) // workers)),
+        chunk=chunk,
+        batch=min(batch, chunk),
         first_image=first_image,
     )
-    check_device(job.device)
     if workers > 1:
-        check_memory(model, connectivity, precision, workers)
+        check_memory(model, connectivity, precision, batch=job.batch, processes=workers)
     folder = None if directory is None else Path(directory)
 
     def executor(stack: ExitStack) -> Executor:
@@ -196,7 +208,7 @@ def simulate(
         if own is not None:
             return Here(Presenter(own, folder), job)
         if device is None:
-            net = build(model, images=job.chunk, **job.options)
+            net = build(model, images=job.chunk, batch=job.batch, **job.options)
             return Here(Presenter(net, folder), job)
         return Here(stack.enter_context(open_presenter(job, folder)), job)
 
@@ -307,21 +319,12 @@ class _Simulation:
         return self.collected.result(labels=self._labels, **self._about)
 
 
-def _default_chunk(model: SpikingModel) -> int:
+def _default_chunk(model: SpikingModel, device: str) -> int:
     if model.coding != "rate":
         return 500
     neurons = sum(population.size for population in model.populations.values())
-    return min(500, max(1, _COUNT_BYTES // (4 * neurons)))
-
-
-def _check_counts(images: np.ndarray, labels: np.ndarray | None, workers: int, chunk: int) -> None:
-    if not len(images):
-        raise SimulationError("There are no images to simulate.")
-    if labels is not None and len(labels) != len(images):
-        raise SimulationError(f"There are {len(images)} images but {len(labels)} labels.")
-    for name, number in (("workers", workers), ("chunk", chunk)):
-        if number < 1:
-            raise SimulationError(f"{name} is {number}; at least one is needed.")
+    count_bytes = _COUNT_BYTES_CUDA if device == "cuda" else _COUNT_BYTES
+    return min(500, max(1, count_bytes // (4 * neurons)))
 
 
 def _check_own_network(

@@ -1,8 +1,9 @@
 {# USES_VARIABLES { N, t_in_timesteps, _rows } #}
 {% extends 'common_group.cpp' %}
 {% block maincode %}
-    const int64_t _window = {{t_in_timesteps}} / {{_g.window_steps}};
-    if ({{t_in_timesteps}} % {{_g.window_steps}} == {{_g.window_steps - 1}} && _window < {{_g.windows}})
+    const int64_t _since_first = {{t_in_timesteps}} - {{_g.first_step}};
+    const int64_t _window = _since_first / {{_g.window_steps}};
+    if (_since_first >= 0 && _since_first % {{_g.window_steps}} == 0 && _window < {{_g.windows}})
     {
         // scalar code
         const size_t _vectorisation_idx = -1;

@@ -1,8 +1,9 @@
 {# USES_VARIABLES { N, t_in_timesteps, _rows } #}
 {% extends 'common_group.pyx' %}
 {% block maincode %}
-    cdef int64_t _window = {{t_in_timesteps}} // {{_g.window_steps}}
-    if {{t_in_timesteps}} % {{_g.window_steps}} == {{_g.window_steps - 1}} and _window < {{_g.windows}}:
+    cdef int64_t _since_first = {{t_in_timesteps}} - {{_g.first_step}}
+    cdef int64_t _window = _since_first // {{_g.window_steps}}
+    if _since_first >= 0 and _since_first % {{_g.window_steps}} == 0 and _window < {{_g.windows}}:
         # scalar code
         _vectorisation_idx = 1
         {{ scalar_code | autoindent }}

@@ -1,0 +1,212 @@
+"""Writing a network as a project that is compiled and run without Python."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import string
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bsnn.brian.builder import build
+from bsnn.brian.devices import generate, generated_file, use_generator
+from bsnn.brian.network import SpikingNetwork
+from bsnn.conversion import SpikingModel
+from bsnn.errors import SettingsError
+from bsnn.simulation.reader import reader
+from bsnn.simulation.shown import checked_images
+from bsnn.storage import versions
+
+__all__ = ["TARGETS", "export"]
+
+#: By target, the device that generates for it, and how its language is called.
+TARGETS = {"cpp": ("cpp", "C++"), "cuda": ("cuda", "CUDA")}
+
+_TEMPLATES = Path(__file__).parent / "exported"
+
+
+def export(
+    model: SpikingModel,
+    images: np.ndarray,
+    labels: np.ndarray | None = None,
+    *,
+    directory: str | os.PathLike[str],
+    target: str,
+    form: str | None = None,
+    connectivity: str = "shared",
+    precision: str = "float64",
+    batch: int | None = None,
+    seed: int = 0,
+    first_image: int = 0,
+) -> Path:
+    """Write a network and images as a project that needs no Python to be compiled and run.
+
+    ``make run`` in the folder compiles it, simulates the images and leaves the results as files;
+    ``python read_results.py`` there, which needs numpy only, reads them. The folder's own README
+    says what the files are. Nothing of CUDA need be installed here, other than Brian2CUDA.
+
+    Parameters
+    ----------
+    model : SpikingModel
+        What to simulate.
+    images : numpy.ndarray
+        Shape ``(n, *input_shape)``, values from 0 to the input's scale.
+    labels : numpy.ndarray, optional
+        True classes, shape ``(n,)``.
+    directory : path
+        Folder to make.
+    target : str
+        A name in `TARGETS`: ``"cpp"`` or ``"cuda"``.
+    form, connectivity, precision, seed
+        See `bsnn.build`.
+    batch : int, optional
+        Images that are simulated side by side: see `bsnn.build`. By default 1, for CUDA all.
+    first_image : int
+        Number of the first image, on which its noise depends.
+
+    Returns
+    -------
+    path
+        The folder.
+
+    Raises
+    ------
+    SettingsError
+        There is no such target, or the folder has something in it.
+    SimulationError
+        The images or labels do not fit the network.
+    BuildError
+        The network cannot be built.
+    """
+    folder = Path(directory)
+    if target not in TARGETS:
+        raise SettingsError(f"There is no target {target!r}. Known are {', '.join(TARGETS)}.")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise SettingsError(f"{folder} exists and is not an empty folder: name another one.")
+    images = checked_images(model, images, labels)
+    if batch is None:
+        batch = len(images) if target == "cuda" else 1
+    further = {} if model.coding == "ttfs" else {"seed": seed}
+    folder.absolute().parent.mkdir(parents=True, exist_ok=True)
+    made = Path(tempfile.mkdtemp(dir=folder.absolute().parent, prefix=f"{folder.name}."))
+    try:
+        with use_generator(TARGETS[target][0]):
+            net = build(
+                model,
+                images=len(images),
+                batch=min(batch, len(images)),
+                form=form,
+                connectivity=connectivity,
+                precision=precision,
+                **further,
+            )
+            numbers = first_image + np.arange(len(images))
+            inputs = {
+                f"{timed.name}.values": values
+                for timed, values in net.presentation(images, numbers).items()
+            }
+            reader(net)
+            sources = generate(net, made)
+            description = _describe(net, len(images), target)
+        _write_inputs(made, inputs, images, labels)
+        (made / "network.json").write_text(json.dumps(description, indent=1) + "\n")
+        (made / "makefile").unlink()
+        _write_texts(made, target, sources, inputs, description)
+        # temporary folders are their owner's only
+        made.chmod(0o777 & ~_mask())
+        if folder.exists():
+            folder.rmdir()
+        os.replace(made, folder)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+    return folder
+
+
+def _describe(net: SpikingNetwork, images: int, target: str) -> dict[str, Any]:
+    """Return what must be known of the results to read them."""
+    model, output = net.model, net.model.output
+    recorders = {**net.recorders, "read-out": net.read_out}
+    files = {
+        name: {
+            "file": f"results/{generated_file(recorder.variables[recorder.recorded])}",
+            "dtype": np.dtype(recorder.recorded_type).name,
+        }
+        for name, recorder in recorders.items()
+    }
+    read_out = files.pop("read-out")
+    return {
+        "coding": model.coding,
+        "target": target,
+        "steps": model.steps,
+        "images": images,
+        "rounds": net.rounds,
+        "batch": net.batch,
+        "layers": {
+            name: {"neurons": model.populations[name].size, **entry}
+            for name, entry in files.items()
+        },
+        "read_out": {
+            **read_out,
+            "layer": output.name,
+            "spikes": model.spikes(output.name),
+            "scale": np.broadcast_to(net.read_out_scale(), output.size).tolist(),
+            "offset": net.read_out_offset(),
+            # of each neuron the place of its value in the layer, channel first
+            "order": net.to_neurons(output.name, np.arange(output.size)).tolist(),
+        },
+        "versions": versions(),
+    }
+
+
+def _write_inputs(
+    made: Path, inputs: dict[str, np.ndarray], images: np.ndarray, labels: np.ndarray | None
+) -> None:
+    folder = made / "inputs"
+    folder.mkdir()
+    for name, values in inputs.items():
+        np.ascontiguousarray(values, dtype=np.float64).tofile(folder / f"{name}.dat")
+    np.save(folder / "images.npy", images)
+    if labels is not None:
+        np.save(folder / "labels.npy", np.asarray(labels))
+
+
+def _write_texts(
+    made: Path,
+    target: str,
+    sources: list[str],
+    inputs: dict[str, np.ndarray],
+    description: dict[str, Any],
+) -> None:
+    shapes = "\n".join(
+        f"- `inputs/{name}.dat`: float64, {' x '.join(map(str, np.shape(values)))}"
+        for name, values in inputs.items()
+    )
+    filled = {
+        "sources": " ".join(sources),
+        "arguments": " ".join(f"{name}=inputs/{name}.dat" for name in inputs),
+        "inputs": shapes,
+        "language": TARGETS[target][1],
+        "coding": {"ttfs": "time-to-first-spike", "rate": "rate"}[description["coding"]],
+        **{name: description[name] for name in ("steps", "images", "batch", "rounds")},
+        "versions": ", ".join(
+            f"{name.removesuffix('_version')} {version}"
+            for name, version in description["versions"].items()
+        ),
+    }
+    for template, name in (
+        (f"Makefile.{target}", "Makefile"),
+        (f"README.{target}.md", "README.md"),
+    ):
+        text = string.Template((_TEMPLATES / template).read_text()).substitute(filled)
+        (made / name).write_text(text)
+    shutil.copy(_TEMPLATES / "read_results.py", made)
+
+
+def _mask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,67 @@
+"""Read what the last `make run` has left in results/, and say how well the network did."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+HERE = Path(__file__).parent
+
+
+def main():
+    """Print accuracy and spikes; write results.npz."""
+    network = json.loads((HERE / "network.json").read_text())
+    predictions, values = read_classes(network)
+    found = {"predictions": predictions, "values": values}
+    labels = HERE / "inputs" / "labels.npy"
+    if labels.exists():
+        correct = predictions == np.load(labels)
+        print(f"accuracy: {100 * correct.mean():.2f} % ({correct.sum()} of {len(correct)})")
+    spikes = neurons = 0
+    for name, layer in network["layers"].items():
+        recorded = of_layer(network, layer)
+        # time to first spike: what each neuron has recorded is its step, of at most one spike
+        counts = recorded if network["coding"] == "rate" else recorded > 0
+        found[f"spikes_{name}"] = counts.sum(axis=1)
+        print(f"{name}: {counts.mean():.4f} spikes a neuron")
+        spikes += counts.sum() / network["images"]
+        neurons += layer["neurons"]
+    print(f"in all: {spikes:,.0f} spikes an image, {spikes / neurons:.4f} a neuron")
+    np.savez_compressed(HERE / "results.npz", **found)
+    print(f"written: {HERE / 'results.npz'}")
+
+
+def read(entry):
+    """Return what is in the file of an entry of network.json."""
+    try:
+        return np.fromfile(HERE / entry["file"], dtype=entry["dtype"])
+    except FileNotFoundError:
+        raise SystemExit(f"{entry['file']} is not there: make run writes it.") from None
+
+
+def of_layer(network, layer):
+    """Return what was recorded of a layer: a row for each image, a column for each neuron."""
+    return read(layer).reshape(-1, layer["neurons"])[: network["images"]]
+
+
+def read_classes(network):
+    """Return predictions, and the value of each output that they are read from."""
+    entry = network["read_out"]
+    images, batch, outputs = network["images"], network["batch"], len(entry["scale"])
+    recorded = read(entry).reshape(network["rounds"], -1, batch, outputs)
+    # in rate coding a record for each step, of which the last counts
+    values = recorded[:, -1].reshape(-1, outputs)[:images].astype(np.float64)
+    values = (values - entry["offset"]) * entry["scale"]
+    if network["coding"] == "rate":
+        values /= network["steps"]
+    chosen = values
+    if network["coding"] == "ttfs" and entry["spikes"]:
+        # the class with the earliest spike; among equals, or without spikes, that of most potential
+        levels = of_layer(network, network["layers"][entry["layer"]])
+        chosen = np.where(levels == levels.max(axis=1, keepdims=True), values, -np.inf)
+    order = np.argsort(entry["order"])
+    return chosen[:, order].argmax(axis=1), values[:, order]
+
+
+if __name__ == "__main__":
+    main()
