@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from numbers import Integral
 
-import numpy as np
-
 __all__ = ["check_countable", "checked_batch", "images"]
 
-#: Brian2 numbers neurons, and the elements of an array, by int32.
-MOST = np.iinfo(np.int32).max
+#: Brian2 numbers neurons, and the elements of an array, by int32. The threads of a GPU step beyond the
+#: end of an array, by fewer than this leaves.
+MOST = 2**31 - 2**20
 
 
 def checked_batch(owner: str, batch) -> int:
@@ -28,8 +27,8 @@ def check_countable(owner: str, what: str, count: int) -> None:
     """Refuse an array that is too large for its elements to be numbered."""
     if count > MOST:
         raise ValueError(
-            f"{owner}: {what} would have {count} elements, but Brian2 numbers them by int32, at "
-            f"most {MOST}. Simulate fewer images or neurons at a time."
+            f"{owner}: {what} would need an array of {count}, but Brian2 numbers its elements by "
+            f"int32, here up to {MOST}. Simulate fewer images or neurons at a time."
         )
 
 
