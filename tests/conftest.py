@@ -78,6 +78,24 @@ def cpp_standalone(tmp_path):
         reset_device()
 
 
+@pytest.fixture(params=["numpy", "cython", "cpp"])
+def run(request):
+    """Function that runs a network for a time on each of the targets."""
+    if request.param == "cpp":
+        build = request.getfixturevalue("cpp_standalone")
+
+        def simulate(network, duration):
+            network.run(duration, namespace={})
+            build()
+
+        yield simulate
+        return
+    before = b2.prefs.codegen.target
+    b2.prefs.codegen.target = request.param
+    yield lambda network, duration: network.run(duration, namespace={})
+    b2.prefs.codegen.target = before
+
+
 @pytest.fixture
 def command_line(monkeypatch, capsys, tmp_path):
     """Run a command line in a folder of its own; return status, output and error output."""

@@ -253,6 +253,14 @@ def grouped(keys: np.ndarray, spiking: np.ndarray, windows: Windows):
     return source, pool, b2.SpikeMonitor(pool)
 
 
+def test_spikes_between_windows(numpy_target):
+    spiking = np.array([[[False, True]]])
+    windows = MaxPooling(1, stride=2).over(1, 2)
+    source, pool, monitor = grouped(np.ones(spiking.shape), spiking, windows)
+    b2.Network(source, pool, monitor).run(source.clock.dt)
+    assert monitor.num_spikes == 0
+
+
 def test_a_tie_goes_to_the_first(numpy_target):
     """Row by row, and whether it spikes or not."""
     keys = np.array([[[1.0, 2.0], [2.0, 2.0]]])

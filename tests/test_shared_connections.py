@@ -17,24 +17,6 @@ from bsnn.brian import AveragePooling, Convolution, Dense, MaxPooling
 STEPS = 12
 
 
-@pytest.fixture(params=["numpy", "cython", "cpp"])
-def run(request):
-    """Function that runs a network for a time on each of the targets."""
-    if request.param == "cpp":
-        build = request.getfixturevalue("cpp_standalone")
-
-        def simulate(network, duration):
-            network.run(duration, namespace={})
-            build()
-
-        yield simulate
-        return
-    before = b2.prefs.codegen.target
-    b2.prefs.codegen.target = request.param
-    yield lambda network, duration: network.run(duration, namespace={})
-    b2.prefs.codegen.target = before
-
-
 def channel_last(values: torch.Tensor) -> np.ndarray:
     """Bring maps ``(n, channels, height, width)`` to the order of neurons."""
     return values.permute(0, 2, 3, 1).reshape(len(values), -1).numpy()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from brian2.units.fundamentalunits import Quantity, get_dimensions
 
+from bsnn.brian.batch import images
 from bsnn.brian.pooling import Pair, pair
 from bsnn.brian.shared import Shape, SharedConnections
 from bsnn.graph.geometry import output_size
@@ -29,7 +30,7 @@ class Convolution(SharedConnections):
     on_pre : str
         What a spike does to each target, as for `brian2.Synapses`; ``w`` is the weight.
     source_shape : (int, int, int)
-        Channels, height and width of the source.
+        Channels, height and width of the source (of one image, if there is a batch).
     stride, dilation : int or (int, int)
         Vertical, horizontal.
     padding : int, (int, int) or (int, int, int, int)
@@ -37,8 +38,8 @@ class Convolution(SharedConnections):
     groups : int
         Blocks of channels that are convolved separately.
     **options
-        See `SharedConnections`: pool, model, delay, on_event, deterministic, dtype, namespace,
-        when, order.
+        See `SharedConnections`: batch, pool, model, delay, on_event, deterministic, dtype,
+        namespace, when, order.
 
     Attributes
     ----------
@@ -99,14 +100,13 @@ class Convolution(SharedConnections):
                 f"{self.name}: the kernel of shape {kernel.shape} with {self.groups} group(s) "
                 f"takes {channels} channels, the source has {self.pooled_shape[0]}."
             )
-        self._check_sizes(
-            self.source_shape, int(np.prod(self.pooled_shape)), int(np.prod(self.target_shape))
-        )
+        self._check_sizes(int(np.prod(self.pooled_shape)), self.target_shape)
 
     def __repr__(self) -> str:
         size = "x".join(map(str, self._kernel_shape[2:]))
         source, target = (
-            "x".join(map(str, shape)) for shape in (self.source_shape, self.target_shape)
+            images(self.batch, "x".join(map(str, shape)))
+            for shape in (self.source_shape, self.target_shape)
         )
         return (
             f"<{type(self).__name__} {self.name!r} with {size} kernels from {self.source.name!r} "
@@ -115,7 +115,7 @@ class Convolution(SharedConnections):
 
     @property
     def target_shape(self) -> Shape:
-        """Channels, height and width of the target."""
+        """Channels, height and width of the target (of one image, if there is a batch)."""
         top, bottom, left, right = self.padding
         _, height, width = self.pooled_shape
         return (

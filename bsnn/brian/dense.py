@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from brian2.units.fundamentalunits import Quantity, get_dimensions
 
+from bsnn.brian.batch import images
 from bsnn.brian.shared import Shape, SharedConnections
 
 __all__ = ["Dense"]
@@ -26,10 +27,11 @@ class Dense(SharedConnections):
     on_pre : str
         What a spike does to each target, as for `brian2.Synapses`; ``w`` is the weight.
     source_shape : (int, int, int), optional
-        Channels, height and width of the source; needed for pooling only.
+        Channels, height and width of the source (of one image, if there is a batch); needed for
+        pooling only.
     **options
-        See `SharedConnections`: pool, model, delay, on_event, deterministic, dtype, namespace,
-        when, order.
+        See `SharedConnections`: batch, pool, model, delay, on_event, deterministic, dtype,
+        namespace, when, order.
 
     Attributes
     ----------
@@ -70,10 +72,10 @@ class Dense(SharedConnections):
             **options,
         )
         outputs, inputs = self._matrix_shape
-        self._check_sizes(self.source_shape, inputs, outputs)
+        self._check_sizes(inputs, outputs)
 
     def __repr__(self) -> str:
-        outputs, inputs = self._matrix_shape
+        outputs, inputs = (images(self.batch, size) for size in self._matrix_shape)
         return (
             f"<{type(self).__name__} {self.name!r} from {self.source.name!r} ({inputs}) to "
             f"{self.target.name!r} ({outputs}), on_pre {self.on_pre!r}>"

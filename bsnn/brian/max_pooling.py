@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from brian2.core.variables import Variables
 
+from bsnn.brian.batch import check_countable, checked_batch, images
 from bsnn.brian.own_spikes import OwnSpikes, SpikeRunner
 from bsnn.brian.pooling import Windows
 from bsnn.brian.targets import TemplateRunner
@@ -18,22 +19,36 @@ __all__ = ["FirstSpikePool", "GatedPool"]
 
 
 class _Pool(OwnSpikes):
-    """Neurons that each see a window of a source's map."""
+    """Neurons that each see a window of a source's map, in one or more images."""
 
-    def __init__(self, source, source_shape, windows: Windows, model="", **options):
+    def __init__(self, source, source_shape, windows: Windows, model="", *, batch=1, **options):
         channels, height, width = source_shape
         rows, columns = windows.over(height, width).shape
-        if len(source) != channels * height * width:
+        owner = f"The {type(self).__name__} of {source.name!r}"
+        self.batch = checked_batch(owner, batch)
+        if len(source) != self.batch * channels * height * width:
             raise ValueError(
-                f"The source {source.name!r} has {len(source)} neurons, not {source_shape}."
+                f"The source {source.name!r} has {len(source)} neurons, not "
+                f"{images(self.batch, source_shape)}."
             )
-        super().__init__(rows * columns * channels, model, **options)
+        size = self.batch * rows * columns * channels
+        # a list of spikes ends with their number
+        check_countable(owner, "the list of its spikes", size + 1)
+        super().__init__(size, model, **options)
         # which windows each place of the map lies in
         self._first, self._containing = windows.containing(height, width)
         self._fan_out = np.repeat(np.diff(self._first), channels)
 
+    def _images(self) -> dict[str, int]:
+        """Say how many images there are, and how many neurons each has in source and pool."""
+        return {
+            "batch": self.batch,
+            "image_size": len(self._fan_out),
+            "image_windows": len(self) // self.batch,
+        }
+
     def fan_out(self) -> np.ndarray:
-        """Return the number of windows that each neuron of the source takes part in."""
+        """Return the number of windows that each neuron of an image takes part in."""
         return self._fan_out
 
 
@@ -45,11 +60,13 @@ class FirstSpikePool(_Pool):
     source : brian2.NeuronGroup
         The neurons that are pooled, ``channels`` maps of ``height x width``.
     source_shape : (int, int, int)
-        Channels, height and width of the source.
+        Channels, height and width of the source (of one image, if there is a batch).
     windows : Windows
         Which rows and columns each neuron pools.
     window_steps : int
         A neuron passes one spike in each time window of this many steps.
+    batch : int
+        Images side by side: the source holds that many, one after another, and so does the pool.
     model : str
         Further equations; ``passed_window``, the number of the time window in which the neuron
         last passed a spike, is defined.
@@ -59,10 +76,10 @@ class FirstSpikePool(_Pool):
         As for `brian2.NeuronGroup`.
     """
 
-    def __init__(self, source, source_shape, windows: Windows, *, window_steps, model="", order,
-                 **options):  # fmt: skip
+    def __init__(self, source, source_shape, windows: Windows, *, window_steps, batch=1, model="",
+                 order, **options):  # fmt: skip
         model += "\npassed_window : integer"
-        super().__init__(source, source_shape, windows, model, order=order, **options)
+        super().__init__(source, source_shape, windows, model, batch=batch, order=order, **options)
         self.passed_window = -1
         _add_tables(self.variables, {"_first_window": self._first, "_windows": self._containing})
         # a bit a neuron, for those that a step's spikes have reached
@@ -76,6 +93,7 @@ class FirstSpikePool(_Pool):
                 window_steps=int(window_steps),
                 pooled_channels=source_shape[0],
                 source_size=len(source),
+                **self._images(),
             )
         )
 
@@ -93,12 +111,14 @@ class GatedPool(_Pool):
     source : brian2.NeuronGroup
         The neurons that are pooled, ``channels`` maps of ``height x width``.
     source_shape : (int, int, int)
-        Channels, height and width of the source.
+        Channels, height and width of the source (of one image, if there is a batch).
     windows : Windows, MaxPooling
         Which rows and columns each neuron pools.
     key : str
         An expression over variables of the source, such as ``"v"``, with one dimensionless value a
         neuron.
+    batch : int
+        Images side by side: the source holds that many, one after another, and so does the pool.
     model : str
         Equations of the pool's own neurons.
     order : int
@@ -112,9 +132,9 @@ class GatedPool(_Pool):
     ...                  order=1)  # doctest: +SKIP
     """
 
-    def __init__(self, source, source_shape, windows, *, key, model="", order, **options):
+    def __init__(self, source, source_shape, windows, *, key, batch=1, model="", order, **options):
         windows = windows.over(*source_shape[1:])
-        super().__init__(source, source_shape, windows, model, order=order, **options)
+        super().__init__(source, source_shape, windows, model, batch=batch, order=order, **options)
         self.find_spikes_by(_Gate(self, source, source_shape[0], source_shape[2], windows, key))
 
 
@@ -132,6 +152,7 @@ class _Gate(TemplateRunner):
             # elements of a window
             "row_elements": windows.rows.shape[1],
             "column_elements": windows.columns.shape[1],
+            **pool._images(),
         }
         super().__init__(
             source,

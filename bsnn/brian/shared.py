@@ -25,6 +25,7 @@ from brian2.units.fundamentalunits import (
 )
 from brian2.utils.stringtools import get_identifiers, word_substitute
 
+from bsnn.brian.batch import check_countable, checked_batch, images
 from bsnn.brian.pooling import AveragePooling, MaxPooling, Windows
 from bsnn.brian.targets import TemplateRunner, runs_in_parallel
 from bsnn.errors import BuildError
@@ -58,7 +59,10 @@ class SharedConnections(Group):
         ``i``, ``j``, ``t``, what `model` defines, functions, and names of the namespace. They may
         write variables of the target.
     source_shape : (int, int, int) or None
-        Channels, height and width of the source.
+        Channels, height and width of the source (of one image, if there is a batch).
+    batch : int
+        Images side by side: source and target hold that many, one after another, and share the
+        weights. A spike reaches neurons of its own image.
     pool : MaxPooling, AveragePooling or Windows, optional
         Pooling of the source's spikes before they are passed on.
     model : str or brian2.Equations
@@ -100,6 +104,7 @@ class SharedConnections(Group):
         on_pre,
         *,
         source_shape=None,
+        batch=1,
         pool=None,
         model="",
         delay=None,
@@ -123,9 +128,11 @@ class SharedConnections(Group):
         self.on_event = on_event
         self.deterministic = bool(deterministic)
         self.source_shape = None if source_shape is None else tuple(map(int, source_shape))
+        self.batch = checked_batch(self.name, batch)
         self._delay = self._checked_delay(delay)
         self._delay_steps = None
         self.windows = self._checked_windows(pool)
+        self._check_source()
         eventspace = f"_{on_event}space"
         if eventspace not in source.variables:
             raise ValueError(
@@ -176,7 +183,10 @@ class SharedConnections(Group):
 
     @abstractmethod
     def _reached(self, position: int) -> tuple[np.ndarray, np.ndarray]:
-        """Weights (indices into ``w``) and targets of one position of the (pooled) source."""
+        """Weights (indices into ``w``) and targets of a position of the (pooled) source.
+
+        Positions and targets are those of one image.
+        """
 
     # ---------------------------------------------------------------- what a user sees
 
@@ -206,7 +216,7 @@ class SharedConnections(Group):
         parts = []
         for pre in range(self._source_size):
             for position, _ in self._positions(pre):
-                index, post = self._reached(position)
+                index, post = self._reached_in_batch(position)
                 parts.append((np.full(len(index), pre), post, index))
         if not parts:
             return tuple(np.zeros(0, np.int32) for _ in range(3))
@@ -248,23 +258,42 @@ class SharedConnections(Group):
             raise ValueError(f"{self.name}: pooling needs source_shape=(channels, height, width).")
         return pool.over(*self.source_shape[1:])
 
-    def _check_sizes(self, source_shape: Shape | None, inputs: int, outputs: int) -> None:
+    def _check_source(self) -> None:
+        """Compare the source with its shape, before arrays are made for each image of it."""
+        if self.source_shape is not None:
+            size = self.batch * int(np.prod(self.source_shape))
+            if size != self._source_size:
+                takes = (
+                    f"source_shape={self.source_shape} takes"
+                    if self.batch == 1
+                    else f"{images(self.batch, self.source_shape)} take"
+                )
+                raise ValueError(
+                    f"{self.name}: the source {self.source.name!r} has {self._source_size} "
+                    f"neurons; {takes} {size}."
+                )
+        # lists of spikes end with their number
+        check_countable(self.name, f"the spikes of {self.source.name!r}", self.source.stop + 1)
+        check_countable(self.name, f"the target {self.target.name!r}", self.target.stop)
+        pooled = self.batch * self._positions_of_image
+        check_countable(self.name, "the spikes of the pooled source", pooled + 1)
+
+    def _check_sizes(self, inputs: int, outputs: int | Shape) -> None:
         """Compare the groups with what the weights expect, the pooling included."""
-        if source_shape is not None and int(np.prod(source_shape)) != self._source_size:
+        pooled = self._source_size
+        if self.windows is not None:
+            pooled = self.batch * self._positions_of_image
+        if pooled != self.batch * inputs:
             raise ValueError(
-                f"{self.name}: the source {self.source.name!r} has {self._source_size} neurons; "
-                f"source_shape={source_shape} takes {int(np.prod(source_shape))}."
-            )
-        pooled = int(np.prod(self.pooled_shape)) if source_shape else self._source_size
-        if pooled != inputs:
-            raise ValueError(
-                f"{self.name}: the weights take {inputs} inputs, but the source"
+                f"{self.name}: the weights take {images(self.batch, inputs)} inputs, but the source"
                 f"{' after its pooling' if self.windows else ''} has {pooled}."
             )
-        if outputs != self._target_size:
+        reached = self.batch * int(np.prod(outputs))
+        if reached != self._target_size:
+            which = f"{images(self.batch, outputs)}, which are " if self.batch > 1 else ""
             raise ValueError(
                 f"{self.name}: the target {self.target.name!r} has {self._target_size} neurons; "
-                f"the connections reach {outputs}."
+                f"the connections reach {which}{reached}."
             )
 
     def _check_on_pre(self) -> None:
@@ -301,8 +330,15 @@ class SharedConnections(Group):
         return self.target.stop - self.target.start
 
     @property
+    def _positions_of_image(self) -> int:
+        """Neurons of an image of the source, or its windows of all channels."""
+        if self.windows is None:
+            return self._source_size // self.batch
+        return int(np.prod(self.pooled_shape))
+
+    @property
     def pooled_shape(self) -> Shape:
-        """Channels, height and width of the source after its pooling."""
+        """Channels, height and width of the source (of one image) after its pooling."""
         channels, height, width = self.source_shape
         return (channels, *((height, width) if self.windows is None else self.windows.shape))
 
@@ -376,7 +412,7 @@ class SharedConnections(Group):
         if self.windows.share is None:
             # the step in which each window last passed a spike, and those that do in this step
             # (where threads list them, their number stands last)
-            size = int(np.prod(self.pooled_shape))
+            size = self.batch * self._positions_of_image
             self.variables.add_array("_window_passed", size=size, dtype=np.int32)
             self.variables.add_array("_window_spikes", size=size + 1, dtype=np.int32)
             self.variables["_window_passed"].set_value(-1)
@@ -397,10 +433,11 @@ class SharedConnections(Group):
                 f"{self.name}: the step of the simulation has changed; spikes of steps of another "
                 "length may still wait for their delay. Make a new object for the new step."
             )
+        # a row a step: the spikes, and last their number
+        size = (steps + 1) * (self._source_size + 1)
+        check_countable(self.name, "the spikes that wait for their delay", size)
         self._delay_steps = steps
         if steps:
-            # a row a step: the spikes, and last their number
-            size = (steps + 1) * (self._source_size + 1)
             self.variables.add_array("_waiting_spikes", size=size, dtype=np.int32)
             self.variables.add_array("_waiting_row", size=1, dtype=np.int32, scalar=True)
 
@@ -478,9 +515,16 @@ class SharedConnections(Group):
             return
         channels, share = self.source_shape[0], self.windows.share
         first, windows = self._containing
-        place, channel = divmod(pre, channels)
+        image, within = divmod(pre, int(np.prod(self.source_shape)))
+        place, channel = divmod(within, channels)
+        begin = image * self._positions_of_image + channel
         for window in windows[first[place] : first[place + 1]]:
-            yield int(window) * channels + channel, 1.0 if share is None else share.flat[window]
+            yield begin + int(window) * channels, 1.0 if share is None else share.flat[window]
+
+    def _reached_in_batch(self, position: int) -> tuple[np.ndarray, np.ndarray]:
+        image, within = divmod(position, self._positions_of_image)
+        index, post = self._reached(within)
+        return index, post + image * (self._target_size // self.batch)
 
     def _arrivals(self, spikes: np.ndarray) -> Iterator[tuple]:
         """For each spike that arrives: weights, targets (in their group), sources, share."""
@@ -491,7 +535,7 @@ class SharedConnections(Group):
         else:
             found = [(int(pre), *where) for pre in spikes for where in self._positions(int(pre))]
         for pre, position, share in found:
-            index, post = self._reached(position)
+            index, post = self._reached_in_batch(position)
             if len(index):
                 yield index, post + start, np.full(len(index), pre + self.source.start), share
 
@@ -547,6 +591,11 @@ class _SpikePropagation(TemplateRunner):
             "weight_type": connections.variables["w"].dtype,
             "gathers": connections._gathers,
             "targets": connections._target_size,
+            "batch": connections.batch,
+            # neurons of one image; its positions are what weights are connected to
+            "image_size": connections._source_size // connections.batch,
+            "image_positions": connections._positions_of_image,
+            "image_targets": connections._target_size // connections.batch,
             **connections._geometry(),
         }
         self.needed_variables = [
@@ -560,7 +609,7 @@ class _SpikePropagation(TemplateRunner):
                 "pooled_channels": connections.source_shape[0],
                 "pooled_from_width": connections.source_shape[2],
                 "pooled_width": connections.windows.shape[1],
-                "windows": int(np.prod(connections.pooled_shape)),
+                "windows": connections.batch * connections._positions_of_image,
                 # elements of a window, and the most windows that an element lies in
                 "row_elements": connections.windows.rows.shape[1],
                 "column_elements": connections.windows.columns.shape[1],

@@ -1,7 +1,13 @@
 {# What happens for each spike that arrives stands in the block reach. It finds the neuron of the
    source in _presynaptic_idx, the place in its (pooled) map in _position, and the share of the
-   spike that an average pooling passes on in _pool_share. #}
+   spike that an average pooling passes on in _pool_share. Where the targets of the spike's image
+   begin, _targets_begin says. #}
 {% extends 'common_group.cpp' %}
+
+{# in a batch, images lie one after another: a division a spike tells its image #}
+{% set _within = '_within' if _g.batch > 1 else '_pre' %}
+{% set _positions_before = ' + _image * %d' % _g.image_positions if _g.batch > 1 else '' %}
+{% set _targets_begin = '_targets_begin' if _g.batch > 1 else _g.target_start %}
 
 {% block extra_headers %}
 #include <algorithm>
@@ -43,11 +49,15 @@
     {
         const int32_t _pre = _spikes[_s] - {{_g.source_start}};
         if (_pre < 0 || _pre >= {{_g.source_size}}) continue;
-        const int32_t _c = _pre % {{_g.pooled_channels}};
-        const int32_t _place = _pre / {{_g.pooled_channels}};
+        {% if _g.batch > 1 %}
+        const int32_t _image = _pre / {{_g.image_size}};
+        const int32_t _within = _pre - _image * {{_g.image_size}};
+        {% endif %}
+        const int32_t _c = {{_within}} % {{_g.pooled_channels}};
+        const int32_t _place = {{_within}} / {{_g.pooled_channels}};
         for (int32_t _k = {{_first_window}}[_place]; _k < {{_first_window}}[_place + 1]; _k++)
         {
-            const int32_t _window = {{_windows}}[_k] * {{_g.pooled_channels}} + _c;
+            const int32_t _window = {{_windows}}[_k] * {{_g.pooled_channels}} + _c{{_positions_before}};
             if ({{_window_passed}}[_window] != _now)
             {
                 {{_window_passed}}[_window] = _now;
@@ -59,7 +69,13 @@
     for (int32_t _s = 0; _s < _num_windows; _s++)
     {
         const size_t _presynaptic_idx = 0;
+        {% if _g.batch > 1 %}
+        const int32_t _image = {{_window_spikes}}[_s] / {{_g.image_positions}};
+        const int32_t _position = {{_window_spikes}}[_s] - _image * {{_g.image_positions}};
+        const int32_t _targets_begin = {{_g.target_start}} + _image * {{_g.image_targets}};
+        {% else %}
         const int32_t _position = {{_window_spikes}}[_s];
+        {% endif %}
         {{ self.reach() }}
     }
     {% else %}
@@ -68,9 +84,16 @@
         const size_t _presynaptic_idx = _spikes[_s];
         const int32_t _pre = _spikes[_s] - {{_g.source_start}};
         if (_pre < 0 || _pre >= {{_g.source_size}}) continue;
+        {% if _g.batch > 1 %}
+        const int32_t _image = _pre / {{_g.image_size}};
+        const int32_t _within = _pre - _image * {{_g.image_size}};
+        {% endif %}
+        {% if _g.batch > 1 %}
+        const int32_t _targets_begin = {{_g.target_start}} + _image * {{_g.image_targets}};
+        {% endif %}
         {% if _g.pooling == 'average' %}
-        const int32_t _c = _pre % {{_g.pooled_channels}};
-        const int32_t _place = _pre / {{_g.pooled_channels}};
+        const int32_t _c = {{_within}} % {{_g.pooled_channels}};
+        const int32_t _place = {{_within}} / {{_g.pooled_channels}};
         for (int32_t _k = {{_first_window}}[_place]; _k < {{_first_window}}[_place + 1]; _k++)
         {
             const int32_t _window = {{_windows}}[_k];
@@ -79,7 +102,7 @@
             {{ self.reach() }}
         }
         {% else %}
-        const int32_t _position = _pre;
+        const int32_t _position = {{_within}};
         {{ self.reach() }}
         {% endif %}
     }

@@ -17,6 +17,10 @@
    gather  A thread takes a target and looks for spikes among all its possible sources, in their
            order, which is that of the other targets. No atomic operation touches the target.
 
+   In a batch, images lie one after another in source and target: the blocks tap and sources see
+   those of one image. _image is its number, and its targets begin at _targets_begin; sources finds
+   in _within which of them _target is.
+
    It has to run after the thresholds of its step: earlier, the list of spikes is the last step's only
    as long as no brian2.Synapses with a delay makes Brian2CUDA use several lists in turn.
 
@@ -27,8 +31,15 @@
 
 {% set _device_spikes = 'dev' ~ get_array_name(variables['_eventspace'], access_data=False) ~ '[current_idx' ~ get_array_name(variables['_eventspace'], access_data=False) ~ ']' %}
 {% set _timestep = get_array_name(variables['t_in_timesteps'], access_data=False) ~ '[0]' %}
+{% set _within = '_within' if _g.batch > 1 else '_pre' %}
+{% set _target_within = '_within' if _g.batch > 1 else '_target' %}
+{% set _neurons_before = ' + _image * %d' % _g.image_size if _g.batch > 1 else '' %}
+{% set _positions_before = ' + _image * %d' % _g.image_positions if _g.batch > 1 else '' %}
+{% set _targets_begin = '_targets_begin' if _g.batch > 1 else _g.target_start %}
 {% set _slots = _g.most_windows if _g.pooling == 'average' else 1 %}
-{% set _most_items = _g.source_size * _slots * _g.taps %}
+{# of overlapping windows there may be more than there are neurons #}
+{% set _most_spikes = [_g.source_size, _g.windows] | max if _g.pooling == 'max' else _g.source_size %}
+{% set _most_items = _most_spikes * _slots * _g.taps %}
 {# unsigned, so that a step beyond the end does not overflow #}
 {% set _item_type = 'uint32_t' if _most_items < 2**31 else 'uint64_t' %}
 {% set _work = _g.targets if _g.gathers else _most_items %}
@@ -69,11 +80,15 @@ __global__ void _mark_{{codeobj_name}}(
         const int32_t _pre = _spikes[_s] - {{_g.source_start}};
         if (_pre < 0 || _pre >= {{_g.source_size}}) continue;
         {% if _g.pooling == 'max' %}
-        const int32_t _c = _pre % {{_g.pooled_channels}};
-        const int32_t _place = _pre / {{_g.pooled_channels}};
+        {% if _g.batch > 1 %}
+        const int32_t _image = _pre / {{_g.image_size}};
+        const int32_t _within = _pre - _image * {{_g.image_size}};
+        {% endif %}
+        const int32_t _c = {{_within}} % {{_g.pooled_channels}};
+        const int32_t _place = {{_within}} / {{_g.pooled_channels}};
         for (int32_t _k = {{_first_window}}[_place]; _k < {{_first_window}}[_place + 1]; _k++)
         {
-            const int32_t _window = {{_windows}}[_k] * {{_g.pooled_channels}} + _c;
+            const int32_t _window = {{_windows}}[_k] * {{_g.pooled_channels}} + _c{{_positions_before}};
             {% if _g.gathers %}
             // all threads that come here write the same
             {{_window_passed}}[_window] = _now;
@@ -116,6 +131,10 @@ __global__ void _run_kernel_{{codeobj_name}}(
     for (uint32_t _target = blockIdx.x * blockDim.x + threadIdx.x; _target < {{_g.targets}}; _target += gridDim.x * blockDim.x)
     {
         const int32_t _postsynaptic_idx = {{_g.target_start}} + (int32_t)_target;
+        {% if _g.batch > 1 %}
+        const int32_t _image = _target / {{_g.image_targets}};
+        const uint32_t _within = _target % {{_g.image_targets}};
+        {% endif %}
         {{ self.sources()|indent(8) }}
     }
     {% else %}
@@ -125,23 +144,36 @@ __global__ void _run_kernel_{{codeobj_name}}(
         const int32_t _tap = _item % {{_g.taps}};
         {% if _g.pooling == 'max' %}
         const int32_t _presynaptic_idx = 0;
+        {% if _g.batch > 1 %}
+        const int32_t _window = _spikes[_item / {{_g.taps}}];
+        const int32_t _image = _window / {{_g.image_positions}};
+        const int32_t _position = _window - _image * {{_g.image_positions}};
+        {% else %}
         const int32_t _position = _spikes[_item / {{_g.taps}}];
+        {% endif %}
         {% else %}
         const int32_t _presynaptic_idx = _spikes[_item / {{_slots * _g.taps}}];
         const int32_t _pre = _presynaptic_idx - {{_g.source_start}};
         if (_pre < 0 || _pre >= {{_g.source_size}}) continue;
+        {% if _g.batch > 1 %}
+        const int32_t _image = _pre / {{_g.image_size}};
+        const int32_t _within = _pre - _image * {{_g.image_size}};
+        {% endif %}
+        {% endif %}
+        {% if _g.batch > 1 %}
+        const int32_t _targets_begin = {{_g.target_start}} + _image * {{_g.image_targets}};
         {% endif %}
         {% if _g.pooling == 'average' %}
         const int32_t _slot = _item / {{_g.taps}} % {{_slots}};
-        const int32_t _c = _pre % {{_g.pooled_channels}};
-        const int32_t _place = _pre / {{_g.pooled_channels}};
+        const int32_t _c = {{_within}} % {{_g.pooled_channels}};
+        const int32_t _place = {{_within}} / {{_g.pooled_channels}};
         const int32_t _k = {{_first_window}}[_place] + _slot;
         if (_k >= {{_first_window}}[_place + 1]) continue;
         const int32_t _window = {{_windows}}[_k];
         const int32_t _position = _window * {{_g.pooled_channels}} + _c;
         const {{c_data_type(_g.weight_type)}} _pool_share = {{_window_share}}[_window];
         {% elif _g.pooling == 'none' %}
-        const int32_t _position = _pre;
+        const int32_t _position = {{_within}};
         {% endif %}
         {{ self.tap()|indent(8) }}
         const int _vectorisation_idx = _idx;
@@ -167,7 +199,7 @@ for (int32_t _r = 0; _r < {{_g.row_elements}}; _r++)
     {
         const int32_t _px = {{_column_elements}}[_window % {{_g.pooled_width}} * {{_g.column_elements}} + _q];
         if (_px < 0) continue;
-        const int32_t _pre = (_py * {{_g.pooled_from_width}} + _px) * {{_g.pooled_channels}} + _position % {{_g.pooled_channels}};
+        const int32_t _pre = (_py * {{_g.pooled_from_width}} + _px) * {{_g.pooled_channels}} + _position % {{_g.pooled_channels}}{{_neurons_before}};
         if ({{_step_of_spike}}[_pre] != _now + 1) continue;
         const int32_t _presynaptic_idx = {{_g.source_start}} + _pre;
         const int _vectorisation_idx = _idx;
@@ -176,11 +208,11 @@ for (int32_t _r = 0; _r < {{_g.row_elements}}; _r++)
 }
 {% else %}
 {% if _g.pooling == 'max' %}
-if ({{_window_passed}}[_position] != _now) continue;
+if ({{_window_passed}}[_position{{_positions_before}}] != _now) continue;
 const int32_t _presynaptic_idx = 0;
 {% else %}
-if ({{_step_of_spike}}[_position] != _now + 1) continue;
-const int32_t _presynaptic_idx = {{_g.source_start}} + _position;
+if ({{_step_of_spike}}[_position{{_positions_before}}] != _now + 1) continue;
+const int32_t _presynaptic_idx = {{_g.source_start}} + _position{{_positions_before}};
 {% endif %}
 const int _vectorisation_idx = _idx;
 {{vector_code|autoindent}}

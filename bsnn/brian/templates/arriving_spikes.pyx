@@ -1,6 +1,11 @@
 {# See arriving_spikes.cpp: the block reach is what happens for each spike that arrives. #}
 {% extends 'common_group.pyx' %}
 
+{# in a batch, images lie one after another: a division a spike tells its image #}
+{% set _within = '_within' if _g.batch > 1 else '_pre' %}
+{% set _positions_before = ' + _image * %d' % _g.image_positions if _g.batch > 1 else '' %}
+{% set _targets_begin = '_targets_begin' if _g.batch > 1 else _g.target_start %}
+
 {% block template_support_code %}
 from libcpp.algorithm cimport sort as _sort
 {% endblock %}
@@ -10,6 +15,9 @@ from libcpp.algorithm cimport sort as _sort
     cdef int32_t* _spikes
     cdef int32_t* _row
     cdef int32_t _k
+    {% if _g.batch > 1 %}
+    cdef int32_t _image, _within, _targets_begin
+    {% endif %}
     {% if _g.pooling != 'none' %}
     cdef int32_t _c, _place, _window
     cdef int32_t _num_windows = 0
@@ -47,10 +55,14 @@ from libcpp.algorithm cimport sort as _sort
         _pre = _spikes[_s] - {{_g.source_start}}
         if _pre < 0 or _pre >= {{_g.source_size}}:
             continue
-        _c = _pre % {{_g.pooled_channels}}
-        _place = _pre // {{_g.pooled_channels}}
+        {% if _g.batch > 1 %}
+        _image = _pre // {{_g.image_size}}
+        _within = _pre - _image * {{_g.image_size}}
+        {% endif %}
+        _c = {{_within}} % {{_g.pooled_channels}}
+        _place = {{_within}} // {{_g.pooled_channels}}
         for _k in range({{_first_window}}[_place], {{_first_window}}[_place + 1]):
-            _window = {{_windows}}[_k] * {{_g.pooled_channels}} + _c
+            _window = {{_windows}}[_k] * {{_g.pooled_channels}} + _c{{_positions_before}}
             if {{_window_passed}}[_window] != _now:
                 {{_window_passed}}[_window] = _now
                 {{_window_spikes}}[_num_windows] = _window
@@ -66,18 +78,30 @@ from libcpp.algorithm cimport sort as _sort
     {% endif %}
     for _s in range(_num_spikes):
         {% if _g.pooling == 'max' %}
+        {% if _g.batch > 1 %}
+        _image = _spikes[_s] // {{_g.image_positions}}
+        _position = _spikes[_s] - _image * {{_g.image_positions}}
+        {% else %}
         _position = _spikes[_s]
+        {% endif %}
         _presynaptic_idx = 0
         {% else %}
         _presynaptic_idx = _spikes[_s]
         _pre = _spikes[_s] - {{_g.source_start}}
         if _pre < 0 or _pre >= {{_g.source_size}}:
             continue
-        _position = _pre
+        {% if _g.batch > 1 %}
+        _image = _pre // {{_g.image_size}}
+        _within = _pre - _image * {{_g.image_size}}
+        {% endif %}
+        _position = {{_within}}
+        {% endif %}
+        {% if _g.batch > 1 %}
+        _targets_begin = {{_g.target_start}} + _image * {{_g.image_targets}}
         {% endif %}
         {% if _g.pooling == 'average' %}
-        _c = _pre % {{_g.pooled_channels}}
-        _place = _pre // {{_g.pooled_channels}}
+        _c = {{_within}} % {{_g.pooled_channels}}
+        _place = {{_within}} // {{_g.pooled_channels}}
         {% endif %}
         for _k in range({{containing}}):
             {% if _g.pooling == 'average' %}

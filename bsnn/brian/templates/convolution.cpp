@@ -23,7 +23,7 @@
                 const int32_t _begin = _out_x < 0 ? -_out_x : 0;
                 const int32_t _end = std::min({{_g.kernel_width}}, {{_g.out_width}} - _out_x);
                 const size_t _tap_weights = _kernel_row * {{_g.group_out}};
-                const int64_t _tap_targets = ((int64_t)_out_y * {{_g.out_width}} + _out_x) * {{_g.out_channels}} + {{_g.target_start}};
+                const int64_t _tap_targets = ((int64_t)_out_y * {{_g.out_width}} + _out_x) * {{_g.out_channels}} + {{_targets_begin}};
                 for (int32_t _out = _begin * {{_g.group_out}}; _out < _end * {{_g.group_out}}; _out++)
                 {
                     const size_t _idx = _tap_weights + _out;
@@ -39,7 +39,7 @@
                     const int32_t _out_x = _from_x / {{_g.stride_x}};
                     if (_out_x >= {{_g.out_width}}) continue;
                     const size_t _tap_weights = (_kernel_row + {{_g.kernel_width - 1}} - _kx) * {{_g.group_out}};
-                    const size_t _tap_targets = ((size_t)_out_y * {{_g.out_width}} + _out_x) * {{_g.out_channels}} + _first_out + {{_g.target_start}};
+                    const size_t _tap_targets = ((size_t)_out_y * {{_g.out_width}} + _out_x) * {{_g.out_channels}} + _first_out + {{_targets_begin}};
                     for (int32_t _out = 0; _out < {{_g.group_out}}; _out++)
                     {
                         const size_t _idx = _tap_weights + _out;

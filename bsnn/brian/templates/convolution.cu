@@ -10,12 +10,12 @@ const int32_t _out_y = _from_y / {{_g.stride_y}};
 const int32_t _out_x = _from_x / {{_g.stride_x}};
 if (_out_y >= {{_g.out_height}} || _out_x >= {{_g.out_width}}) continue;
 const int32_t _idx = _channel * {{_g.taps}} + _tap;
-const int32_t _postsynaptic_idx = (_out_y * {{_g.out_width}} + _out_x) * {{_g.out_channels}} + _channel / {{_g.group_in}} * {{_g.group_out}} + _tap % {{_g.group_out}} + {{_g.target_start}};
+const int32_t _postsynaptic_idx = (_out_y * {{_g.out_width}} + _out_x) * {{_g.out_channels}} + _channel / {{_g.group_in}} * {{_g.group_out}} + _tap % {{_g.group_out}} + {{_targets_begin}};
 {% endblock %}
 {% block sources %}
-const int32_t _out = _target % {{_g.out_channels}};
-const int32_t _first_y = (int32_t)(_target / {{_g.out_channels * _g.out_width}}) * {{_g.stride_y}} - {{_g.pad_top}};
-const int32_t _first_x = (int32_t)(_target / {{_g.out_channels}} % {{_g.out_width}}) * {{_g.stride_x}} - {{_g.pad_left}};
+const int32_t _out = {{_target_within}} % {{_g.out_channels}};
+const int32_t _first_y = (int32_t)({{_target_within}} / {{_g.out_channels * _g.out_width}}) * {{_g.stride_y}} - {{_g.pad_top}};
+const int32_t _first_x = (int32_t)({{_target_within}} / {{_g.out_channels}} % {{_g.out_width}}) * {{_g.stride_x}} - {{_g.pad_left}};
 for (int32_t _ky = 0; _ky < {{_g.kernel_height}}; _ky++)
 {
     const int32_t _y = _first_y + _ky * {{_g.dilation_y}};

@@ -25,7 +25,7 @@
                     if _out_x >= {{_g.out_width}}:
                         continue
                     _tap_weights = (_kernel_row + {{_g.kernel_width - 1}} - _kx) * {{_g.group_out}}
-                    _tap_targets = (<size_t>_out_y * {{_g.out_width}} + _out_x) * {{_g.out_channels}} + _first_out + {{_g.target_start}}
+                    _tap_targets = (<size_t>_out_y * {{_g.out_width}} + _out_x) * {{_g.out_channels}} + _first_out + {{_targets_begin}}
                     for _out in range({{_g.group_out}}):
                         _idx = _tap_weights + _out
                         _postsynaptic_idx = _tap_targets + _out

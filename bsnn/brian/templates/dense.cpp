@@ -6,7 +6,7 @@
             for (int32_t _out = 0; _out < {{_g.outputs}}; _out++)
             {
                 const size_t _idx = _first_weight + _out;
-                const size_t _postsynaptic_idx = {{_g.target_start}} + _out;
+                const size_t _postsynaptic_idx = {{_targets_begin}} + _out;
                 const size_t _vectorisation_idx = _idx;
                 {{vector_code|autoindent}}
             }

@@ -8,7 +8,7 @@
             _first_weight = <size_t>_position * {{_g.outputs}}
             for _out in range({{_g.outputs}}):
                 _idx = _first_weight + _out
-                _postsynaptic_idx = {{_g.target_start}} + _out
+                _postsynaptic_idx = {{_targets_begin}} + _out
                 _vectorisation_idx = _idx
                 {{vector_code|autoindent}}
 {% endblock %}

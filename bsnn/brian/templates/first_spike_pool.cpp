@@ -1,6 +1,9 @@
 {# USES_VARIABLES { N, t_in_timesteps, passed_window, _spikespace, _source_spikespace,
                     _reached, _first_window, _windows } #}
 {% extends 'common_group.cpp' %}
+{# in a batch, images lie one after another: a division a spike tells its image #}
+{% set _within = '_within' if _g.batch > 1 else '_pre' %}
+{% set _windows_before = ' + _image * %d' % _g.image_windows if _g.batch > 1 else '' %}
 {% block maincode %}
     const int32_t _num_spikes = {{_source_spikespace}}[{{_g.source_size}}];
     const int32_t _now = (int32_t)({{t_in_timesteps}} / {{_g.window_steps}});
@@ -8,11 +11,15 @@
     for (int32_t _s = 0; _s < _num_spikes; _s++)
     {
         const int32_t _pre = {{_source_spikespace}}[_s];
-        const int32_t _c = _pre % {{_g.pooled_channels}};
-        const int32_t _place = _pre / {{_g.pooled_channels}};
+        {% if _g.batch > 1 %}
+        const int32_t _image = _pre / {{_g.image_size}};
+        const int32_t _within = _pre - _image * {{_g.image_size}};
+        {% endif %}
+        const int32_t _c = {{_within}} % {{_g.pooled_channels}};
+        const int32_t _place = {{_within}} / {{_g.pooled_channels}};
         for (int32_t _k = {{_first_window}}[_place]; _k < {{_first_window}}[_place + 1]; _k++)
         {
-            const int32_t _neuron = {{_windows}}[_k] * {{_g.pooled_channels}} + _c;
+            const int32_t _neuron = {{_windows}}[_k] * {{_g.pooled_channels}} + _c{{_windows_before}};
             const uint64_t _passes = {{passed_window}}[_neuron] != _now;
             {{passed_window}}[_neuron] = _now;
             _bits[_neuron / 64] |= _passes << (_neuron % 64);

@@ -4,6 +4,9 @@
    (among spikes of one step it does not matter which), its place in the list by an atomicAdd, so that
    the list is in any order. #}
 {% extends 'own_spikes.cu' %}
+{# in a batch, images lie one after another: a division a spike tells its image #}
+{% set _within = '_within' if _g.batch > 1 else '_pre' %}
+{% set _windows_before = ' + _image * %d' % _g.image_windows if _g.batch > 1 else '' %}
 {% block extra_kernel_call %}
     {{ self.clear_spikes()|indent(4) }}
 {% endblock %}
@@ -23,11 +26,15 @@
     for (int32_t _s = _idx; _s < _num_spikes; _s += gridDim.x * blockDim.x)
     {
         const int32_t _pre = {{_source_spikespace}}[_s];
-        const int32_t _c = _pre % {{_g.pooled_channels}};
-        const int32_t _place = _pre / {{_g.pooled_channels}};
+        {% if _g.batch > 1 %}
+        const int32_t _image = _pre / {{_g.image_size}};
+        const int32_t _within = _pre - _image * {{_g.image_size}};
+        {% endif %}
+        const int32_t _c = {{_within}} % {{_g.pooled_channels}};
+        const int32_t _place = {{_within}} / {{_g.pooled_channels}};
         for (int32_t _k = {{_first_window}}[_place]; _k < {{_first_window}}[_place + 1]; _k++)
         {
-            const int32_t _neuron = {{_windows}}[_k] * {{_g.pooled_channels}} + _c;
+            const int32_t _neuron = {{_windows}}[_k] * {{_g.pooled_channels}} + _c{{_windows_before}};
             if (atomicExch(&{{passed_window}}[_neuron], _now) != _now)
                 {{_spikespace}}[atomicAdd(&{{_spikespace}}[N], 1)] = _neuron;
         }

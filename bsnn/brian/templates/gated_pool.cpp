@@ -2,18 +2,27 @@
                     _row_elements, _column_elements } #}
 {# Only windows in which a neuron spikes are looked at: the others pass nothing, whoever wins. #}
 {% extends 'common_group.cpp' %}
+{# in a batch, images lie one after another: a division a spike tells its image #}
+{% set _within = '_within' if _g.batch > 1 else '_pre' %}
+{% set _pooled_within = '_pooled_within' if _g.batch > 1 else '_pooled' %}
+{% set _neurons_before = ' + _image * %d' % _g.image_size if _g.batch > 1 else '' %}
+{% set _windows_before = ' + _image * %d' % _g.image_windows if _g.batch > 1 else '' %}
 {% block maincode %}
     const int32_t _num_spikes = {{_spikespace}}[{{_g.source_size}}];
     uint64_t* const _bits = (uint64_t*){{_reached}};
     for (int32_t _s = 0; _s < _num_spikes; _s++)
     {
         const int32_t _pre = {{_spikespace}}[_s];
-        const int32_t _c = _pre % {{_g.pooled_channels}};
-        const int32_t _place = _pre / {{_g.pooled_channels}};
+        {% if _g.batch > 1 %}
+        const int32_t _image = _pre / {{_g.image_size}};
+        const int32_t _within = _pre - _image * {{_g.image_size}};
+        {% endif %}
+        const int32_t _c = {{_within}} % {{_g.pooled_channels}};
+        const int32_t _place = {{_within}} / {{_g.pooled_channels}};
         {{_spiking}}[_pre] = 1;
         for (int32_t _k = {{_first_window}}[_place]; _k < {{_first_window}}[_place + 1]; _k++)
         {
-            const int32_t _pooled = {{_windows}}[_k] * {{_g.pooled_channels}} + _c;
+            const int32_t _pooled = {{_windows}}[_k] * {{_g.pooled_channels}} + _c{{_windows_before}};
             _bits[_pooled / 64] |= (uint64_t)1 << (_pooled % 64);
         }
     }
@@ -34,8 +43,12 @@
             const int _bit = __builtin_ctzll(_left);
             #endif
             const int32_t _pooled = _word * 64 + _bit;
-            const int32_t _c = _pooled % {{_g.pooled_channels}};
-            const int32_t _window = _pooled / {{_g.pooled_channels}};
+            {% if _g.batch > 1 %}
+            const int32_t _image = _pooled / {{_g.image_windows}};
+            const int32_t _pooled_within = _pooled - _image * {{_g.image_windows}};
+            {% endif %}
+            const int32_t _c = {{_pooled_within}} % {{_g.pooled_channels}};
+            const int32_t _window = {{_pooled_within}} / {{_g.pooled_channels}};
             const int32_t* const _ys = {{_row_elements}} + _window / {{_g.pooled_width}} * {{_g.row_elements}};
             const int32_t* const _xs = {{_column_elements}} + _window % {{_g.pooled_width}} * {{_g.column_elements}};
             // of equal keys the first counts
@@ -47,7 +60,7 @@
                 for (int32_t _q = 0; _q < {{_g.column_elements}}; _q++)
                 {
                     if (_xs[_q] < 0) continue;
-                    const size_t _idx = ((size_t)_ys[_r] * {{_g.pooled_from_width}} + _xs[_q]) * {{_g.pooled_channels}} + _c;
+                    const size_t _idx = ((size_t)_ys[_r] * {{_g.pooled_from_width}} + _xs[_q]) * {{_g.pooled_channels}} + _c{{_neurons_before}};
                     const size_t _vectorisation_idx = _idx;
                     {{vector_code|autoindent}}
                     if (_winner < 0 || _key > _largest)

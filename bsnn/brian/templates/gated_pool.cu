@@ -3,6 +3,9 @@
    of its window, if any neuron of it spikes. The place of a spike in the list comes from an atomicAdd,
    so that the list is in any order. #}
 {% extends 'own_spikes.cu' %}
+{# in a batch, images lie one after another #}
+{% set _pooled_within = '_pooled_within' if _g.batch > 1 else '_pooled' %}
+{% set _neurons_before = ' + _image * %d' % _g.image_size if _g.batch > 1 else '' %}
 {% set _marks = 'dev' ~ get_array_name(variables['_spiking'], access_data=False) %}
 
 {% block kernel %}
@@ -29,8 +32,12 @@ __global__ void _mark_{{codeobj_name}}(
 {% block kernel_maincode %}
     if ({{_spikespace}}[{{_g.source_size}}] == 0) return;
     const int32_t _pooled = _idx;
-    const int32_t _c = _pooled % {{_g.pooled_channels}};
-    const int32_t _window = _pooled / {{_g.pooled_channels}};
+    {% if _g.batch > 1 %}
+    const int32_t _image = _pooled / {{_g.image_windows}};
+    const int32_t _pooled_within = _pooled - _image * {{_g.image_windows}};
+    {% endif %}
+    const int32_t _c = {{_pooled_within}} % {{_g.pooled_channels}};
+    const int32_t _window = {{_pooled_within}} / {{_g.pooled_channels}};
     const int32_t* const _ys = {{_row_elements}} + _window / {{_g.pooled_width}} * {{_g.row_elements}};
     const int32_t* const _xs = {{_column_elements}} + _window % {{_g.pooled_width}} * {{_g.column_elements}};
     {{scalar_code|autoindent}}
@@ -43,7 +50,7 @@ __global__ void _mark_{{codeobj_name}}(
         for (int32_t _q = 0; _q < {{_g.column_elements}}; _q++)
         {
             if (_xs[_q] < 0) continue;
-            const int32_t _idx = (_ys[_r] * {{_g.pooled_from_width}} + _xs[_q]) * {{_g.pooled_channels}} + _c;
+            const int32_t _idx = (_ys[_r] * {{_g.pooled_from_width}} + _xs[_q]) * {{_g.pooled_channels}} + _c{{_neurons_before}};
             const int32_t _vectorisation_idx = _idx;
             {{vector_code|autoindent}}
             if (_winner < 0 || _key > _largest)

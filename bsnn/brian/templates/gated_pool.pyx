@@ -2,6 +2,11 @@
                     _row_elements, _column_elements } #}
 {# Only windows in which a neuron spikes are looked at: the others pass nothing, whoever wins. #}
 {% extends 'common_group.pyx' %}
+{# in a batch, images lie one after another: a division a spike tells its image #}
+{% set _within = '_within' if _g.batch > 1 else '_pre' %}
+{% set _pooled_within = '_pooled_within' if _g.batch > 1 else '_pooled' %}
+{% set _neurons_before = ' + _image * %d' % _g.image_size if _g.batch > 1 else '' %}
+{% set _windows_before = ' + _image * %d' % _g.image_windows if _g.batch > 1 else '' %}
 {% block template_support_code %}
 from libcpp.algorithm cimport sort as _sort
 {% endblock %}
@@ -9,15 +14,22 @@ from libcpp.algorithm cimport sort as _sort
     cdef int32_t _num_spikes = {{_spikespace}}[{{_g.source_size}}]
     cdef int32_t _count = 0
     cdef int32_t _num_windows = 0
+    {% if _g.batch > 1 %}
+    cdef int32_t _image, _within, _pooled_within
+    {% endif %}
     cdef int32_t _s, _pre, _c, _place, _k, _pooled, _window, _r, _q, _y, _x, _winner
     cdef double _largest
     for _s in range(_num_spikes):
         _pre = {{_spikespace}}[_s]
-        _c = _pre % {{_g.pooled_channels}}
-        _place = _pre // {{_g.pooled_channels}}
+        {% if _g.batch > 1 %}
+        _image = _pre // {{_g.image_size}}
+        _within = _pre - _image * {{_g.image_size}}
+        {% endif %}
+        _c = {{_within}} % {{_g.pooled_channels}}
+        _place = {{_within}} // {{_g.pooled_channels}}
         {{_spiking}}[_pre] = 1
         for _k in range({{_first_window}}[_place], {{_first_window}}[_place + 1]):
-            _pooled = {{_windows}}[_k] * {{_g.pooled_channels}} + _c
+            _pooled = {{_windows}}[_k] * {{_g.pooled_channels}} + _c{{_windows_before}}
             if not ({{_reached}}[_pooled // 64] >> (_pooled % 64)) & 1:
                 {{_reached}}[_pooled // 64] |= <int64_t>1 << (_pooled % 64)
                 # windows that are reached stand where the spikes will
@@ -30,8 +42,12 @@ from libcpp.algorithm cimport sort as _sort
     for _s in range(_num_windows):
         _pooled = {{_pool_spikespace}}[_s]
         {{_reached}}[_pooled // 64] = 0
-        _c = _pooled % {{_g.pooled_channels}}
-        _window = _pooled // {{_g.pooled_channels}}
+        {% if _g.batch > 1 %}
+        _image = _pooled // {{_g.image_windows}}
+        _pooled_within = _pooled - _image * {{_g.image_windows}}
+        {% endif %}
+        _c = {{_pooled_within}} % {{_g.pooled_channels}}
+        _window = {{_pooled_within}} // {{_g.pooled_channels}}
         # of equal keys the first counts
         _winner = -1
         _largest = 0
@@ -43,7 +59,7 @@ from libcpp.algorithm cimport sort as _sort
                 _x = {{_column_elements}}[_window % {{_g.pooled_width}} * {{_g.column_elements}} + _q]
                 if _x < 0:
                     continue
-                _idx = (_y * {{_g.pooled_from_width}} + _x) * {{_g.pooled_channels}} + _c
+                _idx = (_y * {{_g.pooled_from_width}} + _x) * {{_g.pooled_channels}} + _c{{_neurons_before}}
                 _vectorisation_idx = _idx
                 {{vector_code|autoindent}}
                 if _winner < 0 or _key > _largest:
