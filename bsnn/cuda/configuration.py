@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import brian2 as b2
+from brian2.utils.logger import HierarchyFilter
 
 from bsnn.brian.compilation import binary_cache
 from bsnn.cuda.gpu import Gpu, NoGpu, find_gpu
@@ -138,7 +139,7 @@ def configure(
 
 @contextmanager
 def configured(**options: Any) -> Iterator[Configuration]:
-    """Do as `configure` for a block, and give all preferences back after it."""
+    """Do as `configure` for a block, quietly, and give all preferences back after it."""
     before = {f"codegen.cpp.{name}": None for name in _GCC_PREFERENCES}
     try:
         import brian2cuda  # noqa: F401
@@ -148,9 +149,13 @@ def configured(**options: Any) -> Iterator[Configuration]:
     else:
         before |= {name: None for name in b2.prefs if name.startswith("devices.cuda_standalone.")}
     before = {name: b2.prefs[name] for name in before}
+    # it tells all of its preferences, and warns of whole numbers of 64 bits that count steps
+    quiet = HierarchyFilter("brian2cuda")
+    b2.BrianLogger.console_handler.addFilter(quiet)
     try:
         yield configure(**options)
     finally:
+        b2.BrianLogger.console_handler.removeFilter(quiet)
         for name, value in before.items():
             b2.prefs[name] = value
 

@@ -26,11 +26,11 @@ def merge(project: Path) -> str:
     }
     bodies = {path: _INCLUDE.sub("", text) for path, text in sources.items()}
     units: dict[str, str] = {}
-    # a code object before what is run before and after it, which refers to it
+    # a code object before what is run after it, which refers to it
     for path in sorted(
-        project.glob("code_objects/*.cu"), key=lambda p: _is_before_or_after(p.stem)
+        project.glob("code_objects/*.cu"), key=lambda path: path.stem.startswith("after_run_")
     ):
-        name = re.sub("^(before|after)_run_", "", path.stem)
+        name = path.stem.removeprefix("after_run_")
         units[name] = units.get(name, "") + bodies.pop(path)
     parts = [*includes]
     parts += [bodies.pop(project / name) for name in ("objects.cu", "rand.cu", "network.cu")]
@@ -41,7 +41,3 @@ def merge(project: Path) -> str:
         ]
     main = bodies.pop(project / "main.cu")
     return "\n".join((*parts, *bodies.values(), main))
-
-
-def _is_before_or_after(name: str) -> bool:
-    return name.startswith(("before_run_", "after_run_"))
