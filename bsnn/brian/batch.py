@@ -9,8 +9,8 @@ from numbers import Integral
 
 __all__ = ["check_countable", "checked_batch", "images"]
 
-#: Brian2 numbers neurons, and the elements of an array, by int32. The threads of a GPU step beyond the
-#: end of an array, by fewer than this leaves.
+#: Brian2 numbers neurons, and the elements of an array, by int32. The threads of a GPU step beyond
+#: the end of an array, by fewer than this leaves.
 MOST = 2**31 - 2**20
 
 
