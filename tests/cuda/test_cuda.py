@@ -30,14 +30,19 @@ from bsnn.brian.convolution import Convolution
 from bsnn.brian.dense import Dense
 from bsnn.brian.neurons import NEURON_FORMS
 from bsnn.brian.noise import spike_noise
+from bsnn.brian.pooling import MaxPooling
 from bsnn.brian.spiking_groups import OnePassGroup
 from bsnn.errors import BuildError
 from bsnn.graph import AvgPool2d, Conv2d, Flatten, Input, Linear, MaxPool2d, ReLU
 
 SPIKING = ["source", "pool", "one_pass", "windowed", "plain", "grouped", "largest", "mean", "fixed",
-           "fixed_max", "fixed_mean", "last"]  # fmt: skip
+           "fixed_max", "fixed_mean", "last", "images", "images_pool", "images_gated", "seen",
+           "seen_fixed"]  # fmt: skip
 SCATTERED = ["conv_plain", "conv_grouped", "conv_max", "conv_mean", "dense_part", "dense_of_part"]
 GATHERED = ["conv_fixed", "conv_fixed_max", "conv_fixed_mean", "dense_fixed", "dense_ordered"]
+KINDS = ["conv", "conv_max", "conv_mean", "dense", "dense_of_pooled"]
+SCATTERED_BATCHES = [f"images_{kind}" for kind in KINDS]
+GATHERED_BATCHES = [f"images_fixed_{kind}" for kind in KINDS]
 
 # networks that a test builds and does not run are deleted on purpose
 b2.BrianLogger.suppress_name("unused_brian_object")
@@ -56,7 +61,7 @@ def expected():
 # -------------------------------------------------------------------- how it looks
 
 
-@pytest.mark.parametrize("name", SCATTERED)
+@pytest.mark.parametrize("name", SCATTERED + SCATTERED_BATCHES)
 def test_threads_take_taps(project, name):
     code = project.code(f"{name}_pre")
     kernel = code[code.index("_run_kernel") : code.index("\nvoid _run_")]
@@ -68,12 +73,43 @@ def test_threads_take_taps(project, name):
     assert len(re.findall(r"_brian_atomicAdd\(&_ptr_array_\w+_got\[", kernel)) >= 1
 
 
-@pytest.mark.parametrize("name", GATHERED)
+@pytest.mark.parametrize("name", GATHERED + GATHERED_BATCHES)
 def test_threads_take_targets(project, name):
     code = project.code(f"{name}_pre")
     kernel = code[code.index("_run_kernel") : code.index("\nvoid _run_")]
     assert re.search(r"_target < \d+; _target \+= gridDim.x \* blockDim.x", kernel)
     assert "atomic" not in kernel
+
+
+def test_one_image_costs_no_division(project):
+    """What is generated without a batch knows of none."""
+    pools = "pool_first_spike_pool", "gated_0_gate", "gated_1_gate"
+    for name in [*(f"{name}_pre" for name in SCATTERED + GATHERED), *pools]:
+        assert "_image" not in project.code(name), name
+    pools = "images_pool_first_spike_pool", "images_gated_gate"
+    for name in [*(f"{name}_pre" for name in SCATTERED_BATCHES + GATHERED_BATCHES), *pools]:
+        assert "int32_t _image = " in project.code(name), name
+
+
+def test_spikes_times_taps_beyond_32_bits():
+    """Images of 2^10 neurons with 2^12 taps each; windows that overlap are more than neurons."""
+    for batch, pool, item in (
+        (512, None, "uint64_t"),
+        # 34x34 windows over 32x32 neurons
+        (508, None, "uint32_t"),
+        (508, MaxPooling(3, stride=1, padding=2), "uint64_t"),
+    ):
+        with cuda_standalone():
+            source = b2.NeuronGroup(batch * 1024, "v : 1", threshold="v > 1", reset="")
+            outputs = 64 * 4**2
+            target = b2.NeuronGroup(batch * outputs, "v : 1")
+            connections = Convolution(
+                source, target, np.ones((64, 1, 8, 8)), "v_post += w", stride=8, batch=batch,
+                source_shape=(1, 32, 32), pool=pool,
+            )  # fmt: skip
+            b2.Network(source, target, connections).run(1 * b2.ms, namespace={})
+            code = connections.pre.codeobj.code.cu_file
+        assert f"const {item} _num_items = ({item})_num_spikes * 4096;" in code
 
 
 def test_taps_of_a_convolution(project):
@@ -83,7 +119,7 @@ def test_taps_of_a_convolution(project):
 
 @pytest.mark.parametrize(
     "name",
-    [f"{name}_pre" for name in SCATTERED + GATHERED]
+    [f"{name}_pre" for name in SCATTERED + GATHERED + SCATTERED_BATCHES + GATHERED_BATCHES]
     + ["source_spike_calendar", "pool_first_spike_pool", "one_pass_one_pass"]
     + ["clear", "recorded", "recorded_part"],
 )
@@ -136,7 +172,7 @@ def test_emulated(project, expected, order):
 @pytest.mark.parametrize("order", ["forwards", "backwards", "scattered"])
 def test_deterministic_sums_do_not_depend_on_the_order_of_threads(project, expected, order):
     found = project.emulated(order)
-    for name in ("fixed.v", "fixed_max.v", "fixed_mean.v"):
+    for name in ("fixed.v", "fixed_max.v", "fixed_mean.v", "seen_fixed.v"):
         np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
 
 
