@@ -18,8 +18,8 @@ def gpu_of(tmp_path, monkeypatch):
     """Return a function that lets the driver tell of a GPU with so many MiB of memory."""
 
     def pretend(memory: int) -> None:
-        folder = tmp_path / "driver"
-        folder.mkdir(exist_ok=True)
+        folder = tmp_path / "driver" / "bin"
+        folder.mkdir(parents=True, exist_ok=True)
         (folder / "nvidia-smi").write_text(NVIDIA_SMI.format(memory=memory))
         (folder / "nvidia-smi").chmod(0o755)
         (folder / "nvcc").write_text(

@@ -17,7 +17,12 @@ def merge(project: Path) -> str:
 
     The names of helpers are unique within a code object only, so each has a namespace of its own.
     """
-    sources = {path: path.read_text() for path in project.rglob("*.cu")}
+    sources = {
+        path: path.read_text()
+        for path in project.rglob("*.cu")
+        # of bsnn's own units
+        if not path.name.startswith("code_objects_")
+    }
     includes = {
         line.strip(): None
         for text in sources.values()

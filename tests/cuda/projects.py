@@ -76,7 +76,7 @@ def generate(
         net.run(steps * dt, namespace={})
         b2.device.build(directory=str(folder), compile=False, run=False)
         files = {
-            name: (device.get_array_filename(variable), variable.dtype)
+            name: (device.get_array_filename(variable), _bytes(variable.dtype))
             for name, variable in _recorded(monitors, groups)
         }
     return Project(folder, merge(folder), files)
@@ -91,7 +91,10 @@ def simulate(
     try:
         net, monitors, groups = make()
         net.run(steps * dt, namespace={})
-        return {name: np.array(v.get_value()) for name, v in _recorded(monitors, groups)}
+        return {
+            name: np.array(v.get_value()).view(_bytes(v.dtype))
+            for name, v in _recorded(monitors, groups)
+        }
     finally:
         b2.prefs.codegen.target = before
 
@@ -105,6 +108,11 @@ def spikes(values: dict[str, np.ndarray], group: str) -> list[tuple[int, int]]:
 def states(values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Return what is left when the spikes are taken away."""
     return {name: array for name, array in values.items() if " " not in name}
+
+
+def _bytes(dtype: type) -> type:
+    """Return the type in which to compare: in truth values numbers are kept that fit a byte."""
+    return np.uint8 if dtype is bool or dtype == np.bool_ else dtype
 
 
 def _recorded(monitors, groups) -> Iterator[tuple[str, ArrayVariable]]:

@@ -12,6 +12,7 @@ from bsnn.brian.dense import Dense
 from bsnn.brian.max_pooling import FirstSpikePool, GatedPool
 from bsnn.brian.noise import spike_noise
 from bsnn.brian.pooling import AveragePooling, MaxPooling
+from bsnn.brian.spike_step_recorder import SpikeStepRecorder
 from bsnn.brian.spiking_groups import CalendarGroup, OnePassGroup
 from bsnn.brian.window_recorder import WindowRecorder
 from bsnn.brian.window_start import WindowStart
@@ -27,7 +28,7 @@ BATCH = 3
 IMAGE = (2, 5, 4)
 
 #: Variables whose values at the end are compared.
-STATES = {"v", "got", "label", "spent", "passed_window", "spike_step", "_rows"}
+STATES = {"v", "got", "label", "spent", "passed_window", "spike_step", "_rows", "_levels"}
 
 #: Has more in it than one addition: a factor from the namespace, a variable that all connections
 #: share, a difference, and a refractory period that guards what is written.
@@ -83,6 +84,14 @@ def make(seed: int = 1) -> tuple[b2.Network, dict[str, b2.SpikeMonitor], dict[st
         )
     )
     source.phase = rng.integers(0, 7, SIZE)
+    # a second one, of a part of the neurons, for every other window
+    for recorder in (
+        SpikeStepRecorder(source, window_steps=WINDOW_STEPS, windows=3, name="recorded_steps"),
+        SpikeStepRecorder(source[20:90], window_steps=WINDOW_STEPS, windows=2, interval=2,
+                          name="recorded_steps_part"),
+    ):  # fmt: skip
+        groups[recorder.name] = recorder
+        net.add(recorder)
     windows = MaxPooling(2, padding=1).over(HEIGHT, WIDTH)
     pool = add(
         FirstSpikePool(source, SHAPE, windows, window_steps=WINDOW_STEPS, order=1, name="pool")

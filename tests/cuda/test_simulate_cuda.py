@@ -13,6 +13,7 @@ pytest.importorskip("brian2cuda", reason="brian2cuda is not installed: make test
 from projects import cuda_standalone
 
 import bsnn
+from bsnn.brian.devices import start
 from bsnn.networks import paper
 
 
@@ -43,12 +44,12 @@ def numpy_target():
 
 @pytest.mark.usefixtures("emulated_gpu")
 @pytest.mark.parametrize(
-    ("network", "steps"),
-    [(("lopez_randulfe_2022", "mnist_cnn"), 8), (("nguyen_2020", "mnist"), 10)],
+    ("name", "network", "steps"),
+    [("lopez_randulfe_2022", "mnist_cnn", 8), ("nguyen_2020", "mnist", 10)],
 )
-def test_shipped_networks(network, steps):
+def test_shipped_networks(name, network, steps):
     """Two runs of one binary, of three images side by side, and one place that stays empty."""
-    model = shipped(*network, steps)
+    model = shipped(name, network, steps)
     expected = bsnn.simulate(model, images(5), device="runtime", progress=False)
     found = bsnn.simulate(model, images(5), device="cuda", chunk=3, progress=False)
     assert found.device == "cuda"
@@ -66,7 +67,7 @@ def test_a_gpu_that_is_too_small_is_refused(gpu_of):
 
 def test_without_a_gpu_nothing_is_built(tmp_path, gpu_of):
     gpu_of(1)
-    (tmp_path / "driver" / "nvidia-smi").write_text(
+    (tmp_path / "driver" / "bin" / "nvidia-smi").write_text(
         "#!/bin/sh\necho No devices were found\nexit 6\n"
     )
     model = shipped("lopez_randulfe_2022", "mnist_cnn", 8)
@@ -76,17 +77,18 @@ def test_without_a_gpu_nothing_is_built(tmp_path, gpu_of):
 
 
 def test_names_in_upper_case_are_refused():
-    graph = bsnn.Graph(
-        [
-            bsnn.graph.Input(name="pixels", shape=(1, 4, 4)),
-            bsnn.graph.Flatten(name="flat", inputs=("pixels",)),
-            bsnn.graph.Linear(name="Hidden", inputs=("flat",), weight=np.ones((3, 16), np.float32)),
-        ]
-    )
-    model = bsnn.convert_to_ttfs(graph, np.ones((2, 1, 4, 4), np.float32), steps=4)
-    with cuda_standalone(), pytest.raises(bsnn.BuildError, match="Hidden is not"):
-        bsnn.build(model)
-    bsnn.build(model)
+    """Values that a run is given for them would not be found; layers cannot have such names."""
+    model = shipped("lopez_randulfe_2022", "mnist_cnn", 8)
+    for probe in (
+        b2.NeuronGroup(3, "x : 1", name="Probe"),
+        b2.NeuronGroup(3, "Rate : 1", name="probe"),
+    ):
+        with cuda_standalone() as device:
+            net = bsnn.build(model)
+            net.network.add(probe)
+            with pytest.raises(bsnn.BuildError, match=r"Probe is not|probe\.Rate is not"):
+                start(net)
+            assert not device.code_objects
 
 
 def test_another_step_than_that_of_defaultclock_is_refused():
