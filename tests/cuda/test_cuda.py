@@ -30,7 +30,6 @@ import bsnn
 from bsnn.brian.convolution import Convolution
 from bsnn.brian.dense import Dense
 from bsnn.brian.noise import spike_noise
-from bsnn.brian.pooling import MaxPooling
 from bsnn.brian.spiking_groups import OnePassGroup
 from bsnn.errors import BuildError
 from bsnn.graph import AvgPool2d, Conv2d, Flatten, Input, Linear, MaxPool2d, ReLU
@@ -65,9 +64,9 @@ def expected():
 def test_threads_take_taps(project, name):
     code = project.code(f"{name}_pre")
     kernel = code[code.index("_run_kernel") : code.index("\nvoid _run_")]
-    # spikes times taps times output channels, whatever their number
-    assert re.search(r"_item < _num_items; _item \+= gridDim.x \* blockDim.x", kernel)
-    assert re.search(r"_num_items = \(uint32_t\)_num_spikes \* \d+;", kernel)
+    # blocks stride over spikes, whatever their number, and threads over the taps of a spike
+    assert re.search(r"_s < _num_spikes; _s \+= gridDim.x \* \d+\)", kernel)
+    assert re.search(r"_tap \+= \d+\)", kernel)
     assert "const int32_t _num_spikes = *_spike_count;" in kernel
     assert len(re.findall(r"_brian_atomicAdd\(&_ptr_array_\w+_v\[", kernel)) == 1
     assert len(re.findall(r"_brian_atomicAdd\(&_ptr_array_\w+_got\[", kernel)) >= 1
@@ -92,29 +91,26 @@ def test_one_image_costs_no_division(project):
 
 
 def test_spikes_times_taps_beyond_32_bits():
-    """Images of 2^10 neurons with 2^12 taps each; windows that overlap are more than neurons."""
-    for batch, pool, item in (
-        (512, None, "uint64_t"),
-        # 34x34 windows over 32x32 neurons
-        (508, None, "uint32_t"),
-        (508, MaxPooling(3, stride=1, padding=2), "uint64_t"),
-    ):
-        with cuda_standalone():
-            source = b2.NeuronGroup(batch * 1024, "v : 1", threshold="v > 1", reset="")
-            outputs = 64 * 4**2
-            target = b2.NeuronGroup(batch * outputs, "v : 1")
-            connections = Convolution(
-                source, target, np.ones((64, 1, 8, 8)), "v_post += w", stride=8, batch=batch,
-                source_shape=(1, 32, 32), pool=pool,
-            )  # fmt: skip
-            b2.Network(source, target, connections).run(1 * b2.ms, namespace={})
-            code = connections.pre.codeobj.code.cu_file
-        assert f"const {item} _num_items = ({item})_num_spikes * 4096;" in code
+    """Images of 2^10 neurons with 2^12 taps each, counted apart: the taps by rows of blocks."""
+    with cuda_standalone():
+        source = b2.NeuronGroup(512 * 1024, "v : 1", threshold="v > 1", reset="")
+        target = b2.NeuronGroup(512 * 1024, "v : 1")
+        connections = Convolution(
+            source, target, np.ones((64, 1, 8, 8)), "v_post += w", stride=8, batch=512,
+            source_shape=(1, 32, 32),
+        )  # fmt: skip
+        b2.Network(source, target, connections).run(1 * b2.ms, namespace={})
+        code = connections.pre.codeobj.code.cu_file
+    assert "_s < _num_spikes; _s += gridDim.x * 1)" in code
+    assert "_tap = blockIdx.y * 1024 + threadIdx.x % 256; _tap < min(4096, " in code
+    assert "<<<dim3(num_blocks, 4), num_threads>>>" in code
 
 
 def test_taps_of_a_convolution(project):
-    """6 output channels, 3x3 kernel: 54 taps a spike."""
-    assert "_num_spikes * 54;" in project.code("conv_plain_pre")
+    """6 output channels, 3x3 kernel: 54 taps a spike, for which 64 threads are as good as 8."""
+    code = project.code("conv_plain_pre")
+    assert "_s = blockIdx.x * 4 + threadIdx.x / 64;" in code
+    assert "_tap = threadIdx.x % 64; _tap < 54; _tap += 64)" in code
 
 
 @pytest.mark.parametrize(
