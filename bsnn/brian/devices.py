@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
+from typing import Any, Protocol
 
 import brian2 as b2
 import numpy as np
@@ -39,6 +40,20 @@ __all__ = [
     "use_device",
     "use_generator",
 ]
+
+
+class Runnable(Protocol):
+    """What `start` asks of a network; a `SpikingNetwork` has it."""
+
+    network: b2.Network
+    stored_connections: int
+
+    @property
+    def duration(self) -> b2.Quantity:
+        """Simulated time of one run."""
+
+    def presentation(self, images: Any, numbers: np.ndarray | None = None) -> dict[Any, np.ndarray]:
+        """Return what a run is given (``run_args`` of `brian2.device.run`)."""
 
 
 class Runner:
@@ -77,7 +92,7 @@ class _RuntimeRunner(Runner):
 
 
 class _StandaloneRunner(Runner):
-    def __init__(self, net: SpikingNetwork, directory: Path) -> None:
+    def __init__(self, net: Runnable, directory: Path) -> None:
         self._net = net
         started = time.perf_counter()
         if active_device() == "cuda":
@@ -266,7 +281,7 @@ def use_code_target(target: str) -> Iterator[None]:
         b2.prefs["codegen.target"] = before
 
 
-def start(net: SpikingNetwork, directory: Path | None = None) -> Runner:
+def start(net: SpikingNetwork | Runnable, directory: Path | None = None) -> Runner:
     """Prepare a network, built on the active device, for its runs."""
     if active_device() == "runtime":
         return _RuntimeRunner(net)
