@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import brian2 as b2
+import numpy as np
 from brian2.core.variables import DynamicArrayVariable
 
 from bsnn.cuda.gpu import NoGpu, find_gpu
@@ -26,7 +27,7 @@ def gpu_memory(synapses: int = 0) -> int:
     """
     device = b2.get_device()
     arrays = sum(
-        variable.size * variable.dtype.itemsize
+        variable.size * np.dtype(variable.dtype).itemsize
         for variable in device.arrays
         if not isinstance(variable, DynamicArrayVariable)
     )

@@ -62,15 +62,15 @@ class MemoryWatch:
         return sum(self._ask("--query-gpu=memory.used", lambda row: int(row[0]) * _MIB))
 
     def _ask(self, query: str, take: Callable) -> list:
-        """Return what the driver says, row by row; nothing of a row that is no figure."""
-        asked = subprocess.run(
-            ["nvidia-smi", "-i", self._gpu, query, "--format=csv,noheader,nounits"],
-            capture_output=True,
-            text=True,
-            timeout=_PATIENCE,
-            check=False,
-        )
-        taken = []
+        """Return what the driver says, row by row, without rows that are no figures."""
+        taken: list = []
+        command = ["nvidia-smi", "-i", self._gpu, query, "--format=csv,noheader,nounits"]
+        try:
+            asked = subprocess.run(
+                command, capture_output=True, text=True, timeout=_PATIENCE, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return taken
         for row in csv.reader(asked.stdout.splitlines(), skipinitialspace=True):
             try:
                 taken.append(take(row))

@@ -1,4 +1,4 @@
-"""What several networks need in order to be simulated as one: objects, inputs, and what they did."""
+"""What networks need in order to be simulated as one: objects, inputs, and what they did."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ class TtfsPart(_NetworkPart):
         net = self._net
         levels = {name: net.recorders[name].steps_left for name in self._spiking}
         potentials = {f"{net.model.output.name} potential": net.read_out.values}
-        spikes = {name: np.count_nonzero(values) for name, values in levels.items()}
+        spikes = {name: int(np.count_nonzero(values)) for name, values in levels.items()}
         return Outcome({**levels, **potentials}, spikes)
 
 

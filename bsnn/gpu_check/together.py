@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -119,8 +120,21 @@ class _Together:
         return given
 
 
+@contextmanager
+def _compiled_as_written() -> Iterator[None]:
+    """Let C++ be compiled without fast, approximate mathematics, which also takes less time."""
+    name = "codegen.cpp.extra_compile_args_gcc"
+    before = b2.prefs[name]
+    b2.prefs[name] = ["-w", "-O1", "-std=c++11"]
+    try:
+        yield
+    finally:
+        b2.prefs[name] = before
+
+
 def _simulate(device: str, cases: Sequence[Case], folder: Path, simulated: Simulated) -> None:
-    with use_device(device, folder):
+    # CUDA has its own preferences
+    with _compiled_as_written(), use_device(device, folder):
         # on CUDA it is everybody's clock
         b2.defaultclock.dt = DT
         parts = {case.name: case.part() for case in cases}
@@ -131,10 +145,7 @@ def _simulate(device: str, cases: Sequence[Case], folder: Path, simulated: Simul
         outcomes: dict[str, Any] = {case.name: [] for case in cases}
         for seed in INPUTS:
             runner.run(
-                {
-                    name: part.inputs(np.random.default_rng(seed))
-                    for name, part in parts.items()
-                }
+                {name: part.inputs(np.random.default_rng(seed)) for name, part in parts.items()}
             )
             for name, part in parts.items():
                 if isinstance(outcomes[name], list):

@@ -26,11 +26,9 @@ def merge(project: Path) -> str:
     }
     bodies = {path: _INCLUDE.sub("", text) for path, text in sources.items()}
     units: dict[str, str] = {}
-    # a code object before what is run before and after it, which refers to it
-    for path in sorted(
-        project.glob("code_objects/*.cu"), key=lambda p: _is_before_or_after(p.stem)
-    ):
-        name = re.sub("^(before|after)_run_", "", path.stem)
+    # a code object before what is run after it, which refers to it
+    for path in sorted(project.glob("code_objects/*.cu"), key=lambda p: _is_after(p.stem)):
+        name = path.stem.removeprefix("after_run_")
         units[name] = units.get(name, "") + bodies.pop(path)
     parts = [*includes]
     parts += [bodies.pop(project / name) for name in ("objects.cu", "rand.cu", "network.cu")]
@@ -43,5 +41,5 @@ def merge(project: Path) -> str:
     return "\n".join((*parts, *bodies.values(), main))
 
 
-def _is_before_or_after(name: str) -> bool:
-    return name.startswith(("before_run_", "after_run_"))
+def _is_after(name: str) -> bool:
+    return name.startswith("after_run_")
