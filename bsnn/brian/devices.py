@@ -10,6 +10,7 @@ import gc
 import shutil
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
@@ -106,10 +107,13 @@ class _StandaloneRunner(Runner):
 
     def run(self, images: np.ndarray, numbers: np.ndarray | None = None) -> None:
         net = self._net
-        try:
-            b2.device.run(with_output=False, run_args=net.presentation(images, numbers))
-        except RuntimeError as error:
-            raise SimulationError(f"The compiled simulation failed: {error}") from error
+        with warnings.catch_warnings():
+            # Brian2 compares all variables with a number that is too large for float32
+            warnings.filterwarnings("ignore", "overflow encountered in cast", RuntimeWarning)
+            try:
+                b2.device.run(with_output=False, run_args=net.presentation(images, numbers))
+            except RuntimeError as error:
+                raise SimulationError(f"The compiled simulation failed: {error}") from error
         # each set of images is a file: without this they would fill the disk
         b2.device.delete(code=False, data=False, run_args=True, directory=False)
 

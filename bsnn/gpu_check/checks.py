@@ -25,6 +25,7 @@ from bsnn.cuda.usage import MemoryWatch
 from bsnn.datasets import mnist_sample
 from bsnn.gpu_check.cases import CASES, RANDOM
 from bsnn.gpu_check.parts import Outcome
+from bsnn.gpu_check.programs import words_of_programs
 from bsnn.gpu_check.report import Line
 from bsnn.gpu_check.scenes import PROBABILITY
 from bsnn.gpu_check.together import Simulated, simulate_cases
@@ -240,7 +241,8 @@ def _network(bench: Bench, network: TrainedNetwork) -> Iterator[Line]:
     folder = bench.folder / name
     expected = bsnn.simulate(model, images, device="cpp", directory=folder / "cpp", progress=False)
     bench.say(f"{name} on cuda")
-    with use_device("cuda", folder / "cuda") as directory:
+    directory = folder / "cuda"
+    with use_device("cuda", directory), words_of_programs(directory):
         net = bsnn.build(model, images=len(images), batch=len(images))
         with MemoryWatch(bench.found.gpu.number) as watch:
             found = bsnn.simulate(net, images, directory=directory, progress=False)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from typing import Any
 
 import brian2 as b2
@@ -121,9 +120,9 @@ class TtfsPart(_NetworkPart):
 
 
 class RatePart(_NetworkPart):
-    """Recorded are the spikes of every neuron up to each step, and potentials.
+    """Recorded are spikes up to each step, and potentials at the end of each image.
 
-    Those of the last layer in each step, if it does not spike, and those of the others at the end.
+    Those of a last layer that does not spike are recorded in each step.
     """
 
     _net: RateNetwork
@@ -141,7 +140,18 @@ class RatePart(_NetworkPart):
             )
             for name in self._spiking
         }
-        net.network.add(*self._recorders.values())
+        self._potentials = {
+            f"{name} v": WindowRecorder(
+                net[name],
+                "v",
+                window_steps=net.model.steps,
+                windows=net.rounds,
+                name=f"{name}_v_at_end",
+            )
+            for name in self._spiking
+            if "v" in net[name].variables
+        }
+        net.network.add(*self._recorders.values(), *self._potentials.values())
         net.record_read_out()
 
     def inputs(self, rng: np.random.Generator) -> np.ndarray:
@@ -152,11 +162,7 @@ class RatePart(_NetworkPart):
     def outcome(self) -> Outcome:
         net = self._net
         counts = {name: recorder.values for name, recorder in self._recorders.items()}
-        potentials = {
-            f"{name} v": np.array(group.variables["v"].get_value())
-            for name, group in net.groups.items()
-            if "v" in group.variables
-        }
+        potentials = {name: recorder.values for name, recorder in self._potentials.items()}
         read_out = {f"{net.model.output.name} read-out": net.read_out.values}
         last = net.model.steps
         spikes = {name: int(values[last - 1 :: last].sum()) for name, values in counts.items()}
@@ -166,20 +172,18 @@ class RatePart(_NetworkPart):
 class ScenePart(Part):
     """Brian2 objects without a model.
 
-    Recorded are the spikes of all groups, and variables at the end.
+    Recorded are the spikes of all groups.
 
     Parameters
     ----------
     objects : list
-        Groups, connections and recorders.
+        Groups, connections and recorders; what `WindowRecorder` records is compared as well.
     steps : int
         To simulate.
     source : brian2.NeuronGroup
         Its variable ``phase`` takes the input: whole numbers below `phases`.
     phases : int
         See `source`.
-    states : mapping of str to brian2.Group
-        By name of a variable, groups whose values at the end are compared.
     stored_connections : int
         Rows of `brian2.Synapses`.
     """
@@ -191,17 +195,16 @@ class ScenePart(Part):
         steps: int,
         source: b2.NeuronGroup,
         phases: int,
-        states: Mapping[str, list[Any]],
         stored_connections: int = 0,
     ) -> None:
         self._steps = steps
         self._source = source
         self._phases = phases
-        self._states = states
-        self._groups = [item for item in objects if isinstance(item, b2.NeuronGroup)]
+        self._recorders = [item for item in objects if isinstance(item, WindowRecorder)]
         self._monitors = {
-            group.name: b2.SpikeMonitor(group, name=f"{group.name}_spikes")
-            for group in self._groups
+            item.name: b2.SpikeMonitor(item, name=f"{item.name}_spikes")
+            for item in objects
+            if isinstance(item, b2.NeuronGroup)
         }
         self.objects = [*objects, *self._monitors.values()]
         self.duration = steps * DT
@@ -215,17 +218,13 @@ class ScenePart(Part):
 
     def outcome(self) -> Outcome:
         values = {}
-        for group in self._groups:
-            monitor = self._monitors[group.name]
+        for name, monitor in self._monitors.items():
             # a network among others runs longer than it has to
             steps = np.rint(np.asarray(monitor.t / DT)).astype(int)
-            raster = np.zeros((self._steps, len(group)), dtype=np.int32)
             early = steps < self._steps
+            raster = np.zeros((self._steps, len(monitor.source)), dtype=np.int32)
             np.add.at(raster, (steps[early], np.asarray(monitor.i)[early]), 1)
-            values[group.name] = raster
+            values[name] = raster
         spikes = {name: int(raster.sum()) for name, raster in values.items()}
-        for variable, groups in self._states.items():
-            for group in groups:
-                found = group.variables[variable].get_value()
-                values[f"{group.name}.{variable}"] = np.array(found)
-        return Outcome(values, spikes)
+        recorded = {recorder.name: recorder.values for recorder in self._recorders}
+        return Outcome({**values, **recorded}, spikes)

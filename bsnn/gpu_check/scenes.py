@@ -50,13 +50,12 @@ def _neurons(prefix: str, name: str, size: int) -> OnePassGroup:
     )  # fmt: skip
 
 
-def _part(objects: list[Any], source: Any, states: dict[str, list[Any]], stored: int = 0) -> Part:
+def _part(objects: list[Any], source: CalendarGroup, stored: int = 0) -> Part:
     return ScenePart(
         objects,
         steps=_STEPS,
         source=source,
         phases=_WINDOW_STEPS + 3,
-        states=states,
         stored_connections=stored,
     )
 
@@ -95,7 +94,7 @@ def delays(prefix: str) -> Part:
     ]  # fmt: skip
     targets = [convolved, dense, explicit, back]
     objects = [source, *targets, *connections, *synapses]
-    return _part(objects, source, {}, sum(len(made) for made in synapses))
+    return _part(objects, source, sum(len(made) for made in synapses))
 
 
 def fixed_order(prefix: str) -> Part:
@@ -123,8 +122,10 @@ def fixed_order(prefix: str) -> Part:
               "v_post = clip(v_post + w, -2, 2)\nlabel_post = i", namespace={},
               name=f"{prefix}dense_ordered"),
     ]  # fmt: skip
-    targets = [plain, largest, mean, last]
-    return _part([source, *targets, *connections], source, {"label": [last]})
+    label = WindowRecorder(
+        last, "label", window_steps=1, windows=_STEPS, dtype=np.int32, name=f"{prefix}label"
+    )
+    return _part([source, plain, largest, mean, last, *connections, label], source)
 
 
 class RandomPart(Part):

@@ -15,6 +15,7 @@ from bsnn.brian.devices import start, use_device
 from bsnn.errors import SimulationError
 from bsnn.gpu_check.cases import Case
 from bsnn.gpu_check.parts import DT, Outcome, Part
+from bsnn.gpu_check.programs import words_of_programs
 
 __all__ = ["INPUTS", "Simulated", "simulate_cases"]
 
@@ -134,7 +135,7 @@ def _compiled_as_written() -> Iterator[None]:
 
 def _simulate(device: str, cases: Sequence[Case], folder: Path, simulated: Simulated) -> None:
     # CUDA has its own preferences
-    with _compiled_as_written(), use_device(device, folder):
+    with _compiled_as_written(), use_device(device, folder), words_of_programs(folder):
         # on CUDA it is everybody's clock
         b2.defaultclock.dt = DT
         parts = {case.name: case.part() for case in cases}

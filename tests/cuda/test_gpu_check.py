@@ -81,7 +81,7 @@ def machine(tmp_path, monkeypatch):
 def gpu_check(machine, monkeypatch, tmp_path, capsys):
     """Run the command; return its exit status, its lines by check and name, and what it prints."""
 
-    def call():
+    def call(complete=True):
         out = tmp_path / "found.json"
         monkeypatch.setattr(sys, "argv", ["bsnn", "gpu-check", "--out", str(out)])
         with pytest.raises(SystemExit) as ended:
@@ -89,7 +89,7 @@ def gpu_check(machine, monkeypatch, tmp_path, capsys):
         printed = capsys.readouterr()
         assert out.exists(), printed
         report = json.loads(out.read_text())
-        assert report["complete"]
+        assert report["complete"] == complete
         lines = {(line["check"], line["name"]): line for line in report["lines"]}
         assert len(lines) == len(report["lines"])
         return ended.value.code or 0, lines, printed.out
@@ -102,6 +102,13 @@ def select(monkeypatch, *names):
     for name in set(CASES) - set(names):
         monkeypatch.delitem(CASES, name)
     monkeypatch.setattr(command, "NETWORKS", ())
+
+
+def in_kernel_of(source: str, code_object: str, old: str, new: str) -> str:
+    """Change the first of something in the kernel of a code object."""
+    start = source.index(f"_run_kernel_{code_object}")
+    position = source.index(old, start)
+    return source[:position] + new + source[position + len(old) :]
 
 
 def failing(lines):
@@ -123,3 +130,66 @@ def test_all_lines_pass_where_cuda_is_right(gpu_check, monkeypatch):
     assert len(memory) == len(networks)
     assert all(line["numbers"]["rise"] == 200 * 2**20 for line in memory[:1])
     assert f"{len(judged)} lines pass, 0 fail." in printed
+
+
+LAST_CONNECTION = "gate_count_pool_to_gate_count_fc_pre_codeobject"
+
+
+def test_what_differs_fails_and_no_more(gpu_check, machine, monkeypatch):
+    """In one network spikes reach the wrong neurons, and random numbers are always the same."""
+    select(monkeypatch, "gate_count", "gate_average")
+    machine.append(
+        lambda source: in_kernel_of(
+            source, LAST_CONNECTION, "_targets_begin + _tap;", "_targets_begin + (_tap + 1) % 3;"
+        )
+    )
+    machine.append(
+        lambda source: source.replace("curandGenerateUniformDouble(curand_generator, ", "_halves(")
+    )
+    status, lines, printed = gpu_check()
+    assert status == 1
+    assert failing(lines) == {
+        ("spikes", "gate_count"),
+        ("inputs", "other images, against C++"),
+        ("random", "rate of spikes by rand()"),
+        ("random", "steps differ from each other"),
+    }, printed
+    wrong = lines["spikes", "gate_count"]
+    # not the spikes of those before
+    assert wrong["detail"].startswith("differ: gate_count_fc")
+    assert 0 < wrong["numbers"]["different"] < wrong["numbers"]["compared"] / 2
+
+
+def test_a_program_that_fails_is_found_among_the_others(gpu_check, machine, monkeypatch):
+    select(monkeypatch, "gate_count", "gate_average")
+
+    def fail(source):
+        if LAST_CONNECTION not in source:
+            return source
+        ending = '_targets_begin + _tap; fprintf(stderr, "an illegal access"); exit(3);'
+        return in_kernel_of(source, LAST_CONNECTION, "_targets_begin + _tap;", ending)
+
+    machine.append(fail)
+    status, lines, printed = gpu_check()
+    assert status == 1
+    assert failing(lines) == {
+        ("build", "CUDA, all networks as one"),
+        ("spikes", "gate_count"),
+        ("inputs", "inputs"),
+    }, printed
+    for key in failing(lines):
+        assert "The program has said: an illegal access" in lines[key]["detail"]
+    assert lines["spikes", "gate_average"]["passed"]
+    assert lines["memory accesses", "compute-sanitizer memcheck"]["found"] == "not run"
+
+
+@pytest.mark.usefixtures("machine")
+def test_an_interrupted_check_keeps_its_lines(gpu_check, monkeypatch):
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(CHECKS, "build", interrupt)
+    status, lines, printed = gpu_check(complete=False)
+    assert status == 130
+    assert {check for check, _ in lines} == {"machine"}
+    assert "the check has not come to its end" in printed
