@@ -39,6 +39,7 @@ __all__ = [
     "graph_from_tree",
     "graph_to_tree",
     "load_graph",
+    "package_version",
     "provenance",
     "read_tree",
     "replacing",
@@ -162,8 +163,9 @@ def read_tree(path: str | os.PathLike[str], content: str) -> Tree:
         raise StorageError(f"{path}: the attribute schema_version of / is {version!r}, no version.")
     if version > SCHEMA_VERSION:
         raise StorageError(
-            f"{path} has schema version {version}; this bsnn ({_version('bsnn')}) knows versions "
-            f"up to {SCHEMA_VERSION}. Update bsnn, or write the file again with this version."
+            f"{path} has schema version {version}; this bsnn ({package_version('bsnn')}) knows "
+            f"versions up to {SCHEMA_VERSION}. Update bsnn, or write the file again with this "
+            "version."
         )
     while version < SCHEMA_VERSION:
         tree = MIGRATIONS[version](tree)
@@ -349,11 +351,12 @@ def versions() -> dict[str, str]:
     names = ("bsnn", "brian2", "numpy", "h5py")
     return {
         "python_version": platform.python_version(),
-        **{f"{name}_version": _version(name) for name in names},
+        **{f"{name}_version": package_version(name) for name in names},
     }
 
 
-def _version(package: str) -> str:
+def package_version(package: str) -> str:
+    """Return the version of a package that is installed, or that it is not."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

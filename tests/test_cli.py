@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 import textwrap
 
 import brian2 as b2
@@ -48,12 +49,19 @@ def error_of(run):
     return call
 
 
+def test_gpu_check_without_brian2cuda(error_of, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "brian2cuda", None)
+    message = error_of("gpu-check", "--out", str(tmp_path / "check.json"))
+    assert "Brian2CUDA, which generates the code: pip install 'bsnn[cuda]'" in message
+    assert not list(tmp_path.iterdir())
+
+
 def test_help_teaches(run):
     status, out, _ = run("--help")
     assert status == 0
-    for command in ("demo", "train", "convert", "info", "run", "reproduce", "bench"):
+    for command in ("demo", "train", "convert", "info", "run", "reproduce", "bench", "gpu-check"):
         assert command in out
-    for command in ("convert", "run", "bench"):
+    for command in ("convert", "run", "bench", "gpu-check"):
         _, out, _ = run(command, "--help")
         assert "Example: bsnn" in " ".join(out.split())
 

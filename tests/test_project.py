@@ -22,7 +22,7 @@ FLOORS = (
     ("brian", "cuda"),
     ("simulation", "cosimulation"),
     ("analysis", "datasets"),
-    ("benchmark",),
+    ("benchmark", "gpu_check"),
     ("networks",),
     ("cli",),
 )
@@ -30,7 +30,10 @@ FLOORS = (
 #: Packages that only some parts may import.
 CONFINED = {
     "torch": ("frontends/", "networks/", "cli/model_source.py"),
-    "brian2": ("brian/", "cuda/", "analysis/", "benchmark/", "networks/", "cli/demo.py"),
+    "brian2": (
+        *("brian/", "cuda/", "analysis/", "benchmark/", "gpu_check/"),
+        *("networks/", "cli/demo.py"),
+    ),
     "brian2cuda": ("cuda/configuration.py",),
     "h5py": ("storage.py",),
     "pooch": ("datasets/downloads.py",),

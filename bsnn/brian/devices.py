@@ -10,9 +10,11 @@ import gc
 import shutil
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
+from typing import Any, Protocol
 
 import brian2 as b2
 import numpy as np
@@ -39,6 +41,20 @@ __all__ = [
     "use_device",
     "use_generator",
 ]
+
+
+class Runnable(Protocol):
+    """What `start` asks of a network; a `SpikingNetwork` has it."""
+
+    network: b2.Network
+    stored_connections: int
+
+    @property
+    def duration(self) -> b2.Quantity:
+        """Simulated time of one run."""
+
+    def presentation(self, images: Any, numbers: np.ndarray | None = None) -> dict[Any, np.ndarray]:
+        """Return what a run is given (``run_args`` of `brian2.device.run`)."""
 
 
 class Runner:
@@ -77,7 +93,7 @@ class _RuntimeRunner(Runner):
 
 
 class _StandaloneRunner(Runner):
-    def __init__(self, net: SpikingNetwork, directory: Path, profile: bool) -> None:
+    def __init__(self, net: Runnable, directory: Path, profile: bool) -> None:
         self._net = net
         started = time.perf_counter()
         if active_device() == "cuda":
@@ -91,10 +107,13 @@ class _StandaloneRunner(Runner):
 
     def run(self, images: np.ndarray, numbers: np.ndarray | None = None) -> None:
         net = self._net
-        try:
-            b2.device.run(with_output=False, run_args=net.presentation(images, numbers))
-        except RuntimeError as error:
-            raise SimulationError(f"The compiled simulation failed: {error}") from error
+        with warnings.catch_warnings():
+            # Brian2 compares all variables with a number that is too large for float32
+            warnings.filterwarnings("ignore", "overflow encountered in cast", RuntimeWarning)
+            try:
+                b2.device.run(with_output=False, run_args=net.presentation(images, numbers))
+            except RuntimeError as error:
+                raise SimulationError(f"The compiled simulation failed: {error}") from error
         # each set of images is a file: without this they would fill the disk
         b2.device.delete(code=False, data=False, run_args=True, directory=False)
 
@@ -266,7 +285,9 @@ def use_code_target(target: str) -> Iterator[None]:
         b2.prefs["codegen.target"] = before
 
 
-def start(net: SpikingNetwork, directory: Path | None = None, *, profile: bool = False) -> Runner:
+def start(
+    net: SpikingNetwork | Runnable, directory: Path | None = None, *, profile: bool = False
+) -> Runner:
     """Prepare a network, built on the active device, for its runs.
 
     With `profile` generated code measures how long each object takes (`brian2.profiling_summary`);

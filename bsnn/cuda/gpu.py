@@ -7,7 +7,7 @@ import dataclasses
 import os
 import subprocess
 
-__all__ = ["Gpu", "NoGpu", "find_gpu"]
+__all__ = ["Gpu", "NoGpu", "find_gpu", "identifier"]
 
 _FIELDS = ("name", "compute_cap", "memory.total", "memory.free", "driver_version")
 _MIB = 2**20
@@ -57,7 +57,7 @@ def find_gpu(number: int = 0) -> Gpu:
     NoGpu
         There is no driver, or no GPU of this number.
     """
-    known = _identifier(number)
+    known = identifier(number)
     command = ["nvidia-smi", "-i", known, f"--query-gpu={','.join(_FIELDS)}",
                "--format=csv,noheader,nounits"]  # fmt: skip
     try:
@@ -79,8 +79,14 @@ def find_gpu(number: int = 0) -> Gpu:
         raise NoGpu(f"nvidia-smi describes GPU {known} in a way not known: {row}") from None
 
 
-def _identifier(number: int) -> str:
-    """Return what nvidia-smi, which sees all GPUs, calls one that this process may use."""
+def identifier(number: int) -> str:
+    """Return what nvidia-smi, which sees all GPUs, calls one that this process may use.
+
+    Raises
+    ------
+    NoGpu
+        There is none of this number.
+    """
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is None:
         return str(number)

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 _LAUNCH = re.compile(r"(\w+)<<<(.*?)>>>\(", re.DOTALL)
+_KERNEL = re.compile(r"\bvoid\s+(?:__launch_bounds__\([^)]*\)\s*)?(\w+)\s*\([^{;]*\)\s*\{")
 _FOREIGN = re.compile(r'#\s*include\s*[<"]((?:thrust/|cu)[\w/]+(?:\.h)?)[>"]')
 
 
@@ -31,6 +32,7 @@ def compile_for_cpu(project: Path, source: str) -> Path:
 
 
 def _without_launches(source: str) -> str:
+    waiting = _kernels_that_wait(source)
     parts, position = [], 0
     for launch in _LAUNCH.finditer(source):
         end, depth = launch.end(), 1
@@ -40,6 +42,18 @@ def _without_launches(source: str) -> str:
         kernel, dimensions = launch.groups()
         arguments = source[launch.end() : end]
         parts.append(source[position : launch.start()])
-        parts.append(f"emulated::launch({dimensions}, [&] {{ {kernel}({arguments}; }})")
+        function = "launch_together" if kernel in waiting else "launch"
+        parts.append(f"emulated::{function}([&] {{ {kernel}({arguments}; }}, {dimensions})")
         position = end
     return "".join((*parts, source[position:]))
+
+
+def _kernels_that_wait(source: str) -> set[str]:
+    """Return the kernels whose threads wait for each other."""
+    found = [(kernel.end(), kernel[1]) for kernel in _KERNEL.finditer(source)]
+    ends = [start for start, _ in found[1:]] + [len(source)]
+    return {
+        name
+        for (start, name), end in zip(found, ends, strict=True)
+        if "__syncthreads()" in source[start:end]
+    }

@@ -1,7 +1,7 @@
-// As much of CUDA as a project of Brian2CUDA needs without brian2.Synapses, on a CPU: a launch is a
+// As much of CUDA as a project of Brian2CUDA needs without heterogeneous delays, on a CPU: a launch is a
 // loop over the threads of all blocks, one after the other, in one of several orders. It shows whether
-// kernels compute the right thing, not whether their threads synchronise: no kernel may wait for another
-// thread (one that tries to ends the program).
+// kernels compute the right thing, not whether their threads synchronise. The threads of a block wait for
+// each other where a kernel has __syncthreads() in its own code; in what it calls, that ends the program.
 #pragma once
 
 #include <cmath>
@@ -13,9 +13,12 @@
 #include <string>
 #include <vector>
 
+#include <ucontext.h>
+
 #define __global__
 #define __device__
 #define __host__
+#define __shared__
 #define __launch_bounds__(...)
 #define __CUDA_ARCH__ 900
 
@@ -40,7 +43,7 @@ inline size_t place(size_t number, size_t count)
     return number * 1000003 % count;
 }
 
-inline void launch(dim3 blocks, dim3 threads, const std::function<void()>& kernel)
+inline void launch(const std::function<void()>& kernel, dim3 blocks, dim3 threads, size_t shared_memory = 0)
 {
     gridDim = blocks;
     blockDim = threads;
@@ -54,9 +57,61 @@ inline void launch(dim3 blocks, dim3 threads, const std::function<void()>& kerne
         kernel();
     }
 }
+
+// The threads of a block take turns at each __syncthreads(), on stacks of their own.
+const size_t stack_size = 1 << 16;
+static ucontext_t scheduler;
+static std::vector<ucontext_t> contexts;
+static std::vector<std::vector<char>> stacks;
+static std::vector<bool> ended;
+static const std::function<void()>* running = NULL;
+static size_t current;
+
+inline void run_thread()
+{
+    (*running)();
+    ended[current] = true;
 }
 
-inline void __syncthreads() { abort(); }
+inline void launch_together(const std::function<void()>& kernel, dim3 blocks, dim3 threads,
+                            size_t shared_memory = 0)
+{
+    gridDim = blocks;
+    blockDim = threads;
+    running = &kernel;
+    contexts.resize(threads.x);
+    stacks.resize(std::max<size_t>(stacks.size(), threads.x), std::vector<char>(stack_size));
+    for (size_t block = 0; block < blocks.x; block++)
+    {
+        blockIdx.x = place(block, blocks.x);
+        ended.assign(threads.x, false);
+        for (size_t thread = 0; thread < threads.x; thread++)
+        {
+            getcontext(&contexts[thread]);
+            contexts[thread].uc_stack.ss_sp = stacks[thread].data();
+            contexts[thread].uc_stack.ss_size = stack_size;
+            contexts[thread].uc_link = &scheduler;
+            makecontext(&contexts[thread], run_thread, 0);
+        }
+        for (size_t left = threads.x; left > 0;)
+            for (size_t number = 0; number < threads.x; number++)
+            {
+                current = place(number, threads.x);
+                if (ended[current]) continue;
+                threadIdx.x = current;
+                swapcontext(&scheduler, &contexts[current]);
+                if (ended[current]) left--;
+            }
+    }
+    running = NULL;
+}
+}
+
+inline void __syncthreads()
+{
+    if (emulated::running == NULL) abort();
+    swapcontext(&emulated::contexts[emulated::current], &emulated::scheduler);
+}
 inline void __threadfence() { abort(); }
 
 template <typename T> T atomicAdd(T* address, T value)
@@ -178,7 +233,7 @@ template <typename T> T* raw_pointer_cast(T* address) { return address; }
 struct system_error : std::exception {};
 }
 
-// ------------------------------------------------------------------ cuRAND: no random numbers, but ones half
+// ------------------------------------------------------------------ cuRAND: uniform numbers only
 
 enum curandStatus_t { CURAND_STATUS_SUCCESS };
 enum curandRngType_t { CURAND_RNG_PSEUDO_DEFAULT };
@@ -189,13 +244,25 @@ inline curandStatus_t curandCreateGenerator(curandGenerator_t*, curandRngType_t)
 inline curandStatus_t curandDestroyGenerator(curandGenerator_t) { return CURAND_STATUS_SUCCESS; }
 inline curandStatus_t curandSetPseudoRandomGeneratorSeed(curandGenerator_t, unsigned long long) { return CURAND_STATUS_SUCCESS; }
 inline curandStatus_t curandSetGeneratorOffset(curandGenerator_t, unsigned long long) { return CURAND_STATUS_SUCCESS; }
+template <typename T> curandStatus_t _uniform(T* to, size_t size)
+{
+    static uint64_t state = 88172645463325252ULL;
+    for (size_t i = 0; i < size; i++)
+    {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        to[i] = (T)((state >> 40) + 1) / (1 << 24);
+    }
+    return CURAND_STATUS_SUCCESS;
+}
 template <typename T> curandStatus_t _halves(T* to, size_t size)
 {
     for (size_t i = 0; i < size; i++) to[i] = 0.5;
     return CURAND_STATUS_SUCCESS;
 }
-inline curandStatus_t curandGenerateUniform(curandGenerator_t, float* to, size_t size) { return _halves(to, size); }
-inline curandStatus_t curandGenerateUniformDouble(curandGenerator_t, double* to, size_t size) { return _halves(to, size); }
+inline curandStatus_t curandGenerateUniform(curandGenerator_t, float* to, size_t size) { return _uniform(to, size); }
+inline curandStatus_t curandGenerateUniformDouble(curandGenerator_t, double* to, size_t size) { return _uniform(to, size); }
 inline curandStatus_t curandGenerateNormal(curandGenerator_t, float* to, size_t size, float, float) { return _halves(to, size); }
 inline curandStatus_t curandGenerateNormalDouble(curandGenerator_t, double* to, size_t size, double, double) { return _halves(to, size); }
 inline curandStatus_t curandGeneratePoisson(curandGenerator_t, unsigned int*, size_t, double) { return CURAND_STATUS_SUCCESS; }
