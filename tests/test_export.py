@@ -53,7 +53,7 @@ def test_time_to_first_spike(small_cnn, tmp_path, numpy_target, read_out, batch)
 def test_rate_coding_with_noise(tmp_path, numpy_target):
     """Images from the tenth on, whose noise is theirs; classes are those of a convolution."""
     model, images = make_rate_model(
-        MaxCnn(), (2, 6, 7), encoder="poisson", reset="subtract", steps=12
+        MaxCnn(), (2, 7, 7), encoder="poisson", reset="subtract", steps=12
     )
     folder = bsnn.export(
         model, images[:5], directory=tmp_path / "project", target="cpp", batch=2, seed=3,

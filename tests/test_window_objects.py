@@ -239,10 +239,13 @@ def test_the_first_step_is_chosen():
 
 
 def spiking(steps_of_spikes):
-    """Neurons that spike at given steps, a row of them each."""
-    neurons, steps = np.nonzero(np.asarray(steps_of_spikes) >= 0)
-    times = np.asarray(steps_of_spikes)[neurons, steps] * DT
-    return b2.SpikeGeneratorGroup(len(steps_of_spikes), neurons, times, dt=DT, name="spiking")
+    """Neurons that spike at two steps each, given as a row; -1 is none."""
+    group = b2.NeuronGroup(
+        len(steps_of_spikes), "first : integer\nsecond : integer", name="spiking", reset="",
+        threshold="t_in_timesteps == first or t_in_timesteps == second",
+    )  # fmt: skip
+    group.first, group.second = np.transpose(steps_of_spikes)
+    return group
 
 
 @pytest.mark.usefixtures("code_target")
@@ -285,4 +288,4 @@ def test_lengths_are_checked(numpy_target):
     with pytest.raises(ValueError, match="not 2 of 0"):
         WindowRecorder(group, "x", window_steps=0, windows=2)
     with pytest.raises(ValueError, match="cannot be recorded"):
-        SpikeStepRecorder(spiking([[1]]), window_steps=2, windows=2, interval=0)
+        SpikeStepRecorder(spiking([[1, -1]]), window_steps=2, windows=2, interval=0)

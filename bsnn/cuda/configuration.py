@@ -180,9 +180,9 @@ def _unsupported(toolkit: Toolkit, capability: float) -> list[str]:
             f"a GPU of compute capability {_LEAST_CAPABILITY} or above; this one has {capability}"
         ]
     if known and capability not in known:
-        age = "newer" if capability > max(known) else "older"
+        age = "a newer" if capability > max(known) else "an older"
         return [
-            f"an {age} CUDA toolkit: nvcc {toolkit.version} compiles for "
+            f"{age} CUDA toolkit: nvcc {toolkit.version} compiles for "
             f"{', '.join(map(str, known))}, not for compute capability {capability}"
         ]
     return []
