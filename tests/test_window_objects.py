@@ -241,10 +241,10 @@ def test_the_first_step_is_chosen():
 def spiking(steps_of_spikes):
     """Neurons that spike at two steps each, given as a row; -1 is none."""
     group = b2.NeuronGroup(
-        len(steps_of_spikes), "first : integer\nsecond : integer", name="spiking", reset="",
-        threshold="t_in_timesteps == first or t_in_timesteps == second",
+        len(steps_of_spikes), "one : integer\nother : integer", name="spiking", reset="",
+        threshold="t_in_timesteps == one or t_in_timesteps == other",
     )  # fmt: skip
-    group.first, group.second = np.transpose(steps_of_spikes)
+    group.one, group.other = np.transpose(steps_of_spikes)
     return group
 
 
