@@ -20,12 +20,9 @@ def gpu_of(tmp_path, monkeypatch):
     def pretend(memory: int) -> None:
         folder = tmp_path / "driver" / "bin"
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "nvidia-smi").write_text(NVIDIA_SMI.format(memory=memory))
-        (folder / "nvidia-smi").chmod(0o755)
-        (folder / "nvcc").write_text(
-            '#!/bin/sh\necho "Cuda compilation tools, release 13.0, V13"\n'
-        )
-        (folder / "nvcc").chmod(0o755)
+        for name, text in {"nvidia-smi": NVIDIA_SMI.format(memory=memory), "nvcc": NVCC}.items():
+            (folder / name).write_text(text)
+            (folder / name).chmod(0o755)
         monkeypatch.setenv("PATH", str(folder), prepend=":")
 
     return pretend
