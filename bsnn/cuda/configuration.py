@@ -60,6 +60,15 @@ class Configuration:
     gpu: Gpu | None
     no_gpu: str = ""
 
+    def __str__(self) -> str:
+        gpu = f"none ({self.no_gpu})" if self.gpu is None else self.gpu.name
+        lines = [f"GPU: {gpu}, compute capability {self.compute_capability}"]
+        if self.toolkit is not None:
+            lines.append(f"nvcc: {self.toolkit.version}, {self.toolkit.nvcc}")
+        if self.curand is not None:
+            lines.append(f"cuRAND: {self.curand.library}")
+        return "\n".join(lines)
+
 
 def configure(
     *,

@@ -160,7 +160,7 @@ def linkable_curand(folder: Path) -> Path:
 
 def emulate(directory: Path, _: Iterable[str]) -> None:
     """Compile a project for the CPU, where bsnn would compile it for the GPU."""
-    directory = Path(directory)
+    directory = Path(directory).absolute()
     (directory / "main").unlink(missing_ok=True)
     (directory / "main").symlink_to(compile_for_cpu(directory, merge(directory)))
 

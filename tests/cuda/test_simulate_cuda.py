@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+from pathlib import Path
 
 import brian2 as b2
 import numpy as np
 import pytest
+from brian2.devices.device import reset_device
 
 pytest.importorskip("brian2cuda", reason="brian2cuda is not installed: make test-cuda installs it")
 
@@ -98,3 +101,23 @@ def test_another_step_than_that_of_defaultclock_is_refused():
             bsnn.build(model, dt=3 * b2.ms)
         b2.defaultclock.dt = 3 * b2.ms
         assert bsnn.build(model, dt=3 * b2.ms).clock.dt == 3 * b2.ms
+
+
+@pytest.mark.usefixtures("emulated_gpu")
+def test_the_page_about_the_gpu(tmp_path, monkeypatch, capsys):
+    """Its script runs as printed, and leaves the device active, as a script does."""
+    page = Path(__file__).parents[2] / "tutorials" / "gpu.md"
+    (code,) = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    before = {name: b2.prefs[name] for name in b2.prefs}
+    try:
+        exec(compile(code, str(page), "exec"), {"__name__": "__main__"})
+    finally:
+        b2.device.reinit()
+        b2.device.activate()
+        reset_device()
+        for name, value in before.items():
+            b2.prefs[name] = value
+    said = capsys.readouterr().out
+    assert "Emulated GPU, compute capability 9.0" in said
+    assert re.search(r"accuracy of the spiking network +100.00 %", said)
