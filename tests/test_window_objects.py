@@ -8,7 +8,9 @@ import pytest
 from brian2.core.base import BrianObjectException
 from brian2.units import ms, mV
 
-from bsnn.brian import OnePassGroup, WindowRecorder, WindowStart
+from bsnn.brian import OnePassGroup, SpikeStepRecorder, WindowRecorder, WindowStart
+from bsnn.brian.devices import use_code_target
+from bsnn.errors import SimulationError
 
 SIZE, WINDOW_STEPS, STEPS = 23, 7, 31
 WINDOWS = STEPS // WINDOW_STEPS
@@ -217,6 +219,63 @@ def test_values_have_no_units(numpy_target):
     assert isinstance(error.value.__cause__, b2.DimensionMismatchError)
 
 
+@pytest.fixture(params=["numpy", "cython"])
+def code_target(request):
+    with use_code_target(request.param):
+        yield
+
+
+@pytest.mark.usefixtures("code_target")
+def test_the_first_step_is_chosen():
+    group = b2.NeuronGroup(2, "x : 1")
+    group.run_regularly("x = t_in_timesteps*10 + i")
+    recorder = WindowRecorder(group, "x", window_steps=4, windows=3, first_step=6)
+    every = WindowRecorder(group, "x", window_steps=1, windows=3)
+    b2.Network(group, recorder, every).run(18 * DT)
+    np.testing.assert_array_equal(recorder.values, [[60, 61], [100, 101], [140, 141]])
+    np.testing.assert_array_equal(every.values, [[0, 1], [10, 11], [20, 21]])
+    with pytest.raises(ValueError, match="no step -1"):
+        WindowRecorder(group, "x", window_steps=4, windows=3, first_step=-1)
+
+
+def spiking(steps_of_spikes):
+    """Neurons that spike at given steps, a row of them each."""
+    neurons, steps = np.nonzero(np.asarray(steps_of_spikes) >= 0)
+    times = np.asarray(steps_of_spikes)[neurons, steps] * DT
+    return b2.SpikeGeneratorGroup(len(steps_of_spikes), neurons, times, dt=DT, name="spiking")
+
+
+@pytest.mark.usefixtures("code_target")
+@pytest.mark.parametrize("window_steps", [5, 300])
+def test_steps_of_spikes(window_steps):
+    """Windows of 5 steps are kept in bytes, those of 300 are not; every second one is recorded."""
+    n = window_steps
+    group = spiking([[3, 3 + 2 * n], [3 + n - 1, -1], [-1, -1], [-1, 3 + 2 * n + 4]])
+    whole = SpikeStepRecorder(
+        group, window_steps=n, windows=2, first_step=3, interval=2, name="whole"
+    )
+    part = SpikeStepRecorder(group[1:], window_steps=n, windows=2, first_step=3, interval=2)
+    b2.Network(group, whole, part).run((3 + 3 * n) * DT)
+    expected = [[n, 1, 0, 0], [n, 0, 0, n - 4]]
+    np.testing.assert_array_equal(whole.steps_left, expected)
+    np.testing.assert_array_equal(part.steps_left, np.array(expected)[:, 1:])
+    assert whole.steps_left.dtype == (np.uint8 if window_steps < 256 else np.int32)
+
+
+@pytest.mark.usefixtures("code_target")
+@pytest.mark.parametrize(
+    ("steps", "message"),
+    [([3, 6], "more than once"), ([1, -1], "outside"), ([9, -1], "outside"), ([30, -1], "outside")],
+)
+def test_spikes_that_have_no_place_are_noticed(steps, message):
+    """Windows of 5 steps from step 3 on, of which the second is not recorded, and two are."""
+    group = spiking([steps])
+    recorder = SpikeStepRecorder(group, window_steps=5, windows=2, first_step=3, interval=2)
+    b2.Network(group, recorder).run(40 * DT)
+    with pytest.raises(SimulationError, match=message):
+        _ = recorder.steps_left
+
+
 def test_lengths_are_checked(numpy_target):
     group = b2.NeuronGroup(2, "x : 1")
     with pytest.raises(ValueError, match="at least one step, not 0"):
@@ -225,3 +284,5 @@ def test_lengths_are_checked(numpy_target):
         WindowRecorder(group, "x", window_steps=5, windows=0)
     with pytest.raises(ValueError, match="not 2 of 0"):
         WindowRecorder(group, "x", window_steps=0, windows=2)
+    with pytest.raises(ValueError, match="cannot be recorded"):
+        SpikeStepRecorder(spiking([[1]]), window_steps=2, windows=2, interval=0)

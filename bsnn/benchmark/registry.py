@@ -7,16 +7,25 @@ checkout (``pip install -e``).
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import bsnn
 from bsnn.benchmark.brian import BrianSystem
 from bsnn.benchmark.system import System
 from bsnn.errors import SettingsError
 
-__all__ = ["CHECKOUT_SYSTEMS", "OWN_SYSTEMS", "checkout_folder", "choose", "systems"]
+__all__ = [
+    "CHECKOUT_SYSTEMS",
+    "OWN_SYSTEMS",
+    "checkout_folder",
+    "checkout_module",
+    "choose",
+    "systems",
+]
 
 _SHARED = {"connectivity": "shared", "form": "calendar"}
 
@@ -54,10 +63,28 @@ def systems() -> dict[str, System]:
     return {system.name: system for system in (*own, *_from_checkout())}
 
 
+def checkout_module(name: str) -> ModuleType | None:
+    """Return a module of the checkout's benchmarks; None if it or what it needs is not there."""
+    if _checkout() is None:
+        return None
+    try:
+        return importlib.import_module(f"{_PACKAGE}.{name}")
+    except ModuleNotFoundError as error:
+        if error.name and error.name.startswith(_PACKAGE):
+            raise
+        return None
+
+
 def _from_checkout() -> tuple[System, ...]:
+    package = _checkout()
+    return () if package is None else package.SYSTEMS
+
+
+def _checkout() -> ModuleType | None:
+    """Return the checkout's benchmarks as a package."""
     folder = checkout_folder()
     if folder is None:
-        return ()
+        return None
     if _PACKAGE not in sys.modules:
         spec = importlib.util.spec_from_file_location(
             _PACKAGE, folder / "__init__.py", submodule_search_locations=[str(folder)]
@@ -67,7 +94,7 @@ def _from_checkout() -> tuple[System, ...]:
         module = importlib.util.module_from_spec(spec)
         sys.modules[_PACKAGE] = module
         spec.loader.exec_module(module)
-    return sys.modules[_PACKAGE].SYSTEMS
+    return sys.modules[_PACKAGE]
 
 
 def choose(names: list[str] | None = None) -> tuple[list[System], dict[str, str]]:

@@ -9,6 +9,7 @@ that they were made of, so that an equal network is not compiled a second time, 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import posixpath
 import re
@@ -249,36 +250,38 @@ def _make(directory: Path, *arguments: str) -> str:
 def write_units(directory: Path, sources: list[str]) -> list[str]:
     """Write files that compile many small ones together; return what is to be compiled then."""
     small: dict[str, list[str]] = {}
-    large = []
+    others = []
     for name in sources:
         if _declared(directory, name):
             # in CUDA what is run at the end may use the kernels of the code object: one namespace
             owner = name.replace("/after_run_", "/") if name.endswith(".cu") else name
             small.setdefault(owner, []).append(name)
         else:
-            large.append(name)
+            others.append(name)
+    if not small:
+        return others
+    ending = posixpath.splitext(next(iter(small)))[1]
+    # the headers of CUDA are worth a unit less
+    together = others if ending == ".cu" else []
+    objects, step = sorted(small), _FILES_IN_A_UNIT[ending]
     units = []
-    if small:
-        ending = posixpath.splitext(next(iter(small)))[1]
-        objects, step = sorted(small), _FILES_IN_A_UNIT[ending]
-        for first in range(0, len(objects), step):
-            unit = f"code_objects_{len(units)}{ending}"
-            files = [sorted(small[name], key=name.__ne__) for name in objects[first : first + step]]
-            (directory / unit).write_text(_unit(directory, files))
-            units.append(unit)
-    return large + units
+    for first in range(0, len(objects), step):
+        unit = f"code_objects_{len(units)}{ending}"
+        files = [sorted(small[name], key=name.__ne__) for name in objects[first : first + step]]
+        (directory / unit).write_text(_unit(directory, files, [] if units else together))
+        units.append(unit)
+    return units if together else others + units
 
 
-def _unit(directory: Path, objects: list[list[str]]) -> str:
+def _unit(directory: Path, objects: list[list[str]], others: list[str]) -> str:
     """Return one file that holds several, those of each code object in a namespace of its own.
 
     Headers come first, outside of the namespaces, where their guards keep them from being read
     again. The functions that each file is there for are called through one of the same name.
     """
     includes: dict[str, None] = {}
-    for files in objects:
-        for name in files:
-            includes.update(dict.fromkeys(_INCLUDE.findall((directory / name).read_text())))
+    for name in (*others, *itertools.chain(*objects)):
+        includes.update(dict.fromkeys(_INCLUDE.findall((directory / name).read_text())))
     lines = []
     for include in includes:
         # an include may stand under a condition that is not met
@@ -290,6 +293,7 @@ def _unit(directory: Path, objects: list[list[str]]) -> str:
                 f"void {function}() {{ file_{number}::{function}(); }}"
                 for function in _declared(directory, name)
             ]
+    lines += [f'#include "{name}"' for name in others]
     return "\n".join(lines) + "\n"
 
 

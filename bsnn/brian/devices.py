@@ -93,12 +93,12 @@ class _RuntimeRunner(Runner):
 
 
 class _StandaloneRunner(Runner):
-    def __init__(self, net: Runnable, directory: Path) -> None:
+    def __init__(self, net: Runnable, directory: Path, profile: bool) -> None:
         self._net = net
         started = time.perf_counter()
         if active_device() == "cuda":
             check_names(net.network)
-        net.network.run(net.duration, namespace={})
+        net.network.run(net.duration, namespace={}, profile=profile)
         if active_device() == "cuda":
             check_gpu_memory(net.stored_connections)
         b2.device.build(directory=str(directory), compile=False, run=False, with_output=False)
@@ -285,8 +285,14 @@ def use_code_target(target: str) -> Iterator[None]:
         b2.prefs["codegen.target"] = before
 
 
-def start(net: SpikingNetwork | Runnable, directory: Path | None = None) -> Runner:
-    """Prepare a network, built on the active device, for its runs."""
+def start(
+    net: SpikingNetwork | Runnable, directory: Path | None = None, *, profile: bool = False
+) -> Runner:
+    """Prepare a network, built on the active device, for its runs.
+
+    With `profile` generated code measures how long each object takes (`brian2.profiling_summary`);
+    on a GPU the host then waits for each.
+    """
     if active_device() == "runtime":
         return _RuntimeRunner(net)
     if b2.device.build_on_run:
@@ -294,4 +300,4 @@ def start(net: SpikingNetwork | Runnable, directory: Path | None = None) -> Runn
             "The standalone device was set to build at the first run. Set it with "
             "set_device(..., build_on_run=False), so that one binary runs many times."
         )
-    return _StandaloneRunner(net, directory or Path("output"))
+    return _StandaloneRunner(net, directory or Path("output"), profile)

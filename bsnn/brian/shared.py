@@ -590,6 +590,7 @@ class _SpikePropagation(TemplateRunner):
             "pooling": "average" if averaged else "max" if pooled else "none",
             "weight_type": connections.variables["w"].dtype,
             "gathers": connections._gathers,
+            "spike_threads": _threads_for(connections._geometry()["taps"]),
             "targets": connections._target_size,
             "batch": connections.batch,
             # neurons of one image; its positions are what weights are connected to
@@ -617,6 +618,15 @@ class _SpikePropagation(TemplateRunner):
             }
         # under one name, which no variable can have
         self.template_kwds = {"_g": geometry}
+
+
+def _threads_for(taps: int) -> int:
+    """Return how many threads of a block of 256 take a spike, so that few of them have no tap.
+
+    No fewer than 32 if there are so many taps: threads of a warp then work side by side.
+    """
+    numbers = [2**power for power in range(3, 9) if 2**power >= min(32, taps)]
+    return max(numbers, key=lambda number: (taps / (-(-taps // number) * number), number))
 
 
 def _statements(code: str) -> Iterator[tuple[str, str, str]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import platform
 from pathlib import Path
 from typing import Annotated
 
@@ -22,8 +21,10 @@ from bsnn.benchmark import (
     choose,
     compare,
 )
+from bsnn.benchmark.gpu import GPU_NETWORKS
+from bsnn.cli.bench_gpu import bench_on_gpu
 from bsnn.cli.options import JsonFile
-from bsnn.cli.output import console, facts_table, write_json
+from bsnn.cli.output import console, facts_table, machine, short, write_json
 from bsnn.cli.run import test_images
 from bsnn.datasets import DATA_VARIABLE
 from bsnn.errors import SettingsError, SimulationError
@@ -58,8 +59,25 @@ def bench(
         Path | None,
         typer.Option(help="Folder with MNIST's files; otherwise BSNN_DATA, or the sample."),
     ] = None,
-    images: Annotated[int, typer.Option(min=1, help="How many test images.")] = 1000,
-    steps: Annotated[int, typer.Option(min=1, help="Steps in a window.")] = 32,
+    images: Annotated[
+        int | None,
+        typer.Option(min=1, help="How many images; by default 1,000, on CUDA as the network is."),
+    ] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Steps in a window (C++).")] = 32,
+    device: Annotated[
+        str,
+        typer.Option(
+            help="cpp: several systems simulate one network on one core. cuda: several networks on "
+            "this machine's GPU, beside PyTorch."
+        ),
+    ] = "cpp",
+    networks: Annotated[
+        str,
+        typer.Option(help="On CUDA: which networks, with commas between them."),
+    ] = ",".join(GPU_NETWORKS),
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="On CUDA: images side by side; by default 500.")
+    ] = None,
     rounds: Annotated[
         int, typer.Option(min=1, help="How often each system simulates all images, in turns.")
     ] = 3,
@@ -67,11 +85,27 @@ def bench(
 ) -> None:
     """Measure bsnn against other ways to simulate the same network on the same images.
 
+    With --device cuda: generated CUDA on this machine's GPU, for time-to-first-spike coding of
+    MNIST and for ResNet-20 and VGG-16 in rate coding, beside PyTorch on the same GPU.
+
     The images are MNIST's test images: those of --data or BSNN_DATA, or else the 500 that come
     with bsnn. tutorials/benchmarks.md explains the figures.
 
     Example: bsnn bench --systems bsnn_shared,event_driven_cpp --images 500 --json bench.json
     """
+    if device == "cuda":
+        folder = data or os.environ.get(DATA_VARIABLE)
+        bench_on_gpu(
+            [name.strip() for name in networks.split(",")],
+            None if folder is None else Path(folder),
+            images,
+            batch,
+            rounds,
+            json,
+        )
+        return
+    if device != "cpp":
+        raise SettingsError(f"There is no benchmark on the device {device!r}: cpp or cuda.")
     from bsnn.networks import paper
 
     path = model or paper("lopez_randulfe_2022").SHIPPED["mnist_cnn"]
@@ -82,7 +116,7 @@ def bench(
             "the network with --read-out potential."
         )
     has_mnist = data is not None or os.environ.get(DATA_VARIABLE) is not None
-    test = test_images(spiking, "mnist" if has_mnist else "mnist-sample", data, 0, images)
+    test = test_images(spiking, "mnist" if has_mnist else "mnist-sample", data, 0, images or 1000)
     chosen, left_out = choose(None if names is None else [n.strip() for n in names.split(",")])
     with progress_bar() as bar:
         turns = len(chosen) * (rounds + 1)
@@ -111,7 +145,7 @@ def bench(
             "dataset": test.name,
             "rounds": rounds,
             **comparison.summary(),
-            "machine": _machine(),
+            "machine": machine(),
             "versions": versions(),
         },
     )
@@ -132,10 +166,10 @@ def _print(comparison: Comparison, title: str) -> None:
     for row in comparison.rows:
         table.add_row(
             row.system if row.code == "ttfs" else f"{row.system} *",
-            _short(row.cpu_ms_per_image),
-            _short(row.ms_per_image),
+            short(row.cpu_ms_per_image),
+            short(row.ms_per_image),
             "-" if row.events_per_second is None else f"{row.events_per_second / 1e9:.2g} G",
-            _short(row.build_seconds),
+            short(row.build_seconds),
             f"{row.peak_mb:,.0f}",
             f"{100 * row.accuracy:.1f}",
             f"{row.images:,}",
@@ -152,20 +186,3 @@ def _print(comparison: Comparison, title: str) -> None:
         console.print(
             "The systems to compare with come with bsnn's source: install it with pip install -e."
         )
-
-
-def _short(value: float) -> str:
-    """Three digits, more before the point if there are more."""
-    return f"{value:.3g}" if value < 100 else f"{value:,.0f}"
-
-
-def _machine() -> dict[str, str | int | None]:
-    """What is known of the machine without asking for rights."""
-    processor = platform.processor() or platform.machine()
-    described = Path("/proc/cpuinfo")
-    if described.exists():
-        for line in described.read_text().splitlines():
-            if line.startswith("model name"):
-                processor = line.partition(":")[2].strip()
-                break
-    return {"processor": processor, "cores": os.cpu_count(), "system": platform.system()}

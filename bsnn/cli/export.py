@@ -69,7 +69,8 @@ def export(
         first_image=first,
     )
     console.print(
-        f"The project is in {folder}, with {len(test):,} images of {test.name}. Its README.md says "
-        f"what is in it:\n  make -C {folder} run\n  python3 {folder / 'read_results.py'}",
+        f"{folder} has the project, with {len(test):,} images of {test.name}; its README.md says "
+        f"more.\n\n  make -C {folder} run\n  python3 {folder / 'read_results.py'}",
         highlight=False,
+        soft_wrap=True,
     )

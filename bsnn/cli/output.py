@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,15 @@ from rich.table import Table
 from bsnn.simulation import Result
 from bsnn.storage import replacing
 
-__all__ = ["console", "facts_table", "print_result", "scale_text", "write_json"]
+__all__ = [
+    "console",
+    "facts_table",
+    "machine",
+    "print_result",
+    "scale_text",
+    "short",
+    "write_json",
+]
 
 console = Console()
 
@@ -61,3 +71,20 @@ def write_json(path: Path | None, content: dict[str, Any]) -> None:
         json.dump(content, file, indent=2, default=np.ndarray.tolist)
         file.write("\n")
     console.print(f"Figures are in {path}.", highlight=False)
+
+
+def short(value: float) -> str:
+    """Three digits, more before the point if there are more."""
+    return f"{value:.3g}" if value < 100 else f"{value:,.0f}"
+
+
+def machine() -> dict[str, str | int | None]:
+    """What is known of the machine without asking for rights."""
+    processor = platform.processor() or platform.machine()
+    described = Path("/proc/cpuinfo")
+    if described.exists():
+        for line in described.read_text().splitlines():
+            if line.startswith("model name"):
+                processor = line.partition(":")[2].strip()
+                break
+    return {"processor": processor, "cores": os.cpu_count(), "system": platform.system()}

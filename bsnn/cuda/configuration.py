@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import brian2 as b2
+from brian2.utils.logger import HierarchyFilter
 
 from bsnn.brian.compilation import binary_cache
 from bsnn.cuda.gpu import Gpu, NoGpu, find_gpu
@@ -30,6 +31,9 @@ _GCC_PREFERENCES = ("extra_compile_args_gcc", "library_dirs", "runtime_library_d
 
 #: The least compute capability that Brian2CUDA has code for (atomic sums of doubles need 6.0).
 _LEAST_CAPABILITY = 6.0
+
+# Release of CUDA for which code is generated where none is installed; any since 8.0 has the same.
+_USUAL_VERSION = 12.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,9 +72,10 @@ def configure(
     """Prepare Brian2CUDA: find what it needs, and set its preferences.
 
     Call it before ``set_device("cuda_standalone", ...)``. It sets
-    ``devices.cuda_standalone.cuda_backend`` (``cuda_path``, ``gpu_id``, ``compute_capability``,
-    ``detect_gpus``, ``extra_compile_args_nvcc``), ``devices.cuda_standalone.parallel_blocks`` (as
-    many as the GPU has multiprocessors, where Brian2CUDA's default is one in all),
+    ``devices.cuda_standalone.cuda_backend`` (``cuda_path``, ``cuda_runtime_version``, ``gpu_id``,
+    ``compute_capability``, ``detect_gpus``, ``extra_compile_args_nvcc``),
+    ``devices.cuda_standalone.parallel_blocks`` (as many as the GPU has multiprocessors, where
+    Brian2CUDA's default is one in all),
     ``codegen.cpp.extra_compile_args_gcc``, ``codegen.cpp.library_dirs`` and
     ``codegen.cpp.runtime_library_dirs``; preferences that you set afterwards are yours.
     Fast approximate mathematics stays off: spikes are those of other devices.
@@ -138,7 +143,7 @@ def configure(
 
 @contextmanager
 def configured(**options: Any) -> Iterator[Configuration]:
-    """Do as `configure` for a block, and give all preferences back after it."""
+    """Do as `configure` for a block, quietly, and give all preferences back after it."""
     before = {f"codegen.cpp.{name}": None for name in _GCC_PREFERENCES}
     try:
         import brian2cuda  # noqa: F401
@@ -148,9 +153,13 @@ def configured(**options: Any) -> Iterator[Configuration]:
     else:
         before |= {name: None for name in b2.prefs if name.startswith("devices.cuda_standalone.")}
     before = {name: b2.prefs[name] for name in before}
+    # it tells all of its preferences, and warns of whole numbers of 64 bits that count steps
+    quiet = HierarchyFilter("brian2cuda")
+    b2.BrianLogger.console_handler.addFilter(quiet)
     try:
         yield configure(**options)
     finally:
+        b2.BrianLogger.console_handler.removeFilter(quiet)
         for name, value in before.items():
             b2.prefs[name] = value
 
@@ -182,6 +191,8 @@ def _unsupported(toolkit: Toolkit, capability: float) -> list[str]:
 def _set_preferences(
     gpu: int, capability: float, toolkit: Toolkit | None, curand: Curand | None
 ) -> None:
+    from brian2cuda.utils import gputools
+
     # the numbers of GPUs are then those of nvidia-smi
     os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
     backend = b2.prefs.devices.cuda_standalone.cuda_backend
@@ -191,9 +202,14 @@ def _set_preferences(
     b2.prefs.devices.cuda_standalone.parallel_blocks = None
     if toolkit is not None:
         backend.cuda_path = str(toolkit.nvcc.parents[1])
+        backend.cuda_runtime_version = float(toolkit.version)
     else:
         backend.detect_cuda = False
         backend.cuda_path = os.environ.get("CUDA_HOME", "/usr/local/cuda")
+        backend.cuda_runtime_version = _USUAL_VERSION
+    # what it has found once it does not look for again
+    gputools.reset_cuda_installation()
+    gputools.reset_gpu_selection()
     apart = curand is not None and not curand.with_toolkit
     # fresh lists: Brian2CUDA changes them in place when it writes a makefile
     backend.extra_compile_args_nvcc = [

@@ -42,6 +42,5 @@ def check_names(network: Network) -> None:
         raise BuildError(
             f"On CUDA names are in lower case, but {', '.join(refused)} "
             f"{'is' if len(refused) == 1 else 'are'} not. Brian2CUDA would not find the values "
-            "that a run is given for them, and would go on with old ones. Rename them (a layer: in "
-            "the PyTorch model, and convert it again)."
+            "that a run is given for them, and would go on with old ones. Rename them."
         )

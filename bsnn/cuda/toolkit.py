@@ -63,8 +63,9 @@ def find_toolkit(nvcc: str | os.PathLike[str] | None = None) -> Toolkit:
     Parameters
     ----------
     nvcc : path, optional
-        The compiler. By default that of ``CUDA_HOME`` or ``CUDA_PATH``, of ``PATH``, or of
-        ``/usr/local/cuda`` or ``/opt/cuda``, whichever is there first.
+        The compiler, in a folder ``bin``. By default that of ``CUDA_HOME`` or ``CUDA_PATH``, of
+        ``PATH``, of ``/usr/local/cuda`` or ``/opt/cuda``, or of the Python package
+        ``nvidia-cuda-nvcc``, whichever is there first.
 
     Raises
     ------
@@ -72,12 +73,13 @@ def find_toolkit(nvcc: str | os.PathLike[str] | None = None) -> Toolkit:
         There is none, or it does not run.
     """
     for path in [Path(nvcc)] if nvcc is not None else _compilers():
-        if path.is_file():
+        if path.is_file() and path.parent.name == "bin":
             return _described(path.absolute())
-    where = "CUDA_HOME, PATH, /usr/local/cuda and /opt/cuda" if nvcc is None else str(nvcc)
+    if nvcc is not None:
+        raise Missing(f"nvcc, the CUDA compiler: {nvcc} is no file in a folder bin")
     raise Missing(
-        f"nvcc, the CUDA compiler, is not there (looked in {where}): install the CUDA toolkit, or "
-        "name its nvcc"
+        "nvcc, the CUDA compiler: it is not in the bin of CUDA_HOME, in PATH, /usr/local/cuda or "
+        "/opt/cuda; install the CUDA toolkit, or say where it is"
     )
 
 
@@ -111,8 +113,7 @@ def find_curand(
             return Curand(header.parent, library.absolute(), with_toolkit)
     where = "the toolkit and the package nvidia-curand" if folder is None else str(folder)
     raise Missing(
-        f"cuRAND (curand.h and libcurand.so) is not there (looked in {where}): "
-        "pip install nvidia-curand"
+        f"cuRAND: curand.h and libcurand.so are not in {where}; pip install nvidia-curand"
     )
 
 
@@ -123,8 +124,8 @@ def _compilers() -> Iterator[Path]:
     found = shutil.which("nvcc")
     if found:
         yield Path(found)
-    for place in _USUAL_PLACES:
-        yield Path(place) / "bin" / "nvcc"
+    for place in (*map(Path, _USUAL_PLACES), *_package_folders()):
+        yield place / "bin" / "nvcc"
 
 
 def _described(nvcc: Path) -> Toolkit:

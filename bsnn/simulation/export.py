@@ -182,7 +182,7 @@ def _write_texts(
     description: dict[str, Any],
 ) -> None:
     shapes = "\n".join(
-        f"- `inputs/{name}.dat`: float64, {' x '.join(map(str, np.shape(values)))}"
+        f"  - `inputs/{name}.dat`: float64, {' x '.join(map(str, np.shape(values)))}"
         for name, values in inputs.items()
     )
     filled = {

@@ -29,14 +29,18 @@ _BATCH = 50
 
 
 class Reader(ABC):
-    """Adds to a network the monitors that are needed, and reads them after each run."""
+    """Adds to a network the recorders that are needed, and reads them after each run."""
 
     def __init__(self, net: SpikingNetwork) -> None:
         self._net = net
 
     @abstractmethod
     def read(self, images: np.ndarray) -> Records:
-        """Read the monitors after a run that presented `images`."""
+        """Read the recorders after a run that presented `images`, and compare."""
+
+    @abstractmethod
+    def predictions(self, count: int) -> np.ndarray:
+        """Read the classes of the first `count` images of a run, and nothing else."""
 
     def _compare(self, images: np.ndarray, told: _Told, records: Records, batch: slice) -> None:
         """Compare what populations have told for a batch with the trained network."""
@@ -75,10 +79,8 @@ class _TtfsReader(Reader):
         net, model, count = self._net, self._net.model, len(images)
         records = Records.empty(model, count)
         records.potentials[:] = net.read_potentials()[:count].reshape(count, -1)
-        levels = {
-            name: net.by_image(net.recorders[name].steps_left)[:count] for name in records.spikes
-        }
-        records.predictions[:] = _classes(records.potentials, levels.get(model.output.name))
+        records.predictions[:] = self.predictions(count)
+        levels = {name: self._levels(name, count) for name in records.spikes}
         for name, of_neurons in levels.items():
             fan_out = net.fan_out.get(name, np.zeros(model.populations[name].size, np.int64))
             records.spikes[name][:] = np.count_nonzero(of_neurons, axis=1)
@@ -87,6 +89,19 @@ class _TtfsReader(Reader):
             of_batch = {name: of_neurons[batch] for name, of_neurons in levels.items()}
             self._compare(images[batch], functools.partial(self._told, of_batch), records, batch)
         return records
+
+    def predictions(self, count: int) -> np.ndarray:
+        net, name = self._net, self._net.model.output.name
+        potentials = net.read_potentials()[:count].reshape(count, -1)
+        if not net.model.spikes(name):
+            return potentials.argmax(axis=1)
+        # the earliest spike; among equals, or without spikes, the one of most potential
+        levels = net.to_layer(name, self._levels(name, count)).reshape(count, -1)
+        earliest = levels == levels.max(axis=1, keepdims=True)
+        return np.where(earliest, potentials, -np.inf).argmax(axis=1)
+
+    def _levels(self, name: str, count: int) -> np.ndarray:
+        return self._net.by_image(self._net.recorders[name].steps_left)[:count]
 
     def _told(
         self, levels: dict[str, np.ndarray], name: str, _: dict[str, np.ndarray]
@@ -109,9 +124,7 @@ class _RateReader(Reader):
     def read(self, images: np.ndarray) -> Records:
         net, model, count = self._net, self._net.model, len(images)
         records = Records.empty(model, count)
-        output = model.output
-        told = net.recorded_read_out()[:count]
-        by_step = net.to_layer(output.name, told.reshape(-1, output.size)).reshape(told.shape)
+        by_step = self._values_at_step(count)
         records.predictions_at_step[:] = by_step.argmax(axis=2)
         records.predictions[:] = records.predictions_at_step[:, -1]
         records.potentials[:] = by_step[:, -1]
@@ -124,6 +137,15 @@ class _RateReader(Reader):
             of_batch = {name: of_neurons[batch] for name, of_neurons in counts.items()}
             self._compare(images[batch], functools.partial(self._told, of_batch), records, batch)
         return records
+
+    def predictions(self, count: int) -> np.ndarray:
+        return self._values_at_step(count)[:, -1].argmax(axis=1)
+
+    def _values_at_step(self, count: int) -> np.ndarray:
+        """What the last layer has told up to each step, channel first."""
+        net, output = self._net, self._net.model.output
+        told = net.recorded_read_out()[:count]
+        return net.to_layer(output.name, told.reshape(-1, output.size)).reshape(told.shape)
 
     def _told(
         self, counts: dict[str, np.ndarray], name: str, exact: dict[str, np.ndarray]
@@ -142,14 +164,6 @@ class _RateReader(Reader):
 def _batches(count: int) -> Iterator[slice]:
     for first in range(0, count, _BATCH):
         yield slice(first, min(first + _BATCH, count))
-
-
-def _classes(potentials: np.ndarray, levels: np.ndarray | None) -> np.ndarray:
-    """Class with the earliest spike; among equals, or without spikes, that of most potential."""
-    if levels is None:
-        return potentials.argmax(axis=1)
-    earliest = levels == levels.max(axis=1, keepdims=True)
-    return np.where(earliest, potentials, -np.inf).argmax(axis=1)
 
 
 #: Readers by coding.

@@ -16,16 +16,16 @@ import json
 import os
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import torch
 import typer
 from rich.console import Console
 from rich.table import Table
-from torch.nn import functional
 
 import bsnn
+from bsnn.benchmark import checkout_module
 from bsnn.benchmark.usage import launch_command, peak_mb, read_usage
 from bsnn.conversion import RateModel
 from bsnn.networks.sengupta_2019.network import Vgg16
@@ -45,60 +45,13 @@ def random_vgg16(width: float, seed: int) -> bsnn.Graph:
     return bsnn.from_torch(net, (3, 32, 32), mean=(0.49, 0.48, 0.45), std=(0.25, 0.24, 0.26))
 
 
-class TorchTimeStepped:
-    """The same network as a loop over time in PyTorch: every layer, every neuron, every step."""
-
-    def __init__(self, model: RateModel) -> None:
-        self._scales = [model.scales[name] for name in model.populations]
-        self._layers: list[list[tuple[Any, torch.Tensor | None]]] = []
-        for population in model.populations.values():
-            if population.role == "input":
-                continue
-            (path,) = population.projections
-            layers = [model.graph[name] for name in path.layers]
-            self._layers.append([
-                (layer, torch.from_numpy(layer.weight) if layer.arrays else None)
-                for layer in layers
-            ])  # fmt: skip
-
-    @torch.no_grad()
-    def run(self, values: torch.Tensor, steps: int) -> torch.Tensor:
-        """Return the spikes of the last layer, counted; `values` are those of the encoder."""
-        size = values.abs()
-        sign = values.sign()
-        potentials: list[Any] = [0.0] * len(self._layers)
-        count = torch.zeros(())
-        for _ in range(steps):
-            spikes = (torch.rand_like(size) < size) * sign
-            for number, layers in enumerate(self._layers):
-                x = spikes * self._scales[number]
-                for layer, weight in layers:
-                    x = _apply(layer, weight, x)
-                v = potentials[number] + x
-                spikes = (v >= self._scales[number + 1]).to(v.dtype)
-                potentials[number] = v * (1 - spikes)
-            count = count + spikes
-        return count
-
-
-def _apply(layer: Any, weight: torch.Tensor | None, x: torch.Tensor) -> torch.Tensor:
-    if layer.kind == "conv2d":
-        return functional.conv2d(x, weight, padding=layer.padding[::2])
-    if layer.kind == "linear":
-        return functional.linear(x, weight)
-    if layer.kind == "avg_pool2d":
-        return functional.avg_pool2d(x, layer.kernel, layer.stride)
-    return torch.flatten(x, 1)
-
-
 def measure_torch(model: RateModel, images: np.ndarray, steps: int, of_steps: int) -> float:
     """Return CPU seconds for an image of `of_steps` steps."""
     batch = np.resize(images, (BATCH, *images.shape[1:]))
-    values = torch.from_numpy(model.encode(batch).astype(np.float32))
-    program = TorchTimeStepped(model)
-    program.run(values, 2)
+    program = checkout_module("torch_rate").TorchRate(model)
+    program.run(batch, 2)
     started = time.process_time()
-    program.run(values, steps)
+    program.run(batch, steps)
     return (time.process_time() - started) / BATCH * of_steps / steps
 
 

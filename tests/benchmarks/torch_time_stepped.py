@@ -32,6 +32,8 @@ class TimeStepped:
     ----------
     model : SpikingModel
         Read out by potential.
+    device : str
+        Of PyTorch, such as ``"cpu"`` or ``"cuda"``.
 
     Attributes
     ----------
@@ -44,10 +46,11 @@ class TimeStepped:
         The model is another kind of network.
     """
 
-    def __init__(self, model: SpikingModel) -> None:
+    def __init__(self, model: SpikingModel, device: str = "cpu") -> None:
         import torch
 
         self._torch = torch
+        self._device = torch.device(device)
         self._model = model
         if model.read_out != "potential":
             raise BuildError("The time-stepped network is read out by potential only.")
@@ -71,22 +74,25 @@ class TimeStepped:
                 self._windows.append((pools, population, linear))
                 pools = []
         self._rest = {
-            name: torch.from_numpy(model.rest_potential(name).astype(np.float32))
+            name: self._tensor(model.rest_potential(name).astype(np.float32))
             for name, population in model.populations.items()
             if population.role in ("neurons", "read_out")
         }
         self._fan_out = {
-            path.source: torch.from_numpy(_fan_out(model, path.layers, path.source))
+            path.source: self._tensor(_fan_out(model, path.layers, path.source))
             for population in model.populations.values()
             for path in population.projections
             if path.layers
         }
 
+    def _tensor(self, array: np.ndarray):
+        return self._torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
+
     def _linear(self, layer):
         """Return a layer without its bias as a function of a tensor."""
         functional = self._torch.nn.functional
         if isinstance(layer, Conv2d):
-            weight = self._torch.from_numpy(np.ascontiguousarray(layer.weight))
+            weight = self._tensor(layer.weight)
             top, bottom, left, right = layer.padding
             if (top, left) == (bottom, right):
                 padding = (top, left)
@@ -99,7 +105,7 @@ class TimeStepped:
                 layer.groups,
             )  # fmt: skip
         if isinstance(layer, Linear):
-            weight = self._torch.from_numpy(np.ascontiguousarray(layer.weight))
+            weight = self._tensor(layer.weight)
             return lambda x: functional.linear(x, weight)
         if isinstance(layer, Flatten):
             return lambda x: x.flatten(1)
@@ -115,7 +121,7 @@ class TimeStepped:
         functional, steps = torch.nn.functional, model.steps
         scale = model.scales[model.input.name]
         # a pixel charges its neuron like a potential
-        charge = torch.from_numpy(pixel_levels(images, scale, steps, model.rounding))
+        charge = self._tensor(pixel_levels(images, scale, steps, model.rounding))
         threshold = float(steps)
         for pools, population, linear in self._windows:
             u = self._rest[population.name].expand(len(images), *population.shape).clone()
@@ -139,7 +145,7 @@ class TimeStepped:
             self.events += int((spiked.double() * fan_out).sum())
             charge = u
             threshold = scale = model.scales[population.name]
-        return charge.numpy()
+        return charge.cpu().numpy()
 
 
 def _fan_out(model: SpikingModel, layers: tuple[str, ...], source: str) -> np.ndarray:

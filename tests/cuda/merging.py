@@ -17,7 +17,12 @@ def merge(project: Path) -> str:
 
     The names of helpers are unique within a code object only, so each has a namespace of its own.
     """
-    sources = {path: path.read_text() for path in project.rglob("*.cu")}
+    sources = {
+        path: path.read_text()
+        for path in project.rglob("*.cu")
+        # of bsnn's own units
+        if not path.name.startswith("code_objects_")
+    }
     includes = {
         line.strip(): None
         for text in sources.values()
@@ -27,7 +32,9 @@ def merge(project: Path) -> str:
     bodies = {path: _INCLUDE.sub("", text) for path, text in sources.items()}
     units: dict[str, str] = {}
     # a code object before what is run after it, which refers to it
-    for path in sorted(project.glob("code_objects/*.cu"), key=lambda p: _is_after(p.stem)):
+    for path in sorted(
+        project.glob("code_objects/*.cu"), key=lambda path: path.stem.startswith("after_run_")
+    ):
         name = path.stem.removeprefix("after_run_")
         units[name] = units.get(name, "") + bodies.pop(path)
     parts = [*includes]
@@ -39,7 +46,3 @@ def merge(project: Path) -> str:
         ]
     main = bodies.pop(project / "main.cu")
     return "\n".join((*parts, *bodies.values(), main))
-
-
-def _is_after(name: str) -> bool:
-    return name.startswith("after_run_")

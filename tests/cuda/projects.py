@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,27 +15,19 @@ import brian2 as b2
 import numpy as np
 import scenes
 from brian2.core.variables import ArrayVariable
-from brian2.devices.device import reset_device
 from emulation import compile_for_cpu
 from merging import merge
+
+from bsnn.brian.compilation import write_units
+from bsnn.brian.devices import use_generator
+from bsnn.cuda.toolkit import find_curand
 
 
 @contextmanager
 def cuda_standalone() -> Iterator[b2.Device]:
     """Make Brian2CUDA's device active, on a machine that need not have a GPU."""
-    import brian2cuda  # noqa: F401
-
-    backend = b2.prefs.devices.cuda_standalone.cuda_backend
-    backend.detect_gpus = False
-    backend.gpu_id = 0
-    backend.compute_capability = 9.0
-    b2.set_device("cuda_standalone", build_on_run=False)
-    try:
+    with use_generator("cuda"):
         yield b2.get_device()
-    finally:
-        b2.device.reinit()
-        b2.device.activate()
-        reset_device()
 
 
 @dataclasses.dataclass
@@ -83,7 +76,7 @@ def generate(
         net.run(steps * dt, namespace={})
         b2.device.build(directory=str(folder), compile=False, run=False)
         files = {
-            name: (device.get_array_filename(variable), variable.dtype)
+            name: (device.get_array_filename(variable), _bytes(variable.dtype))
             for name, variable in _recorded(monitors, groups)
         }
     return Project(folder, merge(folder), files)
@@ -98,7 +91,10 @@ def simulate(
     try:
         net, monitors, groups = make()
         net.run(steps * dt, namespace={})
-        return {name: np.array(v.get_value()) for name, v in _recorded(monitors, groups)}
+        return {
+            name: np.array(v.get_value()).view(_bytes(v.dtype))
+            for name, v in _recorded(monitors, groups)
+        }
     finally:
         b2.prefs.codegen.target = before
 
@@ -114,6 +110,11 @@ def states(values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {name: array for name, array in values.items() if " " not in name}
 
 
+def _bytes(dtype: type) -> type:
+    """Return the type in which to compare: in truth values numbers are kept that fit a byte."""
+    return np.uint8 if dtype is bool or dtype == np.bool_ else dtype
+
+
 def _recorded(monitors, groups) -> Iterator[tuple[str, ArrayVariable]]:
     for name, monitor in monitors.items():
         yield f"{name} t", monitor.variables["t"]
@@ -127,20 +128,16 @@ def _recorded(monitors, groups) -> Iterator[tuple[str, ArrayVariable]]:
 
 def compile_for_gpu(project: Project) -> subprocess.CompletedProcess:
     """Compile and link with nvcc, and start the program."""
-    curand = _curand()
-    libraries = project.folder / "libraries"
-    libraries.mkdir()
-    # the wheel has no libcurand.so
-    (libraries / "libcurand.so").symlink_to(next((curand / "lib").glob("libcurand.so.*")))
+    sources = [str(path.relative_to(project.folder)) for path in project.folder.rglob("*.cu")]
+    units = write_units(project.folder, sources)
+    curand = linkable_curand(project.folder)
     architecture = "native" if Path("/dev/nvidia0").exists() else "sm_90"
-    merged = project.folder / "merged.cu"
-    merged.write_text(project.source)
     subprocess.run(
         # -rdc: device pointers are declared extern; -O1: the time of the test counts
         ["nvcc", "-w", "-std=c++17", "-O1", "-Xcicc", "-O1", "-rdc=true", f"-arch={architecture}",
-         f"-I{curand / 'include'}", f"-I{project.folder}", f"-I{project.folder / 'brianlib'}",
-         merged, "-o", project.folder / "compiled",
-         f"-L{libraries}", "-lcurand", "-Xlinker", "-rpath", "-Xlinker", curand / "lib"],
+         f"-I{curand / 'include'}", f"-I{project.folder}",
+         *(project.folder / unit for unit in units), "-o", project.folder / "compiled",
+         f"-L{curand / 'lib'}", "-lcurand", "-Xlinker", "-rpath", "-Xlinker", curand / "lib"],
         check=True,
     )  # fmt: skip
     return subprocess.run(
@@ -148,15 +145,33 @@ def compile_for_gpu(project: Project) -> subprocess.CompletedProcess:
     )
 
 
-def _curand() -> Path:
-    import nvidia
+def linkable_curand(folder: Path) -> Path:
+    """Return a folder with cuRAND as a toolkit has it: the wheel has no libcurand.so."""
+    found = find_curand()
+    there = folder / "curand"
+    if not there.exists():
+        (there / "lib").mkdir(parents=True)
+        (there / "include").symlink_to(found.include)
+        for name in ("libcurand.so", found.library.name):
+            if not (there / "lib" / name).exists():
+                (there / "lib" / name).symlink_to(found.library)
+    return there
 
-    return next(
-        header.parents[1]
-        for folder in nvidia.__path__
-        for header in Path(folder).glob("*/include/curand.h")
-    )
+
+def emulate(directory: Path, _: Iterable[str]) -> None:
+    """Compile a project for the CPU, where bsnn would compile it for the GPU."""
+    directory = Path(directory)
+    (directory / "main").unlink(missing_ok=True)
+    (directory / "main").symlink_to(compile_for_cpu(directory, merge(directory)))
 
 
 def has_nvcc() -> bool:
     return shutil.which("nvcc") is not None
+
+
+#: What a program says that was started where there is no GPU.
+NO_DRIVER = re.compile(
+    r"ERROR: cudaSetDevice\(0\) failed at \S+ : "
+    r"(CUDA driver version is insufficient for CUDA runtime version|"
+    r"no CUDA-capable device is detected)\n"
+)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import brian2 as b2
 import numpy as np
 
@@ -10,6 +12,7 @@ from bsnn.brian.dense import Dense
 from bsnn.brian.max_pooling import FirstSpikePool, GatedPool
 from bsnn.brian.noise import spike_noise
 from bsnn.brian.pooling import AveragePooling, MaxPooling
+from bsnn.brian.spike_step_recorder import SpikeStepRecorder
 from bsnn.brian.spiking_groups import CalendarGroup, OnePassGroup
 from bsnn.brian.window_recorder import WindowRecorder
 from bsnn.brian.window_start import WindowStart
@@ -20,9 +23,12 @@ WINDOW_STEPS = 4
 CHANNELS, HEIGHT, WIDTH = 4, 7, 6
 SHAPE = (CHANNELS, HEIGHT, WIDTH)
 SIZE = CHANNELS * HEIGHT * WIDTH
+#: Images side by side, and what one of them is.
+BATCH = 3
+IMAGE = (2, 5, 4)
 
 #: Variables whose values at the end are compared.
-STATES = {"v", "got", "label", "spent", "passed_window", "spike_step", "_rows"}
+STATES = {"v", "got", "label", "spent", "passed_window", "spike_step", "_rows", "_levels"}
 
 #: Has more in it than one addition: a factor from the namespace, a variable that all connections
 #: share, a difference, and a refractory period that guards what is written.
@@ -78,6 +84,14 @@ def make(seed: int = 1) -> tuple[b2.Network, dict[str, b2.SpikeMonitor], dict[st
         )
     )
     source.phase = rng.integers(0, 7, SIZE)
+    # a second one, of a part of the neurons, for every other window
+    for recorder in (
+        SpikeStepRecorder(source, window_steps=WINDOW_STEPS, windows=3, name="recorded_steps"),
+        SpikeStepRecorder(source[20:90], window_steps=WINDOW_STEPS, windows=2, interval=2,
+                          name="recorded_steps_part"),
+    ):  # fmt: skip
+        groups[recorder.name] = recorder
+        net.add(recorder)
     windows = MaxPooling(2, padding=1).over(HEIGHT, WIDTH)
     pool = add(
         FirstSpikePool(source, SHAPE, windows, window_steps=WINDOW_STEPS, order=1, name="pool")
@@ -180,4 +194,48 @@ def make(seed: int = 1) -> tuple[b2.Network, dict[str, b2.SpikeMonitor], dict[st
     connect(Dense, one_pass, last, kernel(rng, 20, 50), namespace={},
             on_pre="v_post = clip(v_post + w, -1, 0.9)\nlabel_post = i\ngot_post += v_post/2",
             name="dense_ordered")  # fmt: skip
+
+    # images side by side: the same again, each image with a part of one group of targets
+    images = add(
+        CalendarGroup(
+            BATCH * int(np.prod(IMAGE)),
+            "spike_step : integer\nphase : integer (constant)",
+            f"spike_step = (phase + 2*(t_in_timesteps//{WINDOW_STEPS})) % {WINDOW_STEPS + 3}",
+            window_steps=WINDOW_STEPS,
+            name="images",
+        )
+    )
+    images.phase = rng.integers(0, 7, images.N)
+    images_pool = add(
+        FirstSpikePool(images, IMAGE, MaxPooling((2, 3), padding=1).over(5, 4), batch=BATCH,
+                       window_steps=WINDOW_STEPS, order=1, name="images_pool")
+    )  # fmt: skip
+    images_gated = add(
+        GatedPool(images, IMAGE, MaxPooling(2, stride=1, padding=1), batch=BATCH,
+                  key="(spike_step*7 + phase + t_in_timesteps) % 5", model="got : 1",
+                  reset="got += 1", order=1, name="images_gated")
+    )  # fmt: skip
+    # (3, 3) outputs of 4 channels, (2, 1) of 3, (2, 2) of 3; 4 and 5 neurons
+    parts = np.cumsum([5, *(BATCH * np.array([36, 6, 12, 4, 5]))])
+    seen, seen_fixed = (lif(name, parts[-1]) for name in ("seen", "seen_fixed"))
+    for target, prefix, more in (
+        (seen, "images", {}),
+        (seen_fixed, "images_fixed", {"deterministic": True}),
+    ):
+        part = [target[begin:end] for begin, end in itertools.pairwise(parts)]
+        more = {"batch": BATCH, **more}
+        connect(Convolution, images, part[0], kernel(rng, 4, 1, 3, 2), source_shape=IMAGE,
+                groups=2, stride=(1, 2), padding=(0, 1), name=f"{prefix}_conv", **more)  # fmt: skip
+        connect(Convolution, images, part[1], kernel(rng, 3, 2, 2, 2), source_shape=IMAGE,
+                pool=MaxPooling(3, stride=2, padding=1), delay=DT, name=f"{prefix}_conv_max",
+                **more)  # fmt: skip
+        connect(Convolution, images, part[2], 4 * kernel(rng, 3, 2, 1, 2), source_shape=IMAGE,
+                pool=AveragePooling((4, 2), stride=(2, 1), padding=(1, 0)),
+                name=f"{prefix}_conv_mean", **more)  # fmt: skip
+        connect(Dense, one_pass[10:40], part[3], kernel(rng, 4, 10), delay=2 * DT,
+                on_pre=ON_PRE + "\ngot_post += w*(i + 2*j)", name=f"{prefix}_dense",
+                **more)  # fmt: skip
+        pooled = images_gated if target is seen else images_pool
+        connect(Dense, pooled, part[4], kernel(rng, 5, pooled.N // BATCH),
+                name=f"{prefix}_dense_of_pooled", **more)  # fmt: skip
     return net, monitors, groups

@@ -1,19 +1,20 @@
-{# What each spike that arrives does to its targets. A child says in two blocks which these are:
+{# What each spike that arrives does to its targets. A child says in three blocks which these are:
 
-   tap     one of the _g.taps pairs of weight and target of the position _position of the (pooled)
-           source: _tap is its number, _idx and _postsynaptic_idx are to be set; continue if it lies
-           outside the map.
+   place   what all taps of the position _position of the (pooled) source have in common.
+   tap     one of its _g.taps pairs of weight and target: _tap is its number, _idx and
+           _postsynaptic_idx are to be set; continue if it lies outside the map.
    sources all positions that reach the target _target, in the order of the source, with the block
            deliver for each; _position, _idx are to be set.
 
    Threads either scatter or gather (_g.gathers):
 
-   scatter A thread takes a tap of a spike at a time, in a loop that strides over spikes times taps,
-           whatever their number, which is read on the device: neither the host waits for it nor is
-           there a block a spike. Neighbouring threads take neighbouring output channels, so that
-           they read and write side by side. Several spikes may reach a target at once: Brian2CUDA's
-           generator writes += and -= as _brian_atomicAdd and *= as _brian_atomicMul. (Other
-           operations never come here; its _brian_atomicDiv divides the operand by the variable.)
+   scatter _g.spike_threads threads of a block take a spike, and each of them some of its taps; the
+           blocks stride over the spikes, whatever their number, which is read on the device: the host
+           does not wait for it. Many taps are dealt out to several rows of blocks (blockIdx.y).
+           Neighbouring threads take neighbouring output channels, so that they read and write side by
+           side. Several spikes may reach a target at once: Brian2CUDA's generator writes += and -= as
+           _brian_atomicAdd and *= as _brian_atomicMul. (Other operations never come here; its
+           _brian_atomicDiv divides the operand by the variable.)
    gather  A thread takes a target and looks for spikes among all its possible sources, in their
            order, which is that of the other targets. No atomic operation touches the target.
 
@@ -36,13 +37,13 @@
 {% set _neurons_before = ' + _image * %d' % _g.image_size if _g.batch > 1 else '' %}
 {% set _positions_before = ' + _image * %d' % _g.image_positions if _g.batch > 1 else '' %}
 {% set _targets_begin = '_targets_begin' if _g.batch > 1 else _g.target_start %}
-{% set _slots = _g.most_windows if _g.pooling == 'average' else 1 %}
 {# of overlapping windows there may be more than there are neurons #}
 {% set _most_spikes = [_g.source_size, _g.windows] | max if _g.pooling == 'max' else _g.source_size %}
-{% set _most_items = _most_spikes * _slots * _g.taps %}
-{# unsigned, so that a step beyond the end does not overflow #}
-{% set _item_type = 'uint32_t' if _most_items < 2**31 else 'uint64_t' %}
-{% set _work = _g.targets if _g.gathers else _most_items %}
+{% set _block_spikes = 256 // _g.spike_threads %}
+{# taps of a spike that a row of blocks takes #}
+{% set _row_taps = _g.spike_threads * 4 %}
+{% set _rows = (_g.taps + _row_taps - 1) // _row_taps %}
+{% set _work = (_g.targets + 255) // 256 if _g.gathers else (_most_spikes + _block_spikes - 1) // _block_spikes %}
 
 {% block kernel %}
 {% if not _g.gathers and not uses_atomics %}
@@ -138,21 +139,18 @@ __global__ void _run_kernel_{{codeobj_name}}(
         {{ self.sources()|indent(8) }}
     }
     {% else %}
-    const {{_item_type}} _num_items = ({{_item_type}})_num_spikes * {{_slots * _g.taps}};
-    for ({{_item_type}} _item = blockIdx.x * blockDim.x + threadIdx.x; _item < _num_items; _item += gridDim.x * blockDim.x)
+    for (int32_t _s = blockIdx.x * {{_block_spikes}} + threadIdx.x / {{_g.spike_threads}}; _s < _num_spikes; _s += gridDim.x * {{_block_spikes}})
     {
-        const int32_t _tap = _item % {{_g.taps}};
         {% if _g.pooling == 'max' %}
         const int32_t _presynaptic_idx = 0;
         {% if _g.batch > 1 %}
-        const int32_t _window = _spikes[_item / {{_g.taps}}];
-        const int32_t _image = _window / {{_g.image_positions}};
-        const int32_t _position = _window - _image * {{_g.image_positions}};
+        const int32_t _image = _spikes[_s] / {{_g.image_positions}};
+        const int32_t _position = _spikes[_s] - _image * {{_g.image_positions}};
         {% else %}
-        const int32_t _position = _spikes[_item / {{_g.taps}}];
+        const int32_t _position = _spikes[_s];
         {% endif %}
         {% else %}
-        const int32_t _presynaptic_idx = _spikes[_item / {{_slots * _g.taps}}];
+        const int32_t _presynaptic_idx = _spikes[_s];
         const int32_t _pre = _presynaptic_idx - {{_g.source_start}};
         if (_pre < 0 || _pre >= {{_g.source_size}}) continue;
         {% if _g.batch > 1 %}
@@ -164,25 +162,37 @@ __global__ void _run_kernel_{{codeobj_name}}(
         const int32_t _targets_begin = {{_g.target_start}} + _image * {{_g.image_targets}};
         {% endif %}
         {% if _g.pooling == 'average' %}
-        const int32_t _slot = _item / {{_g.taps}} % {{_slots}};
         const int32_t _c = {{_within}} % {{_g.pooled_channels}};
         const int32_t _place = {{_within}} / {{_g.pooled_channels}};
-        const int32_t _k = {{_first_window}}[_place] + _slot;
-        if (_k >= {{_first_window}}[_place + 1]) continue;
-        const int32_t _window = {{_windows}}[_k];
-        const int32_t _position = _window * {{_g.pooled_channels}} + _c;
-        const {{c_data_type(_g.weight_type)}} _pool_share = {{_window_share}}[_window];
-        {% elif _g.pooling == 'none' %}
+        for (int32_t _k = {{_first_window}}[_place]; _k < {{_first_window}}[_place + 1]; _k++)
+        {
+            const int32_t _window = {{_windows}}[_k];
+            const int32_t _position = _window * {{_g.pooled_channels}} + _c;
+            const {{c_data_type(_g.weight_type)}} _pool_share = {{_window_share}}[_window];
+            {{ self.taps()|indent(12) }}
+        }
+        {% else %}
+        {% if _g.pooling == 'none' %}
         const int32_t _position = {{_within}};
         {% endif %}
-        {{ self.tap()|indent(8) }}
-        const int _vectorisation_idx = _idx;
-        {{vector_code|autoindent}}
+        {{ self.taps()|indent(8) }}
+        {% endif %}
     }
     {% endif %}
 }
 {% endblock kernel %}
 
+{% block taps %}
+{{ self.place() }}
+for (int32_t _tap = {% if _rows > 1 %}blockIdx.y * {{_row_taps}} + {% endif %}threadIdx.x % {{_g.spike_threads}}; _tap < {% if _rows > 1 %}min({{_g.taps}}, (int32_t)(blockIdx.y + 1) * {{_row_taps}}){% else %}{{_g.taps}}{% endif %}; _tap += {{_g.spike_threads}})
+{
+    {{ self.tap()|indent(4) }}
+    const int _vectorisation_idx = _idx;
+    {{vector_code|autoindent}}
+}
+{% endblock %}
+{% block place %}
+{% endblock %}
 {% block tap %}
 {% endblock %}
 {% block sources %}
@@ -232,8 +242,7 @@ CUDA_SAFE_CALL(
         &_blocks_per_multiprocessor, _run_kernel_{{codeobj_name}}, num_threads, 0)
     );
 num_blocks = _blocks_per_multiprocessor * num_parallel_blocks;
-const int64_t _useful_blocks = ((int64_t){{_work}} + num_threads - 1) / num_threads;
-if (num_blocks > _useful_blocks) num_blocks = _useful_blocks;
+if (num_blocks > {{_work}}) num_blocks = {{_work}};
 {% endblock %}
 
 {% block kernel_call %}
@@ -244,7 +253,7 @@ if (num_blocks > _useful_blocks) num_blocks = _useful_blocks;
     CUDA_SAFE_CALL(
         cudaMemsetAsync(&_row[{{_g.source_size}}], 0, sizeof(int32_t))
         );
-    _wait_{{codeobj_name}}<<<num_parallel_blocks, 256>>>({{_device_spikes}}, _row);
+    _wait_{{codeobj_name}}<<<8 * num_parallel_blocks, 256>>>({{_device_spikes}}, _row);
     CUDA_CHECK_ERROR("_wait_{{codeobj_name}}");
     const int32_t* _spikes = {{ring}} + (({{_timestep}} + 1) % {{_g.delay_steps + 1}}) * {{_g.source_size + 1}};
     const int32_t* _spike_count = &_spikes[{{_g.source_size}}];
@@ -260,7 +269,7 @@ if (num_blocks > _useful_blocks) num_blocks = _useful_blocks;
         );
     {% endif %}
     {% if _g.pooling == 'max' or _g.gathers %}
-    _mark_{{codeobj_name}}<<<num_parallel_blocks, 256>>>(
+    _mark_{{codeobj_name}}<<<8 * num_parallel_blocks, 256>>>(
             _spikes,
             _spike_count,
             %HOST_PARAMETERS%
@@ -272,7 +281,7 @@ if (num_blocks > _useful_blocks) num_blocks = _useful_blocks;
     _spike_count = &_spikes[{{_g.windows}}];
     {% endif %}
 
-    _run_kernel_{{codeobj_name}}<<<num_blocks, num_threads>>>(
+    _run_kernel_{{codeobj_name}}<<<{{'num_blocks' if _g.gathers or _rows == 1 else 'dim3(num_blocks, %d)' % _rows}}, num_threads>>>(
             _spikes,
             _spike_count,
             ///// HOST_PARAMETERS /////

@@ -14,11 +14,11 @@
     // in most steps few neurons spike: the threads stride over those that do
     num_threads = 256;
     num_blocks = ({{_g.source_size}} + num_threads - 1) / num_threads;
-    if (num_blocks > num_parallel_blocks) num_blocks = num_parallel_blocks;
+    if (num_blocks > 8 * num_parallel_blocks) num_blocks = 8 * num_parallel_blocks;
 {% endblock %}
 {# every thread may have work, whatever its number #}
 {% block define_N %}
-    const int _N = num_parallel_blocks * 256;
+    const int _N = 8 * num_parallel_blocks * 256;
 {% endblock %}
 {% block kernel_maincode %}
     const int32_t _now = (int32_t)({{t_in_timesteps}} / {{_g.window_steps}});

@@ -69,7 +69,7 @@ __global__ void _mark_{{codeobj_name}}(
     CUDA_SAFE_CALL(
         cudaMemsetAsync({{_marks}}, 0, {{_g.source_size}} * sizeof(bool))
         );
-    _mark_{{codeobj_name}}<<<num_parallel_blocks, 256>>>(
+    _mark_{{codeobj_name}}<<<8 * num_parallel_blocks, 256>>>(
             %HOST_PARAMETERS%
         );
     CUDA_CHECK_ERROR("_mark_{{codeobj_name}}");

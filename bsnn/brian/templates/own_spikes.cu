@@ -7,15 +7,39 @@
 {# there are several, used in turn, if a brian2.Synapses with a delay has the group as its source #}
 {% set _device_spikes = 'dev' ~ _spikespace_name ~ '[current_idx' ~ _spikespace_name ~ ']' %}
 
+{# Where there is one list only, those of the last step are taken out of it, and no others touched. #}
+{% block extra_device_helper %}
+__global__ void _clear_{{codeobj_name}}(int32_t* _spikes)
+{
+    const int32_t _num_spikes = _spikes[{{_written.size - 1}}];
+    for (int32_t _s = blockIdx.x * blockDim.x + threadIdx.x; _s < _num_spikes; _s += gridDim.x * blockDim.x)
+        _spikes[_s] = -1;
+}
+{% endblock %}
 {% block clear_spikes %}
-    CUDA_SAFE_CALL(
-        cudaMemsetAsync({{_device_spikes}}, 0xFF, {{_written.size - 1}} * sizeof(int32_t))
-        );
+    static bool _is_new = true;
+    if (_is_new || dev{{_spikespace_name}}.size() > 1)
+    {
+        CUDA_SAFE_CALL(
+            cudaMemsetAsync({{_device_spikes}}, 0xFF, {{_written.size - 1}} * sizeof(int32_t))
+            );
+        _is_new = false;
+    }
+    else
+    {
+        _clear_{{codeobj_name}}<<<8 * num_parallel_blocks, 256>>>({{_device_spikes}});
+        CUDA_CHECK_ERROR("_clear_{{codeobj_name}}");
+    }
     CUDA_SAFE_CALL(
         cudaMemsetAsync(&{{_device_spikes}}[{{_written.size - 1}}], 0, sizeof(int32_t))
         );
 {% endblock %}
 
 {% block after_run_host_maincode %}
-    {{ self.clear_spikes()|indent(4) }}
+    CUDA_SAFE_CALL(
+        cudaMemsetAsync({{_device_spikes}}, 0xFF, {{_written.size - 1}} * sizeof(int32_t))
+        );
+    CUDA_SAFE_CALL(
+        cudaMemsetAsync(&{{_device_spikes}}[{{_written.size - 1}}], 0, sizeof(int32_t))
+        );
 {% endblock %}

@@ -5,11 +5,11 @@
 {% block prepare_kernel_inner %}
     num_threads = 256;
     num_blocks = ({{_g.size}} + num_threads - 1) / num_threads;
-    if (num_blocks > num_parallel_blocks) num_blocks = num_parallel_blocks;
+    if (num_blocks > 8 * num_parallel_blocks) num_blocks = 8 * num_parallel_blocks;
 {% endblock %}
 {# every thread may have work, whatever its number #}
 {% block define_N %}
-    const int _N = num_parallel_blocks * 256;
+    const int _N = 8 * num_parallel_blocks * 256;
 {% endblock %}
 {% block kernel_maincode %}
     const int32_t _num_spikes = {{_spikespace}}[{{_g.eventspace_size - 1}}];

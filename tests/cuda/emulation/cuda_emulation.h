@@ -47,11 +47,12 @@ inline void launch(const std::function<void()>& kernel, dim3 blocks, dim3 thread
 {
     gridDim = blocks;
     blockDim = threads;
-    const size_t count = (size_t)blocks.x * threads.x;
+    const size_t count = (size_t)blocks.x * blocks.y * threads.x;
     for (size_t number = 0; number < count; number++)
     {
         const size_t thread = place(number, count);
-        blockIdx.x = thread / threads.x;
+        blockIdx.x = thread / threads.x % blocks.x;
+        blockIdx.y = thread / threads.x / blocks.x;
         threadIdx.x = thread % threads.x;
         kernel();
     }
