@@ -89,7 +89,7 @@ def simulate_cases(
             isinstance(found, Exception) for found in simulated.outcomes.values()
         ):
             simulated.outcomes |= {
-                case.name: SimulationError(f"not tried, as those before it fail: {simulated.error}")
+                case.name: SimulationError("not tried, as those before it fail")
                 for case in cases[_HOPELESS:]
             }
             return simulated
