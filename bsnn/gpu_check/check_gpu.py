@@ -53,8 +53,6 @@ def check_gpu(
     say : callable, optional
         Is told what is being done, and how many of the checks (`CHECKS`) are done.
     """
-    # its preferences, and a warning of whole numbers in floating-point functions
-    b2.BrianLogger.suppress_hierarchy("brian2cuda")
     # networks that could not be built
     b2.BrianLogger.suppress_name("unused_brian_object")
     done = 0

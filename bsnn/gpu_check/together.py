@@ -81,6 +81,7 @@ def simulate_cases(
     except Exception as error:
         simulated.error = str(error)
     else:
+        simulated.folder = folder / "all"
         return simulated
     simulated.outcomes.clear()
     for case in cases:
@@ -88,7 +89,7 @@ def simulate_cases(
             isinstance(found, Exception) for found in simulated.outcomes.values()
         ):
             simulated.outcomes |= {
-                case.name: SimulationError(f"not tried, as those before it fail: {simulated.error}")
+                case.name: SimulationError("not tried, as those before it fail")
                 for case in cases[_HOPELESS:]
             }
             return simulated
@@ -155,4 +156,3 @@ def _simulate(device: str, cases: Sequence[Case], folder: Path, simulated: Simul
                     except Exception as error:
                         outcomes[name] = error
     simulated.outcomes |= outcomes
-    simulated.folder = folder if len(cases) > 1 else None

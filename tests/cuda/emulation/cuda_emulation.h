@@ -81,9 +81,12 @@ inline void launch_together(const std::function<void()>& kernel, dim3 blocks, di
     running = &kernel;
     contexts.resize(threads.x);
     stacks.resize(std::max<size_t>(stacks.size(), threads.x), std::vector<char>(stack_size));
-    for (size_t block = 0; block < blocks.x; block++)
+    const size_t count = (size_t)blocks.x * blocks.y;
+    for (size_t number = 0; number < count; number++)
     {
-        blockIdx.x = place(block, blocks.x);
+        const size_t block = place(number, count);
+        blockIdx.x = block % blocks.x;
+        blockIdx.y = block / blocks.x;
         ended.assign(threads.x, false);
         for (size_t thread = 0; thread < threads.x; thread++)
         {
