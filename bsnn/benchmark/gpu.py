@@ -6,7 +6,7 @@ import dataclasses
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -98,10 +98,8 @@ class GpuRow:
     longest: dict[str, float]
 
 
-def _mnist(data: Path | None, images: int) -> GpuNetwork:
-    from bsnn.networks import paper
-
-    model = bsnn.load_model(paper("lopez_randulfe_2022").SHIPPED["mnist_cnn"])
+def _mnist(shipped: Path, data: Path | None, images: int) -> GpuNetwork:
+    model = bsnn.load_model(shipped)
     test = (
         bsnn.datasets.mnist_sample() if data is None else bsnn.datasets.load("mnist", "test", data)
     )
@@ -111,15 +109,13 @@ def _mnist(data: Path | None, images: int) -> GpuNetwork:
                       test.images, test.labels)  # fmt: skip
 
 
-def _resnet20(data: Path | None, images: int) -> GpuNetwork:
-    from bsnn.networks import paper
-
-    model = bsnn.load_model(paper("sengupta_2019").SHIPPED["resnet20"])
+def _resnet20(shipped: Path, data: Path | None, images: int) -> GpuNetwork:
+    model = bsnn.load_model(shipped)
     return GpuNetwork("resnet20", "ResNet-20 of Sengupta et al., rate coding", model,
                       *_cifar10(data, images))  # fmt: skip
 
 
-def _vgg16(data: Path | None, images: int) -> GpuNetwork:
+def _vgg16(_: None, data: Path | None, images: int) -> GpuNetwork:
     module = checkout_module("rate_vgg16")
     if module is None:
         raise SettingsError("its weights are made by bsnn's source checkout, with PyTorch")
@@ -145,9 +141,9 @@ def _cifar10(data: Path | None, images: int) -> tuple[np.ndarray, np.ndarray | N
     return test.images, test.labels
 
 
-#: By name, the function that makes a network (of the folder with data sets, or None, and the number
-#: of images), and the number of images that is measured by default.
-GPU_NETWORKS: dict[str, tuple[Callable[[Path | None, int], GpuNetwork], int]] = {
+#: By name, the function that makes a network (of the file of a converted one, or None; the folder
+#: with data sets, or None; and the number of images), and how many images are measured by default.
+GPU_NETWORKS: dict[str, tuple[Callable[[Any, Path | None, int], GpuNetwork], int]] = {
     "mnist": (_mnist, 10_000),
     "resnet20": (_resnet20, 1000),
     "vgg16": (_vgg16, 500),
@@ -157,6 +153,7 @@ GPU_NETWORKS: dict[str, tuple[Callable[[Path | None, int], GpuNetwork], int]] = 
 def measure_on_gpu(
     names: Sequence[str],
     *,
+    shipped: Mapping[str, Path],
     data: Path | None = None,
     images: int | None = None,
     batch: int | None = None,
@@ -169,6 +166,8 @@ def measure_on_gpu(
     ----------
     names : sequence of str
         From `GPU_NETWORKS`.
+    shipped : mapping
+        Files of converted networks by name: ``mnist`` and ``resnet20``.
     data : path, optional
         Folder with MNIST and CIFAR-10; without it the MNIST images that come with bsnn are shown,
         and noise in place of CIFAR-10.
@@ -202,7 +201,7 @@ def measure_on_gpu(
         make, usual = GPU_NETWORKS[name]
         report(f"{name}: making the network")
         try:
-            network = make(data, images or usual)
+            network = make(shipped.get(name), data, images or usual)
         except SettingsError as error:
             left_out[name] = str(error)
             continue

@@ -26,10 +26,17 @@ def bench_on_gpu(
     json: Path | None,
 ) -> None:
     """Measure networks on the GPU of this machine, print a table, write JSON."""
+    from bsnn.networks import paper
+
+    shipped = {
+        "mnist": paper("lopez_randulfe_2022").SHIPPED["mnist_cnn"],
+        "resnet20": paper("sengupta_2019").SHIPPED["resnet20"],
+    }
     with progress_bar() as bar:
         task = bar.add_task("starting", total=None)
         rows, left_out = measure_on_gpu(
             networks,
+            shipped=shipped,
             data=data,
             images=images,
             batch=batch,
