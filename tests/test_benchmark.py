@@ -13,13 +13,28 @@ import numpy as np
 import pytest
 import torch
 from conftest import make_model
+from rate_networks import AverageCnn, MaxCnn, ResidualNet, make_rate_model
 from torch import nn
 
 import bsnn
-from bsnn.benchmark import CHECKOUT_SYSTEMS, OWN_SYSTEMS, Case, choose, compare, registry, systems
+from bsnn.benchmark import (
+    CHECKOUT_SYSTEMS,
+    OWN_SYSTEMS,
+    Case,
+    checkout_module,
+    choose,
+    compare,
+    registry,
+    systems,
+)
 from bsnn.benchmark.usage import Usage, run_here, run_program
+from bsnn.cli import main
 from bsnn.errors import BuildError, SettingsError, SimulationError
 from bsnn.networks import paper
+
+#: Of the images of networks in rate coding.
+AVERAGE_SHAPE = (2, 6, 5)
+RESIDUAL_SHAPE = (2, 6, 5)
 
 #: What the documentation promises of each row.
 ROW_KEYS = {
@@ -298,3 +313,43 @@ def test_a_network_for_other_images_is_refused(bench, small_cnn, tmp_path):
     status, _, err = bench("small.h5", "--systems", "event_driven_cpp", "--images", 1)
     assert status == 1
     assert "(1, 9, 8)" in err
+
+
+@pytest.mark.parametrize("reset", ["zero", "subtract"])
+@pytest.mark.parametrize(
+    ("net", "shape"), [(AverageCnn, AVERAGE_SHAPE), (ResidualNet, RESIDUAL_SHAPE)]
+)
+def test_torch_rate_has_the_spikes_of_bsnn(numpy_target, net, shape, reset):
+    """In double precision: then sums differ in their last digits only, and no spike does."""
+    model, images = make_rate_model(
+        net(), shape, encoder="regular", reset=reset, read_out="count", steps=40
+    )
+    told = checkout_module("torch_rate").TorchRate(model, dtype=torch.float64).run(images[:4], 40)
+    found = bsnn.simulate(model, images[:4], device="runtime", progress=False)
+    assert told.max() > 3
+    expected = found.potentials.reshape(4, -1)
+    np.testing.assert_allclose(told * model.scales[model.output.name] / 40, expected, rtol=1e-12)
+
+
+def test_torch_rate_refuses_other_networks():
+    torch_rate = checkout_module("torch_rate")
+    model, _ = make_rate_model(AverageCnn(), AVERAGE_SHAPE, encoder="constant", steps=4)
+    with pytest.raises(bsnn.BuildError, match="no encoder 'constant'"):
+        torch_rate.TorchRate(model)
+    model, _ = make_rate_model(MaxCnn(), (2, 7, 7), encoder="regular", steps=4)
+    with pytest.raises(bsnn.BuildError, match="no max-pooling"):
+        torch_rate.TorchRate(model)
+
+
+def test_what_is_not_there_on_a_gpu(capsys, monkeypatch):
+    """Without Brian2CUDA, and with a network that is not known."""
+    for arguments, message in (
+        (["--device", "cuda"], "What is missing"),
+        (["--device", "cuda", "--networks", "alexnet"], "Known are mnist, resnet20, vgg16"),
+        (["--device", "tpu"], "cpp or cuda"),
+    ):
+        monkeypatch.setattr(sys, "argv", ["bsnn", "bench", *arguments])
+        with pytest.raises(SystemExit) as end:
+            main()
+        assert end.value.code == 1
+        assert message in " ".join(capsys.readouterr().err.split())

@@ -89,11 +89,14 @@ class TorchRate:
         if isinstance(layer, Conv2d):
             weight = self._tensor(layer.weight)
             top, bottom, left, right = layer.padding
-            if (top, left) != (bottom, right):
+            # what PyTorch's convolutions do not pad themselves
+            further = (0, right - left, 0, bottom - top)
+            if min(further) < 0:
                 raise BuildError(f"The time-stepped network has no padding {layer.padding}.")
             return lambda x: functional.conv2d(
-                x, weight, None, layer.stride, (top, left), layer.dilation, layer.groups
-            )
+                functional.pad(x, further) if any(further) else x, weight, None, layer.stride,
+                (top, left), layer.dilation, layer.groups,
+            )  # fmt: skip
         if isinstance(layer, Linear):
             weight = self._tensor(layer.weight)
             return lambda x: functional.linear(x, weight)
