@@ -134,7 +134,7 @@ def test_readme_python_runs_as_printed(tmp_path, data_folder, monkeypatch):
 
 def test_readme_names_commands_that_exist():
     shell = "\n".join(code_blocks("console"))
-    named = set(re.findall(r"^\$ bsnn (\w+)", shell, re.MULTILINE))
+    named = set(re.findall(r"^\$ bsnn ([\w-]+)", shell, re.MULTILINE))
     assert {"demo", "convert", "info", "run", "train", "reproduce"} <= named
     for command in sorted(named):
         subprocess.run(

@@ -124,13 +124,13 @@ def _vgg16(_: None, data: Path | None, images: int) -> GpuNetwork:
         module.random_vgg16(1.0, 0), shown[:_CALIBRATION], norm="data-based", encoder="poisson",
         reset="zero", steps=2500,
     )  # fmt: skip
-    # rates as low as those of trained networks
-    scales = {name: scale * (1 if name == model.input.name else module.PAPERS_ACTIVITY)
-              for name, scale in model.scales.items()}  # fmt: skip
+    scales = {
+        name: scale * (1 if name == model.input.name else _ACTIVITY)
+        for name, scale in model.scales.items()
+    }
     model = dataclasses.replace(model, scales=scales)
-    return GpuNetwork(
-        "vgg16", "VGG-16 at full width, random weights, rate coding", model, shown, None
-    )
+    about = "VGG-16 at full width, random weights, rate coding"
+    return GpuNetwork("vgg16", about, model, shown, None)
 
 
 def _cifar10(data: Path | None, images: int) -> tuple[np.ndarray, np.ndarray | None]:

@@ -197,6 +197,22 @@ class SpikingNetwork:
         self.network.add(monitor)
         return monitor
 
+    def recorded_spikes(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return what a monitor of ``"spikes"`` has recorded, in the same order on every device.
+
+        On CUDA the spikes of a step are in the monitor in any order.
+
+        Returns
+        -------
+        neurons, steps : numpy.ndarray
+            Of each spike, sorted by step and then by neuron.
+        """
+        monitor = self.monitors[name]["spikes"]
+        steps = np.rint(monitor.t_[:] / self.clock.dt_).astype(np.int64)
+        neurons = np.asarray(monitor.i[:])
+        order = np.lexsort((neurons, steps))
+        return neurons[order], steps[order]
+
     def to_neurons(self, name: str, values: Any) -> np.ndarray:
         """Bring values of one image from the layout of a population to the order of its neurons."""
         order = neuron_order(self.model.populations[name].shape)

@@ -25,6 +25,9 @@ CONNECTIVITIES = {
 # bsnn's own index arrays. `tests/benchmarks/device_costs.py` prints the peaks behind this figure.
 _BYTES_PER_SYNAPSE = 90
 _BYTES_PER_NEURON = 200
+# Of the neurons of each further image of a batch there are no tables, but variables, spikes and what
+# is recorded, and numpy's intermediate results.
+_BYTES_PER_FURTHER_NEURON = 60
 _BASE_BYTES = 150_000_000
 
 # While a network is built, a shared weight is there as it was trained, as Brian2 knows it and as it
@@ -93,7 +96,8 @@ def estimate(model: SpikingModel, precision: str = "float64", batch: int = 1) ->
                 explicit += 0 if shared else number
             by_path[pair] = by_path.get(pair, 0) + number
     neurons = sum(population.size for population in model.populations.values())
-    base = _BASE_BYTES + batch * neurons * _BYTES_PER_NEURON
+    further = (batch - 1) * _BYTES_PER_FURTHER_NEURON
+    base = _BASE_BYTES + neurons * (_BYTES_PER_NEURON + further)
     weight_bytes = np.dtype(precision).itemsize
     memory = {
         "shared": base
