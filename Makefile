@@ -14,7 +14,7 @@ demo: $(VENV)/.demo
 	$(BIN)/bsnn demo --out bsnn_demo.png --json bsnn_demo.json
 
 test: $(VENV)/.test lint test-cuda test-hardware
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-cuda: $(VENV_CUDA)/.test
 	$(VENV_CUDA)/bin/python -m pytest -rs tests/cuda --confcutdir=tests/cuda
