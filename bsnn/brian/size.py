@@ -25,8 +25,8 @@ CONNECTIVITIES = {
 # bsnn's own index arrays. `tests/benchmarks/device_costs.py` prints the peaks behind this figure.
 _BYTES_PER_SYNAPSE = 90
 _BYTES_PER_NEURON = 200
-# Of the neurons of each further image of a batch there are no tables, but variables, spikes, what is
-# recorded, and numpy's intermediate results.
+# Of the neurons of each further image of a batch there are no tables, but variables, spikes, what
+# is recorded, and numpy's intermediate results.
 _BYTES_PER_FURTHER_NEURON = 60
 _BASE_BYTES = 150_000_000
 
