@@ -8,6 +8,7 @@ import numpy as np
 
 from bsnn.conversion import SpikingModel
 from bsnn.graph import count
+from bsnn.progress import SimulationState
 from bsnn.simulation.executor import Outcome
 from bsnn.simulation.records import Records
 from bsnn.simulation.result import PopulationResult, Result
@@ -41,6 +42,26 @@ class Collected:
         self.run_seconds += outcome.presented.run_seconds
         self.cpu_seconds += outcome.presented.cpu_seconds
         self.done[outcome.indices] = True
+
+    def state(self, labels: np.ndarray | None) -> SimulationState:
+        """Return how far the simulation is, and what it has found so far."""
+        done, records = self.done, self._records
+        if not done.any():
+            return SimulationState(0, len(done))
+        counted = [
+            (records.spikes[name][done].mean(), population.size)
+            for name, population in self._model.populations.items()
+            if population.role in ("neurons", "read_out") and name in records.spikes
+        ]
+        right = None if labels is None else records.predictions[done] == np.asarray(labels)[done]
+        return SimulationState(
+            done=int(done.sum()),
+            images=len(done),
+            accuracy=None if right is None else float(right.mean()),
+            spikes_per_neuron=float(
+                sum(spikes for spikes, _ in counted) / max(1, sum(size for _, size in counted))
+            ),
+        )
 
     def tree(self) -> Tree:
         """Return what is done as a tree for a file."""
@@ -85,6 +106,7 @@ class Collected:
             indices=indices,
             populations=populations,
             predictions_at_step=records.predictions_at_step,
+            margins_at_step=records.margins_at_step,
             coding=model.coding,
             steps=model.steps,
             ann_macs=cost.macs,

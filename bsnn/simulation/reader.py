@@ -126,6 +126,7 @@ class _RateReader(Reader):
         records = Records.empty(model, count)
         by_step = self._values_at_step(count)
         records.predictions_at_step[:] = by_step.argmax(axis=2)
+        records.margins_at_step[:] = _leads(by_step) * np.arange(1, model.steps + 1)
         records.predictions[:] = records.predictions_at_step[:, -1]
         records.potentials[:] = by_step[:, -1]
         counts = {name: net.recorded_counts(name)[:count] for name in records.spikes}
@@ -159,6 +160,14 @@ class _RateReader(Reader):
         if population.role == "input":
             rates *= np.sign(exact[population.layer])
         return rates * per_channel(model.scales[name], population.shape)
+
+
+def _leads(values: np.ndarray) -> np.ndarray:
+    """Return by how much the largest of the last axis is above the next; its own size if alone."""
+    if values.shape[-1] == 1:
+        return values[..., 0]
+    highest = np.partition(values, -2, axis=-1)
+    return highest[..., -1] - highest[..., -2]
 
 
 def _batches(count: int) -> Iterator[slice]:

@@ -29,6 +29,8 @@ class Records:
         By population: squares of the differences to the trained network, added up over neurons.
     predictions_at_step : numpy.ndarray or None
         In rate coding the class after each step, shape ``(images, steps)``.
+    margins_at_step : numpy.ndarray or None
+        In rate coding what this class leads the next by; see `Result`.
     """
 
     predictions: np.ndarray
@@ -38,6 +40,7 @@ class Records:
     operations: dict[str, np.ndarray]
     squared_error: dict[str, np.ndarray]
     predictions_at_step: np.ndarray | None = None
+    margins_at_step: np.ndarray | None = None
 
     @classmethod
     def empty(cls, model: SpikingModel, images: int) -> Records:
@@ -53,6 +56,9 @@ class Records:
             squared_error={name: np.zeros(images) for name in model.populations},
             predictions_at_step=(
                 np.zeros((images, model.steps), np.int16) if model.coding == "rate" else None
+            ),
+            margins_at_step=(
+                np.zeros((images, model.steps), np.float32) if model.coding == "rate" else None
             ),
         )
 

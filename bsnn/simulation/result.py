@@ -59,6 +59,9 @@ class Result:
         By population, in the order of the network.
     predictions_at_step : numpy.ndarray or None
         In rate coding the class after each step, shape ``(images, steps)``.
+    margins_at_step : numpy.ndarray or None
+        In rate coding what this class leads the next by, of the same shape, float32: what the last
+        layer has told, in the units of the trained network, added up over the steps so far.
     coding : str
         ``"ttfs"`` or ``"rate"``.
     steps : int
@@ -103,6 +106,7 @@ class Result:
     wall_seconds: float
     versions: dict[str, str]
     predictions_at_step: np.ndarray | None = None
+    margins_at_step: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.predictions)
@@ -263,7 +267,7 @@ class Result:
             "potentials": self.potentials,
             "indices": self.indices,
         }
-        for name in ("labels", "predictions_at_step"):
+        for name in ("labels", "predictions_at_step", "margins_at_step"):
             if getattr(self, name) is not None:
                 arrays[name] = getattr(self, name)
         populations = {}
@@ -318,6 +322,7 @@ def load_result(path: str | os.PathLike[str]) -> Result:
             ann_predictions=result["ann_predictions"],
             labels=result.get("labels"),
             predictions_at_step=result.get("predictions_at_step"),
+            margins_at_step=result.get("margins_at_step"),
             potentials=result["potentials"],
             indices=result["indices"],
             populations=populations,

@@ -19,7 +19,7 @@ from bsnn.brian.network import SpikingNetwork
 from bsnn.brian.size import check_memory
 from bsnn.conversion import SpikingModel
 from bsnn.errors import SettingsError, SimulationError
-from bsnn.progress import progress_bar
+from bsnn.progress import simulation_progress
 from bsnn.simulation.checkpoint import Checkpoint
 from bsnn.simulation.collected import Collected
 from bsnn.simulation.executor import Executor, Here, Outcome
@@ -143,7 +143,7 @@ def simulate(
         Where generated code goes; kept. Each worker has a folder of its own in it. By default a
         temporary folder.
     progress : bool
-        Show a progress bar.
+        Show how far it is: a table in a terminal, elsewhere now and then a line.
 
     Returns
     -------
@@ -286,13 +286,11 @@ class _Simulation:
         built_before = collected.build_seconds
         running = executor()
         self._about["workers"] = running.workers
-        with progress_bar("images", disable=not progress) as bar:
-            done = len(self._images) - len(missing)
-            task = bar.add_task("simulating", total=len(self._images), completed=done)
+        with simulation_progress(collected.state(self._labels), disable=not progress) as show:
             for outcome in running.run(self._images, chunks):
                 collected.build_seconds = built_before + running.build_seconds
                 self._take(outcome)
-                bar.advance(task, len(outcome.indices))
+                show(collected.state(self._labels))
                 if len(self._messages) >= _HOPELESS and not collected.done.any():
                     return
 
