@@ -3,6 +3,7 @@
 from bsnn.comparison.advice import CHANGES, Advice, Change, Changed, Outcome
 from bsnn.comparison.causes import CAUSES, Cause, Situation
 from bsnn.comparison.comparison import Comparison, Rung, compare
+from bsnn.comparison.forecast import Forecast, forecast
 from bsnn.comparison.measures import CauseShare, LayerComparison, UnitComparison
 from bsnn.comparison.verdict import VERDICTS, Thresholds
 
@@ -16,6 +17,7 @@ __all__ = [
     "Change",
     "Changed",
     "Comparison",
+    "Forecast",
     "LayerComparison",
     "Outcome",
     "Rung",
@@ -23,4 +25,5 @@ __all__ = [
     "Thresholds",
     "UnitComparison",
     "compare",
+    "forecast",
 ]

@@ -151,15 +151,6 @@ CAUSES: dict[str, Cause] = {
             _unequal_junctions,
         ),
         Cause(
-            "pooling",
-            "pooling rule",
-            "what passes a max-pooling has not the largest of the rates",
-            f"--gate {DEFAULT_GATE}",
-            _other_gate,
-            # average pooling is another network; the gates differ in time
-            dynamic=lambda s: s.model.gate != AVERAGE,
-        ),
-        Cause(
             "transient",
             "order of spikes",
             "spikes that were sent before the input that forbids them has arrived cannot be taken "
@@ -169,10 +160,19 @@ CAUSES: dict[str, Cause] = {
             dynamic=_always,
         ),
         Cause(
+            "pooling",
+            "pooling rule",
+            "what passes a max-pooling has not the largest of the rates",
+            f"the gate whose rate is the largest: --gate {DEFAULT_GATE}",
+            _other_gate,
+            # average pooling is another network; the gates differ in time
+            dynamic=lambda s: s.model.gate != AVERAGE,
+        ),
+        Cause(
             "reset",
             "reset rule",
             "a reset to zero takes away what the potential has above the threshold",
-            "--reset subtract",
+            "reset by subtraction: --reset subtract",
             _rate("reset", "subtract"),
             dynamic=_always,
         ),
@@ -189,7 +189,7 @@ CAUSES: dict[str, Cause] = {
             "input spikes",
             "the input is told by spikes, at random (poisson) or one by one (regular), and not by "
             "its value",
-            "--input constant, or more steps",
+            "a constant input, --input constant, or more steps",
             _rate("encoder", "constant"),
             dynamic=_always,
         ),
