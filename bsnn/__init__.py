@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bsnn import datasets
 from bsnn.brian import SpikingNetwork, build, use_device
+from bsnn.comparison import Comparison, compare
 from bsnn.conversion import (
     RateModel,
     SpikingModel,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BsnnError",
     "BuildError",
+    "Comparison",
     "ConversionError",
     "DatasetError",
     "Graph",
@@ -64,6 +66,7 @@ __all__ = [
     "StorageError",
     "TtfsModel",
     "build",
+    "compare",
     "convert_to_rate",
     "convert_to_ttfs",
     "count",

@@ -21,7 +21,7 @@ FLOORS = (
     ("frontends", "conversion"),
     ("brian", "cuda"),
     ("simulation", "cosimulation"),
-    ("analysis", "datasets"),
+    ("analysis", "comparison", "datasets"),
     ("benchmark", "gpu_check"),
     ("networks",),
     ("cli",),

@@ -13,11 +13,14 @@ import bsnn
 from bsnn.brian import estimate
 from bsnn.cli.options import JsonFile
 from bsnn.cli.output import console, facts_table, scale_text, write_json
+from bsnn.comparison import Forecast, forecast
 from bsnn.conversion.model import model_from_tree
 from bsnn.errors import SettingsError
 from bsnn.storage import graph_from_tree, read_tree
 
 __all__ = ["register"]
+
+_ADVICE = "with --advise"
 
 
 def register(app: typer.Typer) -> None:
@@ -32,8 +35,53 @@ def info(
         Path | None,
         typer.Option(help="Write a figure of how Spike-Norm has found the thresholds here."),
     ] = None,
+    advise: Annotated[
+        bool,
+        typer.Option(
+            "--advise",
+            help="Say how many steps the model needs to agree with the trained network, and what "
+            "they cost.",
+        ),
+    ] = False,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            help="Training images that --advise looks at: "
+            f"{', '.join(bsnn.datasets.DATASETS)}, or mnist-sample (test images that come with "
+            "bsnn). By default those of the data set that the model was calibrated on.",
+            rich_help_panel=_ADVICE,
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder with the data set's files; otherwise BSNN_DATA, or a download.",
+            rich_help_panel=_ADVICE,
+        ),
+    ] = None,
+    images: Annotated[
+        int, typer.Option(min=1, help="How many images.", rich_help_panel=_ADVICE)
+    ] = 100,
+    agreement: Annotated[
+        float,
+        typer.Option(
+            help="Fraction of images that should have the same class in both networks.",
+            rich_help_panel=_ADVICE,
+        ),
+    ] = 0.99,
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Up to how many steps to look; by default four times the model's.",
+            rich_help_panel=_ADVICE,
+        ),
+    ] = None,
 ) -> None:
-    """Show what is in a file: layers, cost, scales, and where it came from."""
+    """Show what is in a file: layers, cost, scales, and where it came from.
+
+    Example: bsnn info MODEL.h5 --advise --dataset mnist --agreement 0.99
+    """
     tree = read_tree(model, "model")
     graph = graph_from_tree(tree, model)
     cost = bsnn.count(graph)
@@ -97,6 +145,11 @@ def info(
         content["conversion"] = tree["conversion"]
     provenance = [(name, _short(text)) for name, text in tree["provenance"].items()]
     console.print(facts_table("Where it came from", provenance))
+    if advise:
+        spiking = model_from_tree(tree, model)
+        found = _forecast(spiking, dataset, data, images, agreement, steps)
+        console.print(facts_table("Steps and their cost", found.rows()))
+        content["advice"] = found.summary()
     write_json(json, content)
     if plot is not None:
         # matplotlib takes a while to import
@@ -108,6 +161,28 @@ def info(
             raise SettingsError("--plot shows the trace of Spike-Norm, which is in rate coding.")
         save_figure(threshold_trace_figure(spiking), plot)
         console.print(f"The figure is in {plot}.", highlight=False)
+
+
+def _forecast(
+    spiking: bsnn.SpikingModel,
+    name: str | None,
+    data: Path | None,
+    images: int,
+    agreement: float,
+    steps: int | None,
+) -> Forecast:
+    name = name or spiking.calibration.get("images_from", "")
+    if name == "mnist-sample":
+        chosen = bsnn.datasets.mnist_sample()
+    elif name in bsnn.datasets.DATASETS:
+        # those that a conversion may be chosen with: test images are for judging it
+        chosen = bsnn.datasets.load(name, "train", data).exact()
+    else:
+        raise SettingsError(
+            f"There is no data set {name!r}. Name one with --dataset: "
+            f"{', '.join(bsnn.datasets.DATASETS)} or mnist-sample."
+        )
+    return forecast(spiking, chosen.first(images).images, agreement, steps=steps)
 
 
 def _short(value: Any) -> str:
