@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from bsnn.cli import bench, convert, cosim, demo, export, gpu_check, info, papers, run
+from bsnn.cli import bench, convert, cosim, demo, export, gpu_check, info, papers, report, run
 from bsnn.errors import BsnnError
 from bsnn.storage import versions
 
@@ -45,7 +45,7 @@ def _options(
     pass
 
 
-for _module in (demo, convert, info, run, bench, export, papers, cosim, gpu_check):
+for _module in (demo, convert, info, run, report, bench, export, papers, cosim, gpu_check):
     _module.register(app)
 
 
