@@ -36,6 +36,7 @@ __all__ = [
     "SCHEMA_VERSION",
     "Tree",
     "as_stored",
+    "file_content",
     "graph_from_tree",
     "graph_to_tree",
     "load_graph",
@@ -143,16 +144,8 @@ def read_tree(path: str | os.PathLike[str], content: str) -> Tree:
         The file is missing, no bsnn file, of an unknown version, of other content, or damaged.
     """
     path = Path(path)
-    if not path.is_file():
-        raise StorageError(f"{path} does not exist or is no file.")
-    try:
-        with h5py.File(path, "r") as file:
-            tree = _read_group(file, path)
-    except OSError as error:
-        raise StorageError(
-            f"{path} is not a readable HDF5 file ({error}). It may be truncated or of another "
-            "format: make or fetch it again."
-        ) from error
+    with _opened(path) as file:
+        tree = _read_group(file, path)
     if tree.pop("format", None) != _FORMAT:
         raise StorageError(
             f"{path} is an HDF5 file, but not one of bsnn's: the attribute 'format' of / is not "
@@ -174,6 +167,32 @@ def read_tree(path: str | os.PathLike[str], content: str) -> Tree:
     if found != content:
         raise StorageError(f"{path} holds a {found}; a {content} is needed here.")
     return tree
+
+
+def file_content(path: str | os.PathLike[str]) -> str | None:
+    """Return what a file says it holds: ``"model"`` or ``"result"``; None if it does not say.
+
+    Raises
+    ------
+    StorageError
+        The file is missing or no HDF5 file.
+    """
+    with _opened(Path(path)) as file:
+        return file.attrs.get("content")
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[h5py.File]:
+    if not path.is_file():
+        raise StorageError(f"{path} does not exist or is no file.")
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except OSError as error:
+        raise StorageError(
+            f"{path} is not a readable HDF5 file ({error}). It may be truncated or of another "
+            "format: make or fetch it again."
+        ) from error
 
 
 def as_stored(graph: Graph, dtype: str) -> Graph:

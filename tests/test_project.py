@@ -32,13 +32,14 @@ CONFINED = {
     "torch": ("frontends/", "networks/", "cli/model_source.py"),
     "brian2": (
         *("brian/", "cuda/", "analysis/", "benchmark/", "gpu_check/"),
-        *("networks/", "cli/demo.py"),
+        *("networks/", "cli/runtime.py"),
     ),
     "brian2cuda": ("cuda/configuration.py",),
     "h5py": ("storage.py",),
     "pooch": ("datasets/downloads.py",),
     "distributed": ("simulation/cluster.py",),
     "matplotlib": ("analysis/", "networks/"),
+    "jinja2": ("analysis/",),
     "typer": ("cli/",),
     "rich": ("cli/", "progress.py", "datasets/downloads.py", "networks/"),
 }

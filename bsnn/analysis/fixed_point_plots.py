@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 from matplotlib.figure import Figure
 
+from bsnn.analysis.style import MUTED, bare, new_figure, series
+
 __all__ = ["mismatch_figure"]
 
 # Where a share of nothing is drawn, on a logarithmic axis.
@@ -22,17 +24,16 @@ def mismatch_figure(mismatches: Mapping[str, Mapping[int, float]], whole_bits: i
     whole_bits : int
         Bits before the point.
     """
-    figure = Figure(figsize=(7, 4.3), layout="constrained")
+    figure = new_figure(7, 4.3)
     axes = figure.add_subplot()
-    for name, by_bits in mismatches.items():
+    for number, (name, by_bits) in enumerate(mismatches.items()):
         shares = [100 * max(share, _NONE) for share in by_bits.values()]
-        axes.plot(list(by_bits), shares, marker="o", ms=4, lw=1.5, label=name)
-    axes.axhline(100 * _NONE, color="0.6", ls=":", lw=1)
-    axes.text(0, 100 * _NONE * 1.3, "none", color="0.4", fontsize=9)
+        axes.plot(list(by_bits), shares, marker="o", ms=4, label=name, **series(number))
+    axes.axhline(100 * _NONE, color=MUTED, ls=":", lw=1)
+    axes.text(0, 100 * _NONE * 1.3, "none", color=MUTED, fontsize=9)
     axes.set_yscale("log")
     axes.set_xlabel(f"bits after the point ({whole_bits} before it)")
     axes.set_ylabel("pooled spikes that differ from Brian2's (%)")
     axes.legend(frameon=False)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
+    bare(axes)
     return figure

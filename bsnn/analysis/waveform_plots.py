@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from bsnn.analysis.style import PALETTE, bare, new_figure
 from bsnn.errors import SettingsError
 
 __all__ = ["waveform_figure"]
@@ -50,22 +51,20 @@ def waveform_figure(
     count = len(shown[signals[0]])
     if not count:
         raise SettingsError(f"{path} has {len(sampled[signals[0]])} cycles; none from {first} on.")
-    figure = Figure(figsize=(10, 0.42 * len(signals) + 0.8), layout="constrained")
+    figure = new_figure(10, 0.42 * len(signals) + 0.8)
     axes = figure.add_subplot()
     for row, name in enumerate(signals):
         values, base = shown[name], len(signals) - 1 - row
         if max(sampled[name]) <= 1:
             edges = np.repeat(np.arange(count + 1), 2)[1:-1]
-            axes.plot(edges + first, base + 0.7 * np.repeat(values, 2), color="#2563eb", lw=1.4)
+            axes.plot(edges + first, base + 0.7 * np.repeat(values, 2), color=PALETTE[0], lw=1.4)
         else:
             _draw_words(axes, values, base, first)
     axes.set_yticks([len(signals) - 1 - row + 0.35 for row in range(len(signals))], signals)
     axes.set_xlim(first, first + count)
     axes.set_ylim(-0.2, len(signals))
     axes.set_xlabel("clock cycle")
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
-    axes.tick_params(axis="y", length=0)
+    bare(axes, left=False)
     return figure
 
 
@@ -75,7 +74,7 @@ def _draw_words(axes, values: list[int], base: int, first: int) -> None:
     for start, end in zip(starts, [*starts[1:], len(values)], strict=True):
         x = first + start
         axes.fill([x, x, first + end, first + end], [base, base + 0.7, base + 0.7, base],
-                  facecolor="#dbeafe", edgecolor="#2563eb", lw=0.8)  # fmt: skip
+                  facecolor="#dbeafe", edgecolor=PALETTE[0], lw=0.8)  # fmt: skip
         if end - start > 0.45 * len(f"{values[start]:x}") * len(values) / 40:
             axes.text((2 * x + end - start) / 2, base + 0.33, f"{values[start]:x}", fontsize=7,
                       ha="center", va="center", clip_on=True)  # fmt: skip

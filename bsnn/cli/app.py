@@ -9,7 +9,19 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from bsnn.cli import bench, compare, convert, cosim, demo, export, gpu_check, info, papers, run
+from bsnn.cli import (
+    bench,
+    compare,
+    convert,
+    cosim,
+    demo,
+    export,
+    gpu_check,
+    info,
+    papers,
+    report,
+    run,
+)
 from bsnn.errors import BsnnError
 from bsnn.storage import versions
 
@@ -45,7 +57,9 @@ def _options(
     pass
 
 
-for _module in (demo, convert, info, run, compare, bench, export, papers, cosim, gpu_check):
+for _module in (
+    demo, convert, info, run, compare, report, bench, export, papers, cosim, gpu_check
+):  # fmt: skip
     _module.register(app)
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import brian2 as b2
 import typer
 
 import bsnn
 from bsnn.cli.options import Device, JsonFile
 from bsnn.cli.output import console, print_result, write_json
+from bsnn.cli.runtime import nothing_compiled
 
 __all__ = ["register"]
 
@@ -34,7 +34,8 @@ def demo(
 
     The CNN of López-Randulfe et al. (2022), trained to be sparse. Nothing is downloaded.
     """
-    from bsnn.analysis.plots import overview_figure, record_image
+    from bsnn.analysis.plots import overview_figure
+    from bsnn.analysis.recording import record
     from bsnn.networks import paper
 
     sample = bsnn.datasets.mnist_sample()
@@ -51,14 +52,10 @@ def demo(
     )
     result = bsnn.simulate(model, test.images, test.labels, device=device)
     print_result(result, f"{len(result)} MNIST test images that come with bsnn")
-    # one image with the paper's equations: too short to be worth compiling
-    target = b2.prefs.codegen.target
-    b2.prefs.codegen.target = "numpy"
-    try:
-        net, chosen = record_image(model, test.images[0])
-    finally:
-        b2.prefs.codegen.target = target
-    figure = overview_figure(net, chosen, test.images[0], int(test.labels[0]), result)
+    # one image with the paper's equations
+    with nothing_compiled():
+        recording = record(model, test.images[:1])
+    figure = overview_figure(recording, int(test.labels[0]), result)
     figure.savefig(out, dpi=130)
     console.print(f"The figure is in {out}.", highlight=False)
     write_json(json, result.summary())

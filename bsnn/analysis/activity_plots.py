@@ -1,0 +1,259 @@
+"""Plots of spikes and potentials.
+
+Each function draws into axes of yours; figures are plain `matplotlib.figure.Figure` objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from bsnn.analysis.recording import Recording
+from bsnn.analysis.style import (
+    FILL,
+    INK,
+    MUTED,
+    PALETTE,
+    ROLE_COLOURS,
+    RULE,
+    bare,
+    new_figure,
+    plain_numbers,
+    series,
+)
+from bsnn.analysis.tracing import NeuronTrace
+from bsnn.errors import SettingsError
+
+__all__ = [
+    "draw_current",
+    "draw_image",
+    "draw_potentials",
+    "draw_raster",
+    "draw_rates",
+    "draw_spike_times",
+    "stages_text",
+    "trace_figure",
+]
+
+
+def draw_image(axes: Axes, image: np.ndarray) -> None:
+    """Draw an image of one or three channels as it is."""
+    axes.imshow(image.transpose(1, 2, 0).squeeze(), cmap="gray_r")
+    axes.set_xticks([])
+    axes.set_yticks([])
+
+
+def draw_raster(axes: Axes, recording: Recording, image: int = 0) -> None:
+    """Draw every spike of an image, a band for each layer, the first layer on top."""
+    model, names = recording.model, list(recording.spikes)
+    for row, name in enumerate(names):
+        spikes, size = recording.spikes[name][image], model.populations[name].size
+        base, colour = len(names) - 1 - row, ROLE_COLOURS[model.populations[name].role]
+        height = base + 0.08 + 0.84 * spikes.neurons / max(1, size - 1)
+        axes.plot(spikes.steps, height, ".", ms=2.2, color=colour, rasterized=True, label=name)
+        axes.text(
+            1.01, base + 0.5, _how_many(recording, name, image), fontsize=8, va="center",
+            transform=axes.get_yaxis_transform(),
+        )  # fmt: skip
+        axes.axhline(base, color=RULE, lw=0.8, zorder=0)
+    axes.set_yticks(np.arange(len(names))[::-1] + 0.5, names)
+    axes.set_ylim(0, len(names))
+    if model.coding == "ttfs":
+        for boundary in range(0, recording.steps + 1, model.steps):
+            axes.axvline(boundary, color=RULE, lw=0.8, zorder=0)
+    axes.set_xlim(-0.01 * recording.steps, recording.steps)
+    axes.set_xlabel("time step")
+    bare(axes, left=False)
+
+
+def _how_many(recording: Recording, name: str, image: int) -> str:
+    spikes, size = recording.spikes[name][image], recording.model.populations[name].size
+    if recording.model.coding == "ttfs":
+        return f"{len(spikes.neurons):,} of {size:,}"
+    return f"{len(spikes.neurons) / size:.2f} a neuron"
+
+
+def draw_potentials(axes: Axes, traces: Sequence[NeuronTrace]) -> None:
+    """Draw membrane potentials of neurons of one layer.
+
+    In time-to-first-spike coding with the silent and the spiking stage, the threshold, a triangle
+    for each spike and a cross for what the trained network computes; in rate coding with threshold
+    and resets. Of a read-out the largest potential is the one that counts.
+    """
+    first = traces[0]
+    silent = first.threshold is None
+    few = max(len(trace.spikes) for trace in traces) < 8
+    largest = max(traces, key=lambda trace: trace.potential[-1])
+    for number, trace in enumerate(traces):
+        style = series(number)
+        if silent:
+            told = trace is largest
+            style = {"color": PALETTE[1] if told else MUTED, "lw": 2.2 if told else 0.9}
+        label = ", ".join(map(str, trace.position))
+        if trace.coding == "ttfs":
+            axes.plot(trace.steps, trace.potential, label=label, **style)
+            reached = trace.steps[0] + trace.stage
+            axes.plot(reached, trace.ann_value, "x", color=style["color"], ms=5, clip_on=False)
+        else:
+            # up to what is compared with the threshold, then down to what is left, in one step
+            steps = np.repeat(trace.steps, 2)
+            values = np.column_stack([trace.potential, trace.left]).ravel()
+            axes.plot(steps, values, label=label, **style)
+        if len(trace.spikes) and not silent:
+            height, size = np.full(len(trace.spikes), trace.threshold), 6 if few else 4
+            axes.plot(trace.spikes, height, "v", color=style["color"], ms=size, clip_on=False)
+    if silent:
+        axes.text(
+            largest.steps[-1], largest.potential[-1], f"class {_number(largest)} ", ha="right",
+            va="bottom", fontsize=8.5, color=PALETTE[1],
+        )  # fmt: skip
+    else:
+        axes.axhline(first.threshold, color=MUTED, ls="--", lw=1)
+    if not silent and first.coding == "ttfs":
+        axes.text(
+            0.02, first.threshold, "threshold", transform=axes.get_yaxis_transform(), va="bottom",
+            fontsize=8, color=MUTED,
+        )  # fmt: skip
+    if first.coding == "ttfs":
+        start = first.steps[0]
+        axes.axvspan(start, start + first.stage, color=FILL, zorder=0)
+    axes.set_xlim(first.steps[0], first.steps[-1] + (0 if silent else 1))
+    axes.margins(y=0.12)
+    if not silent and first.coding == "rate":
+        # a neuron that gets less and less would press the others into a line
+        highest = max(trace.potential.max() for trace in traces)
+        axes.set_ylim(
+            max(axes.get_ylim()[0], -1.5 * first.threshold), 1.1 * max(highest, first.threshold)
+        )
+    axes.set_xlabel("time step")
+    bare(axes)
+
+
+def _number(trace: NeuronTrace) -> str:
+    return ", ".join(map(str, trace.position))
+
+
+def stages_text(trace: NeuronTrace) -> str:
+    """Say what the two halves of a plot of potentials are."""
+    if trace.coding == "rate":
+        return "adds up" if trace.threshold is None else "integrate and fire"
+    return "silent stage, then read out" if trace.threshold is None else "silent | spiking stage"
+
+
+def draw_current(axes: Axes, trace: NeuronTrace) -> None:
+    """Draw what drives a neuron's potential, step by step."""
+    axes.axhline(0, color=RULE, lw=0.8, zorder=0)
+    axes.step(trace.steps, trace.current, where="post", color=PALETTE[2], lw=1.4)
+    if trace.coding == "ttfs":
+        axes.axvspan(trace.steps[0], trace.steps[0] + trace.stage, color=FILL, zorder=0)
+        axes.set_ylabel("current\n(potential a window)")
+    else:
+        axes.set_ylabel("input in a step")
+    axes.set_xlim(trace.steps[0], trace.steps[-1] + 1)
+    bare(axes)
+
+
+def trace_figure(trace: NeuronTrace) -> Figure:
+    """Return current, potential and the value told of one neuron, one above the other."""
+    figure = new_figure(5.4, 5.4)
+    current, potential, told = figure.subplots(3, 1, sharex=True, height_ratios=(1, 1.6, 1))
+    draw_current(current, trace)
+    draw_potentials(potential, [trace])
+    potential.set_xlabel("")
+    potential.set_ylabel("potential")
+    told.step(trace.steps, trace.told, where="post", color=PALETTE[0], lw=1.5)
+    told.axhline(trace.ann_value, color=INK, ls=":", lw=1.2)
+    told.text(
+        0.99, trace.ann_value, "trained network", transform=told.get_yaxis_transform(), ha="right",
+        va="bottom", fontsize=8,
+    )  # fmt: skip
+    told.set_ylabel("value told")
+    told.set_xlabel("time step")
+    told.margins(y=0.25)
+    bare(told)
+    figure.suptitle(
+        f"{trace.layer} ({_number(trace)}): trained network {trace.ann_value:.4g}, "
+        f"told {trace.told[-1]:.4g}",
+        fontsize=10,
+    )
+    return figure
+
+
+def draw_spike_times(axes: Axes, recording: Recording, names: Sequence[str] | None = None) -> None:
+    """Draw how many of a layer's neurons spike in each step of their window.
+
+    Raises
+    ------
+    SettingsError
+        The network is rate-coded.
+    """
+    model = recording.model
+    if model.coding != "ttfs":
+        raise SettingsError("Only in time-to-first-spike coding do times of spikes have a meaning.")
+    edges = np.arange(model.steps + 1)
+    for number, name in enumerate(_chosen(recording, names)):
+        steps = np.concatenate([spikes.steps for spikes in recording.spikes[name]])
+        found = np.bincount(steps - model.populations[name].depth * model.steps,
+                            minlength=model.steps)  # fmt: skip
+        share = 100 * found / (model.populations[name].size * len(recording.images))
+        axes.stairs(
+            np.where(share > 0, share, np.nan), edges, baseline=None, label=name, **_outline(number)
+        )
+    axes.set_yscale("log")
+    plain_numbers(axes)
+    axes.set_xlim(0, model.steps)
+    axes.set_xlabel("step of the window (early: large value)")
+    axes.set_ylabel("neurons that spike (%)")
+    axes.legend(frameon=False, fontsize=8, ncols=2)
+    bare(axes)
+
+
+def draw_rates(axes: Axes, recording: Recording, names: Sequence[str] | None = None) -> None:
+    """Draw how many of a layer's neurons have which rate.
+
+    Raises
+    ------
+    SettingsError
+        The network is coded in spike times.
+    """
+    model = recording.model
+    if model.coding != "rate":
+        raise SettingsError("Rates have a meaning in rate coding only.")
+    edges = np.linspace(0, 1, 21)
+    for number, name in enumerate(_chosen(recording, names)):
+        size = model.populations[name].size
+        rates = (
+            np.concatenate(
+                [np.bincount(spikes.neurons, minlength=size) for spikes in recording.spikes[name]]
+            )
+            / model.steps
+        )
+        share = 100 * np.histogram(rates, edges)[0] / len(rates)
+        axes.stairs(
+            np.where(share > 0, share, np.nan), edges, baseline=None, label=name, **_outline(number)
+        )
+    axes.set_yscale("log")
+    plain_numbers(axes)
+    axes.set_xlim(0, 1)
+    axes.set_xlabel("spikes a step")
+    axes.set_ylabel("neurons (%)")
+    axes.legend(frameon=False, fontsize=8, ncols=2)
+    bare(axes)
+
+
+def _chosen(recording: Recording, names: Sequence[str] | None) -> list[str]:
+    """The layers that were named, or up to seven from first to last, poolings left out."""
+    if names is not None:
+        return list(names)
+    roles = recording.model.populations
+    known = [name for name in recording.spikes if roles[name].role != "max_pool"]
+    places = np.unique(np.linspace(0, len(known) - 1, min(7, len(known))).round().astype(int))
+    return [known[place] for place in places]
+
+
+def _outline(number: int) -> dict:
+    style = series(number)
+    return {"edgecolor": style["color"], "ls": style["ls"], "lw": style["lw"]}

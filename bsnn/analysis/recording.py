@@ -1,0 +1,186 @@
+"""Every spike of a few images, and the potentials of some neurons."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from bsnn.analysis.tracing import NeuronTrace, Watch, image_steps, trace_form
+from bsnn.brian import SpikingNetwork, build
+from bsnn.conversion import RateModel, SpikingModel
+from bsnn.conversion.rate import per_channel
+
+__all__ = ["Recording", "Spikes", "read_recording", "record", "telling_neurons"]
+
+
+class Spikes(NamedTuple):
+    """Spikes of a population for one image, by step and then by neuron.
+
+    `neurons` are numbered in the layer's own layout (channel, row, column); `steps` count from the
+    image's first.
+    """
+
+    neurons: np.ndarray
+    steps: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Recording:
+    """What a network did with a few images, spike by spike.
+
+    Attributes
+    ----------
+    model : SpikingModel
+        The network, with as many steps as were simulated.
+    images : numpy.ndarray
+        Shape ``(n, *input_shape)``.
+    steps : int
+        Time steps of an image, until the last layer has told its result.
+    spikes : dict of str to list of Spikes
+        By population that spikes, for each image.
+    output : numpy.ndarray
+        What the class is read from, step by step, shape ``(n, steps, classes)``: potentials of the
+        last layer, in rate coding the value told so far. NaN before the last layer's stage.
+    traces : dict of str to list of NeuronTrace
+        By population with a membrane, some neurons' potentials during the first image.
+    """
+
+    model: SpikingModel
+    images: np.ndarray
+    steps: int
+    spikes: dict[str, list[Spikes]]
+    output: np.ndarray
+    traces: dict[str, list[NeuronTrace]]
+
+    def values(self, name: str) -> np.ndarray:
+        """Return what the spikes of a population stand for; shape ``(n, *shape)``.
+
+        In the units of the trained network.
+        """
+        model, population = self.model, self.model.populations[name]
+        found = np.zeros((len(self.images), population.size))
+        for row, spikes in zip(found, self.spikes[name], strict=True):
+            if model.coding == "ttfs":
+                row[spikes.neurons] = (population.depth + 1) * model.steps - spikes.steps
+            else:
+                row += np.bincount(spikes.neurons, minlength=population.size)
+        found = found.reshape(len(found), *population.shape) / model.steps
+        if isinstance(model, RateModel) and population.role == "input":
+            # its spikes carry a sign
+            found *= np.sign(model.encode(self.images))
+        return found * per_channel(model.scales[name], population.shape)
+
+
+def record(
+    model: SpikingModel,
+    images: np.ndarray,
+    *,
+    steps: int | None = None,
+    numbers: np.ndarray | None = None,
+    seed: int = 0,
+) -> Recording:
+    """Simulate a few images and record every spike.
+
+    Runs on the active device, which must be the runtime device.
+
+    Parameters
+    ----------
+    model : SpikingModel
+        The network.
+    images : numpy.ndarray
+        Shape ``(n, *input_shape)``.
+    steps : int, optional
+        In rate coding the most steps that are simulated of an image; by default all.
+    numbers : numpy.ndarray, optional
+        Numbers of the images, on which noise depends; by default 0, 1, ...
+    seed : int
+        Of the noise.
+    """
+    if model.coding == "rate" and steps is not None:
+        model = dataclasses.replace(model, steps=min(steps, model.steps))
+    net, watches = watched_network(model, images, seed=seed)
+    net.present(images, numbers)
+    net.network.run(net.duration, namespace={})
+    return read_recording(net, images, watches)
+
+
+def watched_network(
+    model: SpikingModel, images: np.ndarray, seed: int = 0
+) -> tuple[SpikingNetwork, dict[str, Watch]]:
+    """Build a network in which all spikes and the potentials of telling neurons are recorded."""
+    further = {"one_at_a_time": True} if model.coding == "ttfs" else {"seed": seed}
+    net = build(model, images=len(images), form=trace_form(model), **further)
+    for name in model.populations:
+        if model.spikes(name):
+            net.monitor(name, "spikes")
+    watches = {
+        name: Watch(net, name, neurons) for name, neurons in telling_neurons(net, images[0]).items()
+    }
+    if model.coding == "rate":
+        net.record_read_out()
+    return net, watches
+
+
+def telling_neurons(net: SpikingNetwork, image: np.ndarray) -> dict[str, list[int]]:
+    """Choose neurons of each population with a membrane that are worth looking at.
+
+    Those of the largest, of a middling and of the lowest value in the trained network; of the last
+    layer all.
+    """
+    exact = net.model.graph.activations(image[np.newaxis])
+    chosen = {}
+    for name, population in net.model.populations.items():
+        if population.role == "read_out":
+            chosen[name] = list(range(population.size))
+        elif population.role == "neurons":
+            values = net.to_neurons(name, exact[population.potential_layer][0])
+            largest_told = min(float(np.max(net.model.scales[name])), float(values.max()))
+            typical = np.abs(values - 0.5 * largest_told).argmin()
+            chosen[name] = list(
+                dict.fromkeys(int(n) for n in (values.argmax(), typical, values.argmin()))
+            )
+    return chosen
+
+
+def read_recording(
+    net: SpikingNetwork, images: np.ndarray, watches: Mapping[str, Watch]
+) -> Recording:
+    """Read what `watched_network` has recorded, after a run that presented `images`."""
+    model, count = net.model, len(images)
+    spikes = {name: _spikes(net, name, count) for name in model.populations if model.spikes(name)}
+    traces = {name: watch.traces(images[0]) for name, watch in watches.items()}
+    if model.coding == "rate":
+        output = net.recorded_read_out()[:count]
+        # the last layer may have a shape
+        output = net.to_layer(model.output.name, output.reshape(-1, model.output.size))
+        output = output.reshape(count, model.steps, -1)
+    else:
+        output = _race(images, watches[model.output.name], model)
+    return Recording(model, images, output.shape[1], spikes, output, traces)
+
+
+def _spikes(net: SpikingNetwork, name: str, count: int) -> list[Spikes]:
+    neurons, steps = net.recorded_spikes(name)
+    places = net.to_neurons(name, np.arange(net.model.populations[name].size))
+    number, step = np.divmod(steps, image_steps(net))
+    found = []
+    for image in range(count):
+        own = number == image
+        order = np.lexsort((places[neurons[own]], step[own]))
+        found.append(Spikes(places[neurons[own]][order], step[own][order]))
+    return found
+
+
+def _race(images: np.ndarray, watch: Watch, model: SpikingModel) -> np.ndarray:
+    """Potentials of the last layer, in time-to-first-spike coding."""
+    by_image = []
+    for number, image in enumerate(images):
+        traces = sorted(watch.traces(image, number), key=lambda trace: trace.position)
+        steps = traces[0].steps
+        output = np.full((steps[-1] + 1, len(traces)), np.nan)
+        output[steps] = np.transpose([trace.potential for trace in traces])
+        by_image.append(output - model.initial_charge(model.output.name))
+    return np.array(by_image)

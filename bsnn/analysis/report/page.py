@@ -1,0 +1,454 @@
+"""Putting a report together."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+import os
+from collections.abc import Callable, Iterable, Sequence
+from importlib import resources
+from typing import Any, Protocol
+
+import jinja2
+import numpy as np
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from bsnn.analysis.activity_plots import (
+    draw_potentials,
+    draw_raster,
+    draw_rates,
+    draw_spike_times,
+    stages_text,
+)
+from bsnn.analysis.network_plots import diagram_size, draw_network, draw_scales, draw_weights
+from bsnn.analysis.recording import Recording
+from bsnn.analysis.report.embedding import embedded, shortened
+from bsnn.analysis.report.svg import inline_svg
+from bsnn.analysis.result_plots import (
+    draw_accuracy_over_time,
+    draw_agreement,
+    draw_confusion,
+    draw_operations,
+    draw_spikes_by_depth,
+)
+from bsnn.analysis.style import new_figure
+from bsnn.conversion import SpikingModel
+from bsnn.graph import count
+from bsnn.simulation import Result
+from bsnn.storage import replacing, weights_sha256
+
+__all__ = ["Rows", "report_html", "write_report"]
+
+CODINGS = {"ttfs": "time-to-first-spike coding", "rate": "rate coding"}
+ROLES = {
+    "input": "input",
+    "neurons": "neurons",
+    "max_pool": "max-pooling",
+    "read_out": "read-out",
+}
+
+# Small plots beside one another in one figure.
+_PANELS = 6
+_POTENTIAL_PANELS = 4
+
+
+class Rows(Protocol):
+    """What a section can be made of: pairs of a description and a text."""
+
+    def rows(self) -> Iterable[tuple[str, str]]:
+        """Return the pairs."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class _Drawing:
+    """A figure in the page: `width` in pixels, below which it is moved rather than made smaller."""
+
+    svg: Markup
+    caption: str
+    width: int
+    wide: bool
+
+
+class _Drawings:
+    """Makes the figures of a page, each with names of its own."""
+
+    def __init__(self) -> None:
+        self._made = 0
+
+    def __call__(
+        self,
+        caption: str,
+        draw: Callable[[Any], Any],
+        size: tuple[float, float] = (5.4, 3.5),
+        wide: bool = False,
+    ) -> _Drawing:
+        figure = new_figure(*size)
+        draw(figure.add_subplot())
+        return self.of(figure, caption, wide)
+
+    def of(self, figure: Figure, caption: str, wide: bool = False) -> _Drawing:
+        self._made += 1
+        svg = inline_svg(figure, f"figure{self._made}", caption)
+        return _Drawing(svg, caption, round(96 * figure.get_figwidth()), wide)
+
+
+def write_report(path: str | os.PathLike[str], page: str) -> None:
+    """Write a page to a file, which appears whole or not at all.
+
+    Raises
+    ------
+    StorageError
+        The file cannot be written.
+    """
+    with replacing(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+def report_html(
+    result: Result,
+    *,
+    title: str,
+    model: SpikingModel | None = None,
+    recording: Recording | None = None,
+    labels: Sequence[int] | None = None,
+    classes: Sequence[str] | None = None,
+    first: int = 0,
+    facts: Sequence[tuple[str, str]] = (),
+    comparison: Rows | None = None,
+    cost: Rows | None = None,
+) -> str:
+    """Return a report as one page of HTML, which loads nothing from anywhere.
+
+    Parameters
+    ----------
+    result : Result
+        Of a simulation.
+    title : str
+        What the report is about.
+    model : SpikingModel, optional
+        The network that was simulated; without it, what only a network has is left out.
+    recording : Recording, optional
+        Of a few images, for the part that the reader can step through.
+    labels : sequence of int, optional
+        Classes of the recording's images.
+    classes : sequence of str, optional
+        Names of the classes.
+    first : int
+        Number of the recording's first image.
+    facts : sequence of pairs of str
+        Where the report comes from: command, files, hashes.
+    comparison, cost : Rows, optional
+        A layer-by-layer comparison with the trained network, and what the network costs in
+        hardware; each is a section of its own.
+    """
+    draw = _Drawings()
+    browsed = None if recording is None else shortened(recording)
+    data = None
+    if browsed is not None:
+        data = embedded(browsed, labels=labels, classes=classes, first=first)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("bsnn.analysis.report"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    return environment.get_template("report.html").render(
+        title=title,
+        style=_part("report.css"),
+        script=_part("browse.js"),
+        lead=_lead(result, model),
+        cards=_cards(result),
+        figures=result.rows(),
+        accuracy=_accuracy(draw, result, classes),
+        layers=_layers(draw, result, model, recording),
+        layer_table=_layer_table(result, model),
+        activity=[] if recording is None else _activity(draw, recording, first),
+        costs=[
+            draw(
+                "Synaptic operations for an image that each layer's spikes cause. Hatched: "
+                "max-poolings.",
+                lambda axes: draw_operations(axes, result),
+            )
+        ],
+        cost_rows=_cost_rows(result),
+        comparison=None if comparison is None else list(comparison.rows()),
+        cost=None if cost is None else list(cost.rows()),
+        provenance=_provenance(result, model, facts),
+        browse=data,
+        browse_json=None if data is None else _json(data),
+        browse_note=None if recording is None else _note(result, browsed),
+    )
+
+
+def _part(name: str) -> Markup:
+    return Markup((resources.files(__package__) / "templates" / name).read_text(encoding="utf-8"))
+
+
+def _json(data: dict[str, Any]) -> Markup:
+    """JSON that no browser takes for the end of the element that it is in."""
+    text = json.dumps(data, separators=(",", ":"))
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.2f} %"
+
+
+def _same_class(result: Result) -> float:
+    return float((result.predictions == result.ann_predictions).mean())
+
+
+def _lead(result: Result, model: SpikingModel | None) -> str:
+    steps = f"{result.steps:,} steps" + ("" if result.coding == "rate" else " a window")
+    text = f"A spiking network in {CODINGS[result.coding]} with {steps}"
+    if model is not None:
+        cost = count(model.graph)
+        text += (
+            f", converted from a trained network of {cost.parameters:,} parameters and "
+            f"{cost.neurons:,} rectified units and outputs"
+        )
+    return f"{text}, simulated in Brian2 on {len(result):,} images."
+
+
+def _cards(result: Result) -> list[tuple[str, str, str]]:
+    """Value, what it is, and a remark."""
+    cards = []
+    if result.accuracy is not None:
+        error = np.sqrt(result.accuracy * (1 - result.accuracy) / len(result))
+        cards += [
+            (
+                _percent(result.accuracy),
+                "accuracy, spiking",
+                f"± {100 * error:.2f} (one std. err.)",
+            ),
+            (_percent(result.ann_accuracy), "accuracy, trained", "on the same images"),
+        ]
+    return [
+        *cards,
+        (_percent(_same_class(result)), "same class in both", f"{len(result):,} images"),
+        (f"{result.spikes_per_neuron:.4g}", "spikes a neuron", "for an image"),
+        (
+            f"{result.operations_per_mac:.4g}",
+            "operations per MAC",
+            f"{result.synaptic_operations:,.0f} an image",
+        ),
+    ]
+
+
+def _accuracy(draw: _Drawings, result: Result, classes: Sequence[str] | None) -> list[_Drawing]:
+    drawings = []
+    if result.accuracy_at_step is not None:
+        drawings.append(
+            draw(
+                "Accuracy after each step, with a band of one standard error; dotted, that of the "
+                "trained network.",
+                lambda axes: draw_accuracy_over_time(axes, result),
+            )
+        )
+    rows = ["ann_predictions"] if result.labels is None else ["labels", "ann_predictions"]
+    captions = {
+        "labels": "Images of each class, and for which the spiking network took them.",
+        "ann_predictions": "What the trained network took images for, and the spiking one.",
+    }
+    return drawings + [
+        draw(
+            captions[against],
+            lambda axes, against=against: draw_confusion(axes, result, classes, against=against),
+            (4.6, 4.3),
+        )
+        for against in rows
+    ]
+
+
+def _layers(
+    draw: _Drawings, result: Result, model: SpikingModel | None, recording: Recording | None
+) -> list[_Drawing]:
+    drawings = []
+    if model is not None:
+        drawings.append(
+            draw(
+                "The trained network: layers, sizes of kernels, and shapes of values "
+                "(channels × rows × columns).",
+                lambda axes: draw_network(axes, model.graph),
+                diagram_size(model.graph),
+                wide=diagram_size(model.graph)[0] > 5,
+            )
+        )
+    drawings.append(
+        draw(
+            "Mean spikes of a neuron for an image, by layer. Hatched: max-poolings.",
+            lambda axes: draw_spikes_by_depth(axes, result),
+        )
+    )
+    if model is not None:
+        drawings += [
+            draw(
+                "Scale of each layer, the value that its spikes can stand for at most. Squares: "
+                "max-poolings.",
+                lambda axes: draw_scales(axes, model),
+            ),
+            draw(
+                "Trained weights: median, middle half, and the range of 98 %.",
+                lambda axes: draw_weights(axes, model.graph),
+            ),
+        ]
+    if recording is not None:
+        drawings.append(_histogram(draw, recording))
+        drawings.append(_agreement(draw, recording))
+    return drawings
+
+
+def _histogram(draw: _Drawings, recording: Recording) -> _Drawing:
+    count = len(recording.images)
+    if recording.model.coding == "ttfs":
+        return draw(
+            f"How many of a layer's neurons spike in each step of its window; {count} images.",
+            lambda axes: draw_spike_times(axes, recording),
+        )
+    return draw(
+        f"How many of a layer's neurons have which rate, in {recording.steps:,} steps of {count} "
+        "images.",
+        lambda axes: draw_rates(axes, recording),
+    )
+
+
+def _panels(names: Sequence[str], most: int) -> list[str]:
+    """Some of the layers, from the first to the last."""
+    places = np.linspace(0, len(names) - 1, min(most, len(names))).round().astype(int)
+    return [names[place] for place in dict.fromkeys(places.tolist())]
+
+
+def _agreement(draw: _Drawings, recording: Recording) -> _Drawing:
+    model = recording.model
+    names = [name for name, p in model.populations.items() if p.role != "input"]
+    names = _panels(names, _PANELS)
+    columns = 3 if len(names) > 4 else 2
+    rows = -(-len(names) // columns)
+    figure = new_figure(2.5 * columns, 2.4 * rows + 0.3)
+    for number, name in enumerate(names):
+        draw_agreement(figure.add_subplot(rows, columns, number + 1), recording, name)
+    figure.supxlabel("trained network", fontsize=9)
+    figure.supylabel("spiking network", fontsize=9)
+    after = "" if model.coding == "ttfs" else f" after {recording.steps:,} steps"
+    return draw.of(
+        figure,
+        f"What spikes stand for{after} against the trained network's values, for "
+        f"{len(recording.images)} images; dashed, where both are the same. Darker: more neurons, "
+        "on a logarithmic scale.",
+        wide=columns > 2,
+    )
+
+
+def _activity(draw: _Drawings, recording: Recording, first: int) -> list[_Drawing]:
+    layers = len(recording.spikes)
+    raster = draw(
+        f"Spikes of every layer for image {first}: a dot for each, and how many neurons spiked."
+        if recording.model.coding == "ttfs"
+        else f"Spikes of every layer in {recording.steps:,} steps of image {first}, and how many a "
+        "neuron had.",
+        lambda axes: draw_raster(axes, recording),
+        (7.6, max(3.4, 0.28 * layers + 1)),
+        wide=True,
+    )
+    names = list(recording.traces)
+    names = _panels(names, _POTENTIAL_PANELS)
+    figure = new_figure(2.5 * len(names), 3.2)
+    for number, name in enumerate(names):
+        axes = figure.add_subplot(1, len(names), number + 1)
+        draw_potentials(axes, recording.traces[name])
+        axes.set_title(f"{name}\n{stages_text(recording.traces[name][0])}", fontsize=9)
+        if number == 0:
+            axes.set_ylabel("potential (trained network's units)")
+    meaning = (
+        "Potentials grow in the silent stage (shaded) and are charged up to the threshold (dashed) "
+        "in the spiking stage; triangles are spikes, crosses what the trained network computes."
+        if recording.model.coding == "ttfs"
+        else "A potential that reaches the threshold (dashed) is reset; triangles are spikes."
+    )
+    potentials = draw.of(
+        figure,
+        f"Neurons of the largest, a middling and the lowest value for image {first}. {meaning}",
+        wide=True,
+    )
+    return [raster, potentials]
+
+
+def _layer_table(result: Result, model: SpikingModel | None) -> dict[str, Any]:
+    header = ["layer", "role", "neurons"]
+    if model is not None:
+        header += ["shape", "scale"]
+    header += ["spikes an image", "spikes a neuron", "operations an image", "RMSE"]
+    rows = []
+    for name, population in result.populations.items():
+        row = [name, ROLES[population.role], f"{population.neurons:,}"]
+        if model is not None:
+            scale = np.atleast_1d(model.scales[name])
+            row += [
+                "×".join(map(str, model.populations[name].shape)),
+                f"{scale[0]:.4g}" if scale.size == 1 else f"{scale.min():.3g} … {scale.max():.3g}",
+            ]
+        if population.spikes is None:
+            row += ["silent", "–"]
+        else:
+            mean = population.spikes.mean()
+            row += [f"{mean:,.1f}", f"{mean / population.neurons:.4g}"]
+        row += [
+            "–" if population.operations is None else f"{population.operations.mean():,.0f}",
+            f"{population.rmse:.4g}",
+        ]
+        rows.append(row)
+    return {"header": header, "rows": rows}
+
+
+def _cost_rows(result: Result) -> list[tuple[str, str]]:
+    return [
+        ("synaptic operations an image", f"{result.synaptic_operations:,.0f}"),
+        ("multiply-accumulates of the trained network", f"{result.ann_macs:,}"),
+        ("floating-point operations of the trained network", f"{result.ann_flops:,}"),
+        ("synaptic operations per multiply-accumulate", f"{result.operations_per_mac:.4f}"),
+        ("time to build and compile", f"{result.build_seconds:.1f} s"),
+        ("time to simulate, an image", f"{1e3 * result.run_seconds / len(result):.2f} ms"),
+        ("processor time, an image", f"{1e3 * result.cpu_seconds / len(result):.2f} ms"),
+        ("time for everything", f"{result.wall_seconds:.1f} s"),
+    ]
+
+
+def _provenance(
+    result: Result, model: SpikingModel | None, facts: Sequence[tuple[str, str]]
+) -> list[tuple[str, str]]:
+    rows = [
+        *facts,
+        ("report made", datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")),
+        ("device", result.device),
+        ("form, connectivity, precision", f"{result.form}, {result.connectivity}, "
+         f"{result.precision}"),
+        ("workers", str(result.workers)),
+    ]  # fmt: skip
+    if model is not None:
+        rows.append(("SHA-256 of the trained arrays", weights_sha256(model.graph)))
+        rows.append(("norm", model.norm))
+        hidden = ("scales", "trace", "steps")
+        rows += [
+            (name.replace("_", " "), str(value))
+            for name, value in model.settings().items()
+            if name not in hidden
+        ]
+        rows += [(f"calibration: {name}", str(value)) for name, value in model.calibration.items()]
+        rows += [(f"source: {name}", str(value)) for name, value in model.source.items()]
+    rows += [(name.replace("_version", ""), version) for name, version in result.versions.items()]
+    return rows
+
+
+def _note(result: Result, recording: Recording) -> str:
+    if result.coding == "ttfs" or recording.steps >= result.steps:
+        return ""
+    return (
+        f"The first {recording.steps:,} of {result.steps:,} steps are here; what the network says "
+        "at the end may differ."
+    )
