@@ -419,6 +419,7 @@ def test_the_command(command_line, mnist, tmp_path):
     assert status == 1
     assert "The first layer that departs is conv1" in out
     assert "What weighs most there is quantisation" in out
+    assert "The error of conv1, " in out
     assert "4 steps in place of 1 (--steps 4)" in out
     told = json.loads((tmp_path / "broken.json").read_text())
     assert told["verdict"] == "broken"
