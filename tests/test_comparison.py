@@ -18,6 +18,9 @@ from bsnn.errors import GraphError, SettingsError
 from bsnn.graph import Graph, Linear
 from bsnn.networks import paper
 
+#: Images that an `AverageCnn` takes.
+AVERAGE_SHAPE = (2, 6, 5)
+
 SAMPLE = bsnn.datasets.mnist_sample()
 
 #: Nothing departs and all is good: no change is tried.
@@ -28,7 +31,8 @@ MARGIN = 0.1
 
 
 def shipped(paper_name: str, model_name: str) -> bsnn.SpikingModel:
-    return bsnn.load_model(paper(paper_name).SHIPPED[model_name])
+    module = paper(paper_name)
+    return bsnn.load_model({**module.SHIPPED, **getattr(module, "ARCHITECTURES", {})}[model_name])
 
 
 def compare(model, images, labels=None, **options) -> bsnn.Comparison:
@@ -72,7 +76,7 @@ def test_wrong_layout_of_a_flattening(mnist, kind):
     found = compare(wrong, test.images, test.labels, reference=reference)
     assert (found.verdict, found.departs, found.cause) == ("broken", "fc", "conversion")
     assert found.layers["fc"].share("conversion") > 0.9
-    assert found.layers["conv2"].share("conversion") == 0
+    assert found.layers["conv2"].share("conversion") == pytest.approx(0, abs=1e-6)
     best = found.advice[0]
     assert best.change == "layout"
     assert "fc" in best.text
@@ -100,7 +104,7 @@ def test_too_few_steps(mnist, start):
     found = compare(few, SAMPLE.images[:40])
     assert (found.departs, found.cause) == ("conv1", "quantisation")
     assert found.advice[0].change == "steps"
-    assert found.layers["conv2"].silent > 0
+    assert start or found.layers["conv2"].silent > 0
     # the part that is due to a start from zero is told apart
     assert (found.layers["conv1"].share("start") > 0.5) == (start == 0)
 
@@ -145,11 +149,11 @@ def test_unequal_scales_at_junctions():
 
 
 def test_random_input_and_other_causes():
-    model, images = make_rate_model(AverageCnn(), (2, 8, 7), encoder="poisson", steps=12)
+    model, images = make_rate_model(AverageCnn(), AVERAGE_SHAPE, encoder="poisson", steps=12)
     found = compare(model, images, thresholds=Thresholds(layer_error=0.05))
     assert (found.departs, found.cause) == ("input", "input")
     assert "input" in {advice.change for advice in found.advice}
-    model, images = make_rate_model(AverageCnn(), (2, 8, 7), potential_floor=0.0, steps=64)
+    model, images = make_rate_model(AverageCnn(), AVERAGE_SHAPE, potential_floor=0.0, steps=64)
     assert "floor" in [r.cause for r in compare(model, images, thresholds=NO_ADVICE).ladder]
 
 
@@ -185,13 +189,18 @@ def test_causes_add_up_in_networks_that_ship(name, model, steps, images, data_fo
 MODELS = {
     "rate": lambda: make_rate_model(MaxCnn(), (2, 8, 7), steps=20),
     "rate, count, zero": lambda: make_rate_model(
-        AverageCnn(), (2, 8, 7), steps=20, reset="zero", encoder="poisson"
+        AverageCnn(), AVERAGE_SHAPE, steps=20, reset="zero", encoder="poisson"
     ),
     "rate, residual": lambda: make_rate_model(
         ResidualNet(), (2, 8, 8), steps=20, residual="unequal", channels=False
     ),
     "rate, channels": lambda: make_rate_model(
-        AverageCnn(), (2, 8, 7), steps=20, channels=True, encoder="regular", read_out="potential"
+        AverageCnn(),
+        AVERAGE_SHAPE,
+        steps=20,
+        channels=True,
+        encoder="regular",
+        read_out="potential",
     ),
 }
 
@@ -232,7 +241,7 @@ def test_without_dynamics_the_first_layer_is_exact(mnist):
 
 
 def test_single_precision_is_a_cause_of_its_own(ttfs, numpy_target):
-    model, images = make_rate_model(AverageCnn(), (2, 8, 7), steps=20)
+    model, images = make_rate_model(AverageCnn(), AVERAGE_SHAPE, steps=20)
     images = images[:3]
     result = bsnn.simulate(model, images, device="runtime", precision="float32", progress=False)
     found = compare(model, images, result=result, thresholds=NO_ADVICE)
@@ -410,6 +419,7 @@ def test_the_command(command_line, mnist, tmp_path):
     assert status == 1
     assert "The first layer that departs is conv1" in out
     assert "What weighs most there is quantisation" in out
+    assert "The error of conv1, " in out
     assert "4 steps in place of 1 (--steps 4)" in out
     told = json.loads((tmp_path / "broken.json").read_text())
     assert told["verdict"] == "broken"

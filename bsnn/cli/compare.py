@@ -19,6 +19,13 @@ from bsnn.comparison import CAUSES, Comparison, LayerComparison, Thresholds
 
 __all__ = ["register"]
 
+_LEGEND = """\
+error: RMSE, by the root mean square of the activations
+clipped: activations above the scale
+silent: units that never spike, though an activation is worth a spike
+full: units that tell their largest value for some image
+"""
+
 _COLOURS = {"good": "green", "lossy": "yellow", "broken": "red"}
 
 
@@ -94,7 +101,9 @@ def compare(
 
 def _print(comparison: Comparison, title: str) -> None:
     console.print(_layers(comparison, title))
+    console.print(_LEGEND, style="dim", highlight=False)
     console.print(_ladder(comparison))
+    console.print(_causes(comparison.layers[comparison.departs or list(comparison.layers)[-1]]))
     if comparison.departs is not None:
         console.print(_units(comparison.layers[comparison.departs]))
     colour = _COLOURS[comparison.verdict]
@@ -140,6 +149,18 @@ def _ladder(comparison: Comparison) -> Table:
             _percent(outcome.agreement),
             "-" if outcome.accuracy is None else _percent(outcome.accuracy),
             _percent(outcome.output_error),
+        )
+    return table
+
+
+def _causes(layer: LayerComparison) -> Table:
+    table = _table(f"The error of {layer.name}, {_percent(layer.relative_error)}, by cause", "")
+    for column in ("contribution", "alone"):
+        table.add_column(column, justify="right")
+    unit = layer.rms or 1.0
+    for name, cause in layer.causes.items():
+        table.add_row(
+            CAUSES[name].title, _percent(cause.contribution / unit), _percent(cause.rms / unit)
         )
     return table
 
