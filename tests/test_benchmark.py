@@ -12,9 +12,9 @@ import sys
 import numpy as np
 import pytest
 import torch
-from conftest import make_model
 from rate_networks import AverageCnn, MaxCnn, ResidualNet, make_rate_model
 from torch import nn
+from ttfs_networks import make_model
 
 import bsnn
 from bsnn.benchmark import (

@@ -11,8 +11,8 @@ import brian2 as b2
 import numpy as np
 import pytest
 import torch
-from conftest import SmallCnn
 from torch import nn
+from ttfs_networks import SmallCnn
 
 import bsnn
 from bsnn.networks import paper

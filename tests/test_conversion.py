@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import reference
 import torch
-from conftest import make_model
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
+from ttfs_networks import make_model
 
 import bsnn
 from bsnn.conversion import NORMALISATIONS, rmse_by_scale

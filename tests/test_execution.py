@@ -156,7 +156,7 @@ def binary_of_small_cnn(tmp_path_factory):
     Or with two: Brian2 gives objects other names if earlier ones of the same name are still about,
     as they may be in this process, but are not in workers.
     """
-    from conftest import SmallCnn, make_model
+    from ttfs_networks import SmallCnn, make_model
 
     cache = tmp_path_factory.mktemp("binary")
     model, images = make_model(SmallCnn(), (1, 9, 8), steps=6)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from conftest import ResidualCnn, SmallCnn
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch.nn import functional
+from ttfs_networks import ResidualCnn, SmallCnn
 
 import bsnn
 from bsnn.graph import (

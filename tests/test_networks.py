@@ -8,8 +8,8 @@ import json
 import numpy as np
 import pytest
 import torch
-from conftest import make_model
 from torch import nn
+from ttfs_networks import make_model
 
 import bsnn
 from bsnn.networks import keeping, paper

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from conftest import ResidualCnn, SmallCnn
+from ttfs_networks import ResidualCnn, SmallCnn
 
 import bsnn
 from bsnn import storage
