@@ -52,6 +52,8 @@ ROLES = {
 # Small plots beside one another in one figure.
 _PANELS = 6
 _POTENTIAL_PANELS = 4
+# Of rate-coded potentials.
+_POTENTIAL_STEPS = 30
 
 
 class Rows(Protocol):
@@ -339,7 +341,7 @@ def _agreement(draw: _Drawings, recording: Recording) -> _Drawing:
     return draw.of(
         figure,
         f"What spikes stand for{after} against the trained network's values, for "
-        f"{len(recording.images)} images; dashed, where both are the same. Darker: more neurons, "
+        f"{len(recording.images)} images; dashed, where both are the same. Stronger: more neurons, "
         "on a logarithmic scale.",
         wide=columns > 2,
     )
@@ -363,6 +365,9 @@ def _activity(draw: _Drawings, recording: Recording, first: int) -> list[_Drawin
         axes = figure.add_subplot(1, len(names), number + 1)
         draw_potentials(axes, recording.traces[name])
         axes.set_title(f"{name}\n{stages_text(recording.traces[name][0])}", fontsize=9)
+        if recording.model.coding == "rate":
+            # enough resets to be told apart
+            axes.set_xlim(0, min(recording.steps - 1, _POTENTIAL_STEPS))
         if number == 0:
             axes.set_ylabel("potential (trained network's units)")
     meaning = (
