@@ -89,8 +89,14 @@ def network(request):
     return request.getfixturevalue(request.param)
 
 
+# Pages without options, by coding: they take seconds, and tests only read them.
+_PAGES = {}
+
+
 def page_of(network, **options) -> tuple[Page, bsnn.Result, str]:
     model, images, labels = network
+    if not options and model.coding in _PAGES:
+        return _PAGES[model.coding]
     result = bsnn.simulate(model, images, labels, progress=False)
     recording = record(model, images[:2], steps=10)
     text = report_html(
@@ -101,7 +107,10 @@ def page_of(network, **options) -> tuple[Page, bsnn.Result, str]:
         labels=labels[:2],
         **options,
     )
-    return Page(text), result, text
+    made = Page(text), result, text
+    if not options:
+        _PAGES[model.coding] = made
+    return made
 
 
 def decoded(packed: dict[str, str], wide: bool = False) -> tuple[np.ndarray, np.ndarray]:
