@@ -34,6 +34,7 @@ from bsnn.analysis.result_plots import (
     draw_spikes_by_depth,
 )
 from bsnn.analysis.style import new_figure
+from bsnn.analysis.tracing import NeuronTrace
 from bsnn.conversion import SpikingModel
 from bsnn.graph import count
 from bsnn.simulation import Result
@@ -52,6 +53,8 @@ ROLES = {
 # Small plots beside one another in one figure.
 _PANELS = 6
 _POTENTIAL_PANELS = 4
+# Of rate-coded potentials.
+_POTENTIAL_STEPS = 30
 
 
 class Rows(Protocol):
@@ -339,7 +342,7 @@ def _agreement(draw: _Drawings, recording: Recording) -> _Drawing:
     return draw.of(
         figure,
         f"What spikes stand for{after} against the trained network's values, for "
-        f"{len(recording.images)} images; dashed, where both are the same. Darker: more neurons, "
+        f"{len(recording.images)} images; dashed, where both are the same. Stronger: more neurons, "
         "on a logarithmic scale.",
         wide=columns > 2,
     )
@@ -361,7 +364,7 @@ def _activity(draw: _Drawings, recording: Recording, first: int) -> list[_Drawin
     figure = new_figure(2.5 * len(names), 3.2)
     for number, name in enumerate(names):
         axes = figure.add_subplot(1, len(names), number + 1)
-        draw_potentials(axes, recording.traces[name])
+        draw_potentials(axes, [_shown_steps(trace) for trace in recording.traces[name]])
         axes.set_title(f"{name}\n{stages_text(recording.traces[name][0])}", fontsize=9)
         if number == 0:
             axes.set_ylabel("potential (trained network's units)")
@@ -377,6 +380,18 @@ def _activity(draw: _Drawings, recording: Recording, first: int) -> list[_Drawin
         wide=True,
     )
     return [raster, potentials]
+
+
+def _shown_steps(trace: NeuronTrace) -> NeuronTrace:
+    """Leave out the later steps of a rate-coded neuron: not more resets than can be told apart."""
+    if trace.coding == "ttfs":
+        return trace
+    arrays = ("steps", "current", "potential", "left", "told")
+    return dataclasses.replace(
+        trace,
+        spikes=trace.spikes[trace.spikes < _POTENTIAL_STEPS],
+        **{name: getattr(trace, name)[:_POTENTIAL_STEPS] for name in arrays},
+    )
 
 
 def _layer_table(result: Result, model: SpikingModel | None) -> dict[str, Any]:

@@ -156,7 +156,9 @@
     // of many classes those that end highest
     const shown = [...data.classes.keys()];
     if (size > 12) shown.sort((a, b) => last[b] - last[a]).splice(12);
-    const leads = begun ? now.indexOf(Math.max(...now)) : -1;
+    const highest = Math.max(...now);
+    const first = now.indexOf(highest);
+    const leads = begun && now.lastIndexOf(highest) === first ? first : -1;
     const across = (value) => (100 * (value - low)) / (high - low);
     part("output").replaceChildren(...shown.map((k) => {
       const row = document.createElement("li");
@@ -181,9 +183,10 @@
       return row;
     }));
     const what = data.coding === "ttfs" ? "potentials of the last layer" : "values told so far";
+    const mark = data.images[image].label === null ? "" : " (✓: label)";
+    const leader = leads < 0 ? "none leads" : `${data.classes[leads]} leads`;
     part("output-text").textContent = begun
-      ? `${what}; ${data.classes[leads]} leads${data.images[image].label === null ? "" : " (✓: label)"}`
-      : `${what}: its input has not begun`;
+      ? `${what}; ${leader}${mark}` : `${what}: its input has not begun`;
   }
 
   function show() {
