@@ -17,6 +17,7 @@ import reference
 from rate_networks import MaxCnn, make_rate_model
 
 import bsnn
+from bsnn.analysis.cost import spiking_cost
 from bsnn.analysis.recording import record
 from bsnn.analysis.report import report_html, write_report
 from bsnn.analysis.report.embedding import embedded, shortened
@@ -269,14 +270,18 @@ def test_what_is_told_is_escaped(ttfs):
     assert evil in page.text
 
 
-def test_sections_of_others_are_there_if_given(ttfs):
-    class Rows:
-        def rows(self):
-            return [("energy & more", "3 <J>")]
-
-    page, _, _ = page_of(ttfs, comparison=Rows(), cost=Rows())
+def test_comparison_and_cost_are_there_if_given(ttfs):
+    model, images, labels = ttfs
+    result = bsnn.simulate(model, images, labels, progress=False)
+    comparison = bsnn.compare(model, images, labels, progress=False)
+    cost = spiking_cost(model, result)
+    page = Page(report_html(result, title="all", model=model, comparison=comparison, cost=cost))
     assert "comparison" in [section["id"] for section in page.all("section")]
-    assert page.text.count("energy & more 3 <J>") == 2
+    for text in (comparison.diagnosis()[0], f"{cost.bits_moved:,.0f}", "estimated, not measured"):
+        assert text in page.text, text
+    assert "comparison" not in [
+        section["id"] for section in Page(report_html(result, title="less")).all("section")
+    ]
 
 
 def test_images_without_labels(rate):

@@ -52,6 +52,15 @@ def report(
             min=1, help="Of how many images all spikes are in the page, to be stepped through."
         ),
     ] = 4,
+    compared: Annotated[
+        int,
+        typer.Option(
+            "--compare",
+            min=0,
+            help="On how many images the error is split into its causes, which takes some "
+            "simulations; 0 leaves it out.",
+        ),
+    ] = 20,
     device: Device = "cpp",
     steps: Steps = None,
     seed: Annotated[
@@ -65,6 +74,7 @@ def report(
     Example: bsnn report MODEL.h5 --dataset mnist -o report.html
     """
     # matplotlib takes a while to import
+    from bsnn.analysis.cost import spiking_cost
     from bsnn.analysis.recording import record
     from bsnn.analysis.report import report_html, write_report
 
@@ -113,6 +123,16 @@ def report(
         classes=test.classes,
         first=first,
         facts=facts,
+        comparison=bsnn.compare(
+            model,
+            test.images[:compared],
+            test.labels[:compared],
+            first_image=first,
+            **({"seed": seed} if model.coding == "rate" else {}),
+        )
+        if compared
+        else None,
+        cost=spiking_cost(model, result),
     )
     _finish(out, page, write_report)
 

@@ -127,6 +127,18 @@ class Comparison:
             for name in parts
         )
 
+    def rows(self) -> list[tuple[str, str]]:
+        """Return verdict, diagnosis and advice as pairs of a description and a text."""
+        return [
+            ("verdict", self.verdict),
+            (
+                "same class in both networks",
+                f"{100 * self.agreement:.2f} % of {self.images:,} images",
+            ),
+            ("diagnosis", " ".join(self.diagnosis())),
+            *(("what it would bring", str(advice)) for advice in self.advice),
+        ]
+
     def summary(self) -> dict[str, Any]:
         """Return all figures, ready for JSON."""
         return {

@@ -1,5 +1,5 @@
 """A report on a network: one page of HTML that needs nothing else."""
 
-from bsnn.analysis.report.page import Rows, report_html, write_report
+from bsnn.analysis.report.page import report_html, write_report
 
-__all__ = ["Rows", "report_html", "write_report"]
+__all__ = ["report_html", "write_report"]

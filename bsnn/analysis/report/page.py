@@ -6,9 +6,9 @@ import dataclasses
 import datetime
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from importlib import resources
-from typing import Any, Protocol
+from typing import Any
 
 import jinja2
 import numpy as np
@@ -22,6 +22,8 @@ from bsnn.analysis.activity_plots import (
     draw_spike_times,
     stages_text,
 )
+from bsnn.analysis.cost import SpikingCost
+from bsnn.analysis.cost_plots import draw_causes, draw_decisions, draw_early_exit, draw_energy
 from bsnn.analysis.network_plots import diagram_size, draw_network, draw_scales, draw_weights
 from bsnn.analysis.recording import Recording
 from bsnn.analysis.report.embedding import embedded, shortened
@@ -35,12 +37,13 @@ from bsnn.analysis.result_plots import (
 )
 from bsnn.analysis.style import new_figure
 from bsnn.analysis.tracing import NeuronTrace
+from bsnn.comparison import Comparison
 from bsnn.conversion import SpikingModel
 from bsnn.graph import count
 from bsnn.simulation import Result
 from bsnn.storage import replacing, weights_sha256
 
-__all__ = ["Rows", "report_html", "write_report"]
+__all__ = ["report_html", "write_report"]
 
 CODINGS = {"ttfs": "time-to-first-spike coding", "rate": "rate coding"}
 ROLES = {
@@ -55,14 +58,6 @@ _PANELS = 6
 _POTENTIAL_PANELS = 4
 # Of rate-coded potentials.
 _POTENTIAL_STEPS = 30
-
-
-class Rows(Protocol):
-    """What a section can be made of: pairs of a description and a text."""
-
-    def rows(self) -> Iterable[tuple[str, str]]:
-        """Return the pairs."""
-        ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,8 +115,8 @@ def report_html(
     classes: Sequence[str] | None = None,
     first: int = 0,
     facts: Sequence[tuple[str, str]] = (),
-    comparison: Rows | None = None,
-    cost: Rows | None = None,
+    comparison: Comparison | None = None,
+    cost: SpikingCost | None = None,
 ) -> str:
     """Return a report as one page of HTML, which loads nothing from anywhere.
 
@@ -143,9 +138,10 @@ def report_html(
         Number of the recording's first image.
     facts : sequence of pairs of str
         Where the report comes from: command, files, hashes.
-    comparison, cost : Rows, optional
-        A layer-by-layer comparison with the trained network, and what the network costs in
-        hardware; each is a section of its own.
+    comparison : Comparison, optional
+        With the trained network, layer by layer, from `bsnn.compare`.
+    cost : SpikingCost, optional
+        What the network costs in hardware, from `bsnn.analysis.cost.spiking_cost`.
     """
     draw = _Drawings()
     browsed = None if recording is None else shortened(recording)
@@ -175,11 +171,13 @@ def report_html(
                 "Synaptic operations for an image that each layer's spikes cause. Hatched: "
                 "max-poolings.",
                 lambda axes: draw_operations(axes, result),
-            )
+            ),
+            *([] if cost is None else _energies(draw, cost)),
         ],
         cost_rows=_cost_rows(result),
-        comparison=None if comparison is None else list(comparison.rows()),
-        cost=None if cost is None else list(cost.rows()),
+        comparison=None if comparison is None else comparison.rows(),
+        comparison_figures=[] if comparison is None else _causes(draw, comparison),
+        cost=None if cost is None else cost.rows(),
         provenance=_provenance(result, model, facts),
         browse=data,
         browse_json=None if data is None else _json(data),
@@ -254,6 +252,19 @@ def _accuracy(draw: _Drawings, result: Result, classes: Sequence[str] | None) ->
                 lambda axes: draw_accuracy_over_time(axes, result),
             )
         )
+    if result.predictions_at_step is not None:
+        drawings.append(
+            draw("Images that have been decided by each step.",
+                 lambda axes: draw_decisions(axes, result))
+        )  # fmt: skip
+    if result.margins_at_step is not None and result.labels is not None:
+        drawings.append(
+            draw(
+                "Accuracy if an image is left as soon as a class leads by a margin, against the "
+                "mean number of steps; a point is a margin.",
+                lambda axes: draw_early_exit(axes, result),
+            )
+        )
     rows = ["ann_predictions"] if result.labels is None else ["labels", "ann_predictions"]
     captions = {
         "labels": "Images of each class, and for which the spiking network took them.",
@@ -266,6 +277,28 @@ def _accuracy(draw: _Drawings, result: Result, classes: Sequence[str] | None) ->
             (4.6, 4.3),
         )
         for against in rows
+    ]
+
+
+def _causes(draw: _Drawings, comparison: Comparison) -> list[_Drawing]:
+    return [
+        draw(
+            "The error of each layer, in per cent of its activations, split into its causes: the "
+            "parts add up to it, and those below zero make up for others.",
+            lambda axes: draw_causes(axes, comparison),
+            (7.2, 3.5),
+        )
+    ]
+
+
+def _energies(draw: _Drawings, cost: SpikingCost) -> list[_Drawing]:
+    sources = "; ".join(dict.fromkeys(energy.source for energy in cost.energies()))
+    return [
+        draw(
+            "Energy for an image, estimated, not measured: from neurons that cost nothing where "
+            f"nothing arrives to a clock that updates each in every step. Figures: {sources}.",
+            lambda axes: draw_energy(axes, cost),
+        )
     ]
 
 
