@@ -7,7 +7,7 @@ import hashlib
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -73,34 +73,27 @@ def report(
 
     Example: bsnn report MODEL.h5 --dataset mnist -o report.html
     """
-    # matplotlib takes a while to import
-    from bsnn.analysis.cost import spiking_cost
-    from bsnn.analysis.recording import record
-    from bsnn.analysis.report import report_html, write_report
-
     facts = [
         ("command", shlex.join(["bsnn", *sys.argv[1:]])),
         ("file", str(file)),
     ]
-    if file_content(file) == "result":
-        facts.append(("SHA-256 of the file", _sha256(file)))
-        page = report_html(bsnn.load_result(file), title=f"Report on {file.stem}", facts=facts)
-        _finish(out, page, write_report)
+    holds = file_content(file)
+    facts.append(("SHA-256 of the file", hashlib.sha256(file.read_bytes()).hexdigest()))
+    if holds == "result":
+        _write(out, bsnn.load_result(file), title=f"Report on {file.stem}", facts=facts)
         return
     model = bsnn.load_model(file)
-    facts.append(("SHA-256 of the file", _sha256(file)))
     if steps is not None:
         model = dataclasses.replace(model, steps=steps)
     test = test_images(model, dataset, data, first, images)
     result = bsnn.simulate(
-        model,
-        test.images,
-        test.labels,
-        device=device,
-        first_image=first,
-        **({"seed": seed} if model.coding == "rate" else {}),
+        model, test.images, test.labels, device=device, first_image=first, seed=seed
     )
     browsed = test.first(browse)
+    # matplotlib takes a while to import
+    from bsnn.analysis.cost import spiking_cost
+    from bsnn.analysis.recording import record
+
     with nothing_compiled():
         recording = record(
             model,
@@ -114,7 +107,13 @@ def report(
         *([("seed", str(seed))] if model.coding == "rate" else []),
         *((name, str(value)) for name, value in machine().items()),
     ]
-    page = report_html(
+    comparison = None
+    if compared:
+        comparison = bsnn.compare(
+            model, test.images[:compared], test.labels[:compared], seed=seed, first_image=first
+        )
+    _write(
+        out,
         result,
         title=f"Report on {file.stem}",
         model=model,
@@ -123,24 +122,14 @@ def report(
         classes=test.classes,
         first=first,
         facts=facts,
-        comparison=bsnn.compare(
-            model,
-            test.images[:compared],
-            test.labels[:compared],
-            first_image=first,
-            **({"seed": seed} if model.coding == "rate" else {}),
-        )
-        if compared
-        else None,
+        comparison=comparison,
         cost=spiking_cost(model, result),
     )
-    _finish(out, page, write_report)
 
 
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def _write(out: Path, result: bsnn.Result, **content: Any) -> None:
+    from bsnn.analysis.report import report_html, write_report
 
-
-def _finish(out: Path, page: str, write) -> None:
-    write(out, page)
+    page = report_html(result, **content)
+    write_report(out, page)
     console.print(f"The report is in {out} ({len(page.encode()) / 1e6:.1f} MB).", highlight=False)
