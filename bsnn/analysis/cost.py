@@ -236,7 +236,7 @@ class EnergyEstimate:
     def __str__(self) -> str:
         low, high = (1e6 * energy for energy in self.spiking)
         return (
-            f"{low:.3g} to {high:.3g} uJ, trained network {1e6 * self.trained[0]:.3g} uJ "
+            f"{low:.3g} to {high:.3g} µJ, trained network {1e6 * self.trained[0]:.3g} µJ "
             "(estimated, not measured)"
         )
 

@@ -155,6 +155,6 @@ def draw_energy(axes: Axes, cost: SpikingCost) -> None:
     axes.invert_yaxis()
     axes.set_ylim(len(energies) - 0.4, -0.6)
     axes.set_xscale("log")
-    axes.set_xlabel("energy for an image (uJ): estimated, not measured")
+    axes.set_xlabel("energy for an image (µJ)\nestimated, not measured")
     axes.legend(frameon=False, fontsize=8)
     bare(axes, left=False)

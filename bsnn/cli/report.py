@@ -21,6 +21,13 @@ from bsnn.storage import file_content
 
 __all__ = ["register"]
 
+# A comparison runs a rate-coded network about so often, in numpy, for each image; a neuron's step
+# takes about so long. More than these seconds are for those who ask for them.
+_COMPARED_RUNS = 11
+_SECONDS_OF_A_NEURON = 5e-8
+_COMPARISON_SECONDS = 120
+_MOST_COMPARED = 20
+
 # Of a rate-coded image so many steps are recorded, spike by spike.
 _RECORDED_STEPS = 64
 
@@ -53,14 +60,14 @@ def report(
         ),
     ] = 4,
     compared: Annotated[
-        int,
+        int | None,
         typer.Option(
             "--compare",
             min=0,
-            help="On how many images the error is split into its causes, which takes some "
-            "simulations; 0 leaves it out.",
+            help="On how many images the error is split into its causes, which takes a dozen "
+            "simulations in numpy; by default at most 20, and so many as take two minutes.",
         ),
-    ] = 20,
+    ] = None,
     device: Device = "cpp",
     steps: Steps = None,
     seed: Annotated[
@@ -107,6 +114,13 @@ def report(
         *([("seed", str(seed))] if model.coding == "rate" else []),
         *((name, str(value)) for name, value in machine().items()),
     ]
+    if compared is None:
+        compared = _affordable(model)
+        if not compared:
+            console.print(
+                "The split of the error into its causes is left out, as it would take several "
+                "minutes: --compare 1 makes it."
+            )
     comparison = None
     if compared:
         comparison = bsnn.compare(
@@ -125,6 +139,15 @@ def report(
         comparison=comparison,
         cost=spiking_cost(model, result),
     )
+
+
+def _affordable(model: bsnn.SpikingModel) -> int:
+    """Return on how many images a comparison takes two minutes, at most 20."""
+    if model.coding != "rate":
+        return _MOST_COMPARED
+    neurons = sum(population.size for population in model.populations.values())
+    seconds = _COMPARED_RUNS * model.steps * neurons * _SECONDS_OF_A_NEURON
+    return min(_MOST_COMPARED, int(_COMPARISON_SECONDS / seconds))
 
 
 def _write(out: Path, result: bsnn.Result, **content: Any) -> None:
