@@ -15,6 +15,7 @@ from ttfs_networks import ResidualCnn, SmallCnn, make_model
 import bsnn
 from bsnn.brian.compilation import CACHE_VARIABLE
 from bsnn.cli import main
+from bsnn.cli.output import console
 from bsnn.datasets import DATA_VARIABLE
 
 settings.register_profile("bsnn", deadline=None, print_blob=True)
@@ -99,6 +100,8 @@ def command_line(monkeypatch, capsys, tmp_path):
     """Run a command line in a folder of its own; return status, output and error output."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
+    # which a console looks at once, when it is made
+    monkeypatch.setattr(console, "width", 200)
 
     def call(*arguments) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["bsnn", *map(str, arguments)])
