@@ -37,6 +37,7 @@ __all__ = [
     "Tree",
     "as_stored",
     "file_content",
+    "file_mask",
     "graph_from_tree",
     "graph_to_tree",
     "load_graph",
@@ -125,14 +126,19 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         yield temporary
         # mkstemp makes files that only their owner can read; give this one the usual rights
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)
+        temporary.chmod(0o666 & ~file_mask())
         os.replace(temporary, path)
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error}") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def file_mask() -> int:
+    """Return the rights that this process takes away from the files and folders it makes."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def read_tree(path: str | os.PathLike[str], content: str) -> Tree:

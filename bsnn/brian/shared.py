@@ -590,7 +590,6 @@ class _SpikePropagation(TemplateRunner):
             "pooling": "average" if averaged else "max" if pooled else "none",
             "weight_type": connections.variables["w"].dtype,
             "gathers": connections._gathers,
-            "spike_threads": _threads_for(connections._geometry()["taps"]),
             "targets": connections._target_size,
             "batch": connections.batch,
             # neurons of one image; its positions are what weights are connected to
@@ -599,6 +598,7 @@ class _SpikePropagation(TemplateRunner):
             "image_targets": connections._target_size // connections.batch,
             **connections._geometry(),
         }
+        geometry["spike_threads"] = _threads_for(geometry["taps"])
         self.needed_variables = [
             name
             for name, variable in connections.variables.items()

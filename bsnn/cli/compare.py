@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +13,7 @@ from rich.table import Table
 import bsnn
 from bsnn.cli.options import DataFolder, JsonFile, Steps, TestImages
 from bsnn.cli.output import console, write_json
-from bsnn.cli.run import test_images
+from bsnn.cli.run import model_and_images
 from bsnn.comparison import CAUSES, Comparison, LayerComparison, Thresholds
 
 __all__ = ["register"]
@@ -79,10 +78,7 @@ def compare(
     each change that may help. Example: bsnn compare MODEL.h5 --images 100 --json compare.json
     """
     thresholds = Thresholds(good=good, broken=broken, layer_error=layer_error)
-    spiking = bsnn.load_model(model)
-    if steps is not None:
-        spiking = dataclasses.replace(spiking, steps=steps)
-    test = test_images(spiking, dataset, data, first, images)
+    spiking, test = model_and_images(model, steps, dataset, data, first, images)
     comparison = bsnn.compare(
         spiking,
         test.images,

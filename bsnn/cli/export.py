@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +10,7 @@ import typer
 import bsnn
 from bsnn.cli.options import Connectivity, DataFolder, Form, Precision, Steps, TestImages
 from bsnn.cli.output import console
-from bsnn.cli.run import test_images
+from bsnn.cli.run import model_and_images
 from bsnn.simulation import TARGETS
 
 __all__ = ["register"]
@@ -51,10 +50,7 @@ def export(
 
     Example: bsnn export MODEL.h5 --target cuda --out project
     """
-    spiking = bsnn.load_model(model)
-    if steps is not None:
-        spiking = dataclasses.replace(spiking, steps=steps)
-    test = test_images(spiking, dataset, data, first, images)
+    spiking, test = model_and_images(model, steps, dataset, data, first, images)
     folder = bsnn.export(
         spiking,
         test.images,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import shlex
 import sys
@@ -15,7 +14,7 @@ import typer
 import bsnn
 from bsnn.cli.options import DataFolder, Device, Steps, TestImages
 from bsnn.cli.output import console, machine
-from bsnn.cli.run import test_images
+from bsnn.cli.run import model_and_images
 from bsnn.cli.runtime import nothing_compiled
 from bsnn.storage import file_content
 
@@ -89,10 +88,7 @@ def report(
     if holds == "result":
         _write(out, bsnn.load_result(file), title=f"Report on {file.stem}", facts=facts)
         return
-    model = bsnn.load_model(file)
-    if steps is not None:
-        model = dataclasses.replace(model, steps=steps)
-    test = test_images(model, dataset, data, first, images)
+    model, test = model_and_images(file, steps, dataset, data, first, images)
     result = bsnn.simulate(
         model, test.images, test.labels, device=device, first_image=first, seed=seed
     )

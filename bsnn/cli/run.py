@@ -101,10 +101,7 @@ def run(
 
     Example: bsnn run MODEL.h5 --dataset mnist --images 10000 --device cpp --json run.json
     """
-    spiking = bsnn.load_model(model)
-    if steps is not None:
-        spiking = dataclasses.replace(spiking, steps=steps)
-    test = test_images(spiking, dataset, data, first, images)
+    spiking, test = model_and_images(model, steps, dataset, data, first, images)
     if dry_run:
         _print_estimate(spiking, test, device, connectivity, precision, batch or 1)
         return
@@ -155,6 +152,16 @@ def _say_how_to_go_on(checkpoint: Path | None) -> None:
             f"What is done is kept in {checkpoint}: the same command with --resume goes on.",
             highlight=False,
         )
+
+
+def model_and_images(
+    path: Path, steps: int | None, name: str | None, data: Path | None, first: int, count: int
+) -> tuple[bsnn.SpikingModel, Dataset]:
+    """Load a model, with other steps than its own if they are given, and images to show it."""
+    spiking = bsnn.load_model(path)
+    if steps is not None:
+        spiking = dataclasses.replace(spiking, steps=steps)
+    return spiking, test_images(spiking, name, data, first, count)
 
 
 def test_images(

@@ -19,7 +19,7 @@ from bsnn.conversion import SpikingModel
 from bsnn.errors import SettingsError
 from bsnn.simulation.reader import reader
 from bsnn.simulation.shown import checked_images
-from bsnn.storage import versions
+from bsnn.storage import file_mask, versions
 
 __all__ = ["TARGETS", "export"]
 
@@ -117,7 +117,7 @@ def export(
         (made / "makefile").unlink()
         _write_texts(made, target, sources, inputs, description)
         # temporary folders are their owner's only
-        made.chmod(0o777 & ~_mask())
+        made.chmod(0o777 & ~file_mask())
         if folder.exists():
             folder.rmdir()
         os.replace(made, folder)
@@ -204,9 +204,3 @@ def _write_texts(
         text = string.Template((_TEMPLATES / template).read_text()).substitute(filled)
         (made / name).write_text(text)
     shutil.copy(_TEMPLATES / "read_results.py", made)
-
-
-def _mask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
