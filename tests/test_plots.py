@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -76,13 +77,27 @@ def test_recorded_spike_times_are_the_oracles(small_cnn, options):
     assert not np.isnan(recording.output[:, last - STEPS :]).any()
 
 
+@pytest.mark.parametrize("coding", ["ttfs", "rate"])
+def test_recording_in_cpp_is_the_same(request, coding):
+    model, images = request.getfixturevalue(coding)
+    here, there = record(model, images), record(model, images, device="cpp")
+    for name, of_images in here.spikes.items():
+        for mine, other in zip(of_images, there.spikes[name], strict=True):
+            np.testing.assert_array_equal(mine.neurons, other.neurons)
+            np.testing.assert_array_equal(mine.steps, other.steps)
+    np.testing.assert_allclose(here.output, there.output, rtol=1e-12, atol=1e-12)
+    for name, traces in here.traces.items():
+        for mine, other in zip(traces, there.traces[name], strict=True):
+            np.testing.assert_allclose(mine.potential, other.potential, rtol=1e-12, atol=1e-12)
+
+
 @pytest.mark.parametrize("encoder", ["regular", "poisson", "constant"])
 def test_recorded_rates_are_the_oracles(encoder):
     model, images = make_rate_model(MaxCnn(), (2, 7, 7), encoder=encoder, steps=12)
     numbers = np.array([5, 8])
-    recording = record(model, images[:2], steps=7, numbers=numbers, seed=3)
-    short = dataclasses.replace(model, steps=7)
-    expected = rate_reference.simulate(short, images[:2], 3, numbers)
+    model = dataclasses.replace(model, steps=7)
+    recording = record(model, images[:2], numbers=numbers, seed=3)
+    expected = rate_reference.simulate(model, images[:2], 3, numbers)
     assert set(recording.spikes) == set(expected.spikes)
     for name, spikes in expected.spikes.items():
         for image in range(2):
@@ -94,7 +109,7 @@ def test_recorded_rates_are_the_oracles(encoder):
         sent = expected.spikes[model.input.name].mean(axis=1) * model.scales[model.input.name]
         np.testing.assert_allclose(found, sent, atol=1e-12)
     np.testing.assert_allclose(
-        recording.output, rate_reference.read_out(short, expected), atol=1e-9
+        recording.output, rate_reference.read_out(model, expected), atol=1e-9
     )
 
 
@@ -256,8 +271,13 @@ def test_histogram_of_rates(rate, axes):
     model, images = rate
     recording = record(model, images)
     activity_plots.draw_rates(axes, recording, ["conv1"])
-    rates = rate_reference.simulate(model, images, 0, np.arange(3)).spikes["conv1"].mean(axis=1)
-    wanted = 100 * np.histogram(rates, np.linspace(0, 1, 21))[0] / rates.size
+    counts = rate_reference.simulate(model, images, 0, np.arange(3)).spikes["conv1"].sum(axis=1)
+    classes = [1, 2, 4, 8, 16]
+    assert model.steps < classes[-1]
+    wanted = [
+        100 * ((counts >= low) & (counts < high)).mean()
+        for low, high in itertools.pairwise(classes)
+    ]
     np.testing.assert_allclose(np.nan_to_num(stairs(axes)["conv1"]), wanted)
     with pytest.raises(SettingsError):
         activity_plots.draw_spike_times(axes, recording)

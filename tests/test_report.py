@@ -20,7 +20,7 @@ import bsnn
 from bsnn.analysis.cost import spiking_cost
 from bsnn.analysis.recording import record
 from bsnn.analysis.report import report_html, write_report
-from bsnn.analysis.report.embedding import embedded, shortened
+from bsnn.analysis.report.embedding import embedded, frame_length
 from bsnn.networks import paper
 
 pytestmark = pytest.mark.usefixtures("numpy_target")
@@ -99,7 +99,7 @@ def page_of(network, **options) -> tuple[Page, bsnn.Result, str]:
     if not options and model.coding in _PAGES:
         return _PAGES[model.coding]
     result = bsnn.simulate(model, images, labels, progress=False)
-    recording = record(model, images[:2], steps=10)
+    recording = record(model, images[:2])
     text = report_html(
         result,
         title="Report on net",
@@ -227,9 +227,9 @@ def test_embedded_rates_are_those_recorded(rate):
     model, images, _ = rate
     page, _, _ = page_of(rate)
     data = page.data
-    recording = record(model, images[:2], steps=10)
-    assert data["steps"] == 10
-    assert "The first 10 of 12 steps" in page.text
+    recording = record(model, images[:2])
+    assert data["steps"] == model.steps
+    assert data["frame"] == 1
     for name, of_images in recording.spikes.items():
         for image, spikes in enumerate(of_images):
             neurons, steps = decoded(data["images"][image]["spikes"][name])
@@ -239,21 +239,44 @@ def test_embedded_rates_are_those_recorded(rate):
     np.testing.assert_array_equal(pixels, np.rint(255 * images[0]).ravel())
 
 
-def test_too_many_spikes_are_shortened(rate, ttfs):
+@pytest.mark.parametrize("frame", [1, 5, 12])
+def test_steps_that_are_shown_together(rate, frame):
+    model, images, _ = rate
+    recording = record(model, images[:2])
+    data = embedded(recording, frame=frame)
+    ends = [*range(frame - 1, 12, frame), *([] if 12 % frame == 0 else [11])]
+    for k, image in enumerate(data["images"]):
+        output = np.frombuffer(base64.b64decode(image["output"]), "<f4").reshape(len(ends), -1)
+        np.testing.assert_array_equal(output, recording.output[k, ends].astype(np.float32))
+        for name, packed in image["spikes"].items():
+            neurons, frames = decoded(packed)
+            assert ("times" in packed) == (frame > 1)
+            times = np.ones(len(neurons), int)
+            if frame > 1:
+                times = np.frombuffer(base64.b64decode(packed["times"]), "<u2")
+            # a neuron is there once in a frame
+            assert len(set(zip(neurons, frames, strict=True))) == len(neurons)
+            found = np.zeros((model.populations[name].size, len(ends)), int)
+            found[neurons, frames] = times
+            wanted = np.zeros_like(found)
+            spikes = recording.spikes[name][k]
+            np.add.at(wanted, (spikes.neurons, spikes.steps // frame), 1)
+            np.testing.assert_array_equal(found, wanted)
+
+
+def test_frames_are_as_long_as_a_page_needs(rate, ttfs):
     recording = record(rate[0], rate[1][:2])
     total = sum(len(spikes.steps) for images in recording.spikes.values() for spikes in images)
-    assert shortened(recording, total) is recording
-    short = shortened(recording, total // 2)
-    assert 1 <= short.steps < 12
-    assert short.output.shape[1] == short.steps
-    kept = [spikes for images in short.spikes.values() for spikes in images]
-    assert sum(len(spikes.steps) for spikes in kept) <= total // 2
-    assert max(spikes.steps.max(initial=0) for spikes in kept) < short.steps
-    data = embedded(short)
-    assert data["steps"] == short.steps
-    assert data["images"][0]["label"] is None
+    assert frame_length(recording, total) == 1
+    frame = frame_length(recording, total // 2)
+    assert 1 < frame <= 12
+    images = embedded(recording, frame=frame)["images"]
+    entries = [len(decoded(packed)[0]) for image in images for packed in image["spikes"].values()]
+    assert sum(entries) <= total // 2 or frame == 12
+    # many steps with few spikes are not one frame each, either
+    assert frame_length(dataclasses.replace(recording, steps=2500)) == 9
     times = record(ttfs[0], ttfs[1][:1])
-    assert shortened(times, 1) is times
+    assert frame_length(times, 1) == 1
 
 
 def test_what_is_told_is_escaped(ttfs):
@@ -379,7 +402,7 @@ def test_stepping_through_in_a_browser(network, browser, tmp_path):
     model, images, labels = network
     _, _, text = page_of(network, first=20)
     write_report(tmp_path / "page.html", text)
-    recording = record(model, images[:2], steps=10)
+    recording = record(model, images[:2])
     layer = "conv2"
     spikes = recording.spikes[layer][1]
     step = int(np.bincount(spikes.steps).argmax())
@@ -399,3 +422,21 @@ def test_stepping_through_in_a_browser(network, browser, tmp_path):
     assert f"{final.argmax()} leads" in told_by(dom, "output-text")
     shown = re.findall(r'class="value">([^<]*)<', dom)
     np.testing.assert_allclose([float(value) for value in shown], final, rtol=6e-3)
+
+
+def test_stepping_through_frames_in_a_browser(rate, browser, tmp_path, monkeypatch):
+    model, images, _ = rate
+    monkeypatch.setattr("bsnn.analysis.report.page.frame_length", lambda recording: 5)
+    _, _, text = page_of(rate, first=20)
+    assert "5 of 12 steps are shown together." in text
+    write_report(tmp_path / "page.html", text)
+    recording = record(model, images[:2])
+    spikes = recording.spikes["conv1"][0]
+    address = f"{(tmp_path / 'page.html').as_uri()}#image=20&layer=conv1&step=11"
+    dom = dom_of(browser, address, tmp_path / "profile")
+    now, so_far = (spikes.steps >= 10).sum(), len(spikes.steps)
+    status = told_by(dom, "status")
+    assert "Time steps 10 to 11 of 0 to 11" in status
+    assert f"conv1 has {now} spikes now, {so_far} so far" in status
+    shown = re.findall(r'class="value">([^<]*)<', dom)
+    np.testing.assert_allclose([float(v) for v in shown], recording.output[0, -1], rtol=6e-3)

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, to_rgba
 from matplotlib.figure import Figure
 
-from bsnn.analysis.recording import Recording
+from bsnn.analysis.recording import Recording, Spikes
 from bsnn.analysis.style import (
     FILL,
     INK,
@@ -38,6 +39,10 @@ __all__ = [
     "trace_figure",
 ]
 
+# More spikes of a layer than so many are drawn as their density.
+_DOTS = 5000
+_DENSITY_ROWS, _DENSITY_COLUMNS = 40, 320
+
 
 def draw_image(axes: Axes, image: np.ndarray) -> None:
     """Draw an image of one or three channels as it is."""
@@ -47,13 +52,19 @@ def draw_image(axes: Axes, image: np.ndarray) -> None:
 
 
 def draw_raster(axes: Axes, recording: Recording, image: int = 0) -> None:
-    """Draw every spike of an image, a band for each layer, the first layer on top."""
+    """Draw every spike of an image, a band for each layer, the first layer on top.
+
+    Where a layer has more spikes than dots could show, how dense they are.
+    """
     model, names = recording.model, list(recording.spikes)
     for row, name in enumerate(names):
         spikes, size = recording.spikes[name][image], model.populations[name].size
         base, colour = len(names) - 1 - row, ROLE_COLOURS[model.populations[name].role]
-        height = base + 0.08 + 0.84 * spikes.neurons / max(1, size - 1)
-        axes.plot(spikes.steps, height, ".", ms=2.2, color=colour, rasterized=True, label=name)
+        if len(spikes.neurons) > _DOTS:
+            _draw_density(axes, spikes, size, recording.steps, base, colour)
+        else:
+            height = base + 0.08 + 0.84 * spikes.neurons / max(1, size - 1)
+            axes.plot(spikes.steps, height, ".", ms=2.2, color=colour, rasterized=True, label=name)
         axes.text(
             1.01, base + 0.5, _how_many(recording, name, image), fontsize=8, va="center",
             transform=axes.get_yaxis_transform(),
@@ -67,6 +78,23 @@ def draw_raster(axes: Axes, recording: Recording, image: int = 0) -> None:
     axes.set_xlim(-0.01 * recording.steps, recording.steps)
     axes.set_xlabel("time step")
     bare(axes, left=False)
+
+
+def _draw_density(
+    axes: Axes, spikes: Spikes, size: int, steps: int, base: float, colour: str
+) -> None:
+    """Draw how dense spikes are, in a layer's band, by colour on a scale of square roots."""
+    found, _, _ = np.histogram2d(
+        spikes.neurons,
+        spikes.steps,
+        bins=(min(size, _DENSITY_ROWS), min(steps, _DENSITY_COLUMNS)),
+        range=((-0.5, size - 0.5), (-0.5, steps - 0.5)),
+    )
+    shades = LinearSegmentedColormap.from_list("spikes", [(0, to_rgba(colour, 0)), (1, colour)])
+    axes.imshow(
+        np.sqrt(found), cmap=shades, vmin=0, aspect="auto", origin="lower",
+        extent=(-0.5, steps - 0.5, base + 0.08, base + 0.92), interpolation="nearest",
+    )  # fmt: skip
 
 
 def _how_many(recording: Recording, name: str, image: int) -> str:
@@ -212,7 +240,9 @@ def draw_spike_times(axes: Axes, recording: Recording, names: Sequence[str] | No
 
 
 def draw_rates(axes: Axes, recording: Recording, names: Sequence[str] | None = None) -> None:
-    """Draw how many of a layer's neurons have which rate.
+    """Draw how many of a layer's neurons have which rate; those that are silent are left out.
+
+    Each class of rates is twice as wide as the one before: one spike, 2 to 3, 4 to 7, ...
 
     Raises
     ------
@@ -222,7 +252,8 @@ def draw_rates(axes: Axes, recording: Recording, names: Sequence[str] | None = N
     model = recording.model
     if model.coding != "rate":
         raise SettingsError("Rates have a meaning in rate coding only.")
-    edges = np.linspace(0, 1, 21)
+    highest = model.steps.bit_length()
+    edges = np.minimum(2.0 ** np.arange(highest + 1) - 0.5, model.steps + 0.5) / model.steps
     for number, name in enumerate(_chosen(recording, names)):
         size = model.populations[name].size
         rates = (
@@ -235,9 +266,11 @@ def draw_rates(axes: Axes, recording: Recording, names: Sequence[str] | None = N
         axes.stairs(
             np.where(share > 0, share, np.nan), edges, baseline=None, label=name, **_outline(number)
         )
+    axes.set_xscale("log")
     axes.set_yscale("log")
     plain_numbers(axes)
-    axes.set_xlim(0, 1)
+    plain_numbers(axes, "x")
+    axes.set_xlim(edges[0], edges[-1])
     axes.set_xlabel("spikes a step")
     axes.set_ylabel("neurons (%)")
     axes.legend(frameon=False, fontsize=8, ncols=2)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import NamedTuple
 
 import numpy as np
 
 from bsnn.analysis.tracing import NeuronTrace, Watch, image_steps, trace_form
 from bsnn.brian import SpikingNetwork, build
+from bsnn.brian.devices import start, use_device
 from bsnn.conversion import RateModel, SpikingModel
 from bsnn.conversion.rate import per_channel
 
@@ -34,7 +36,7 @@ class Recording:
     Attributes
     ----------
     model : SpikingModel
-        The network, with as many steps as were simulated.
+        The network.
     images : numpy.ndarray
         Shape ``(n, *input_shape)``.
     steps : int
@@ -78,13 +80,11 @@ def record(
     model: SpikingModel,
     images: np.ndarray,
     *,
-    steps: int | None = None,
+    device: str | None = None,
     numbers: np.ndarray | None = None,
     seed: int = 0,
 ) -> Recording:
     """Simulate a few images and record every spike.
-
-    Runs on the active device, which must be the runtime device.
 
     Parameters
     ----------
@@ -92,19 +92,19 @@ def record(
         The network.
     images : numpy.ndarray
         Shape ``(n, *input_shape)``.
-    steps : int, optional
-        In rate coding the most steps that are simulated of an image; by default all.
+    device : str, optional
+        ``"runtime"`` or ``"cpp"`` (C++ standalone). By default the one that is active, which must
+        be the runtime device.
     numbers : numpy.ndarray, optional
         Numbers of the images, on which noise depends; by default 0, 1, ...
     seed : int
         Of the noise.
     """
-    if model.coding == "rate" and steps is not None:
-        model = dataclasses.replace(model, steps=min(steps, model.steps))
-    net, watches = watched_network(model, images, seed=seed)
-    net.present(images, numbers)
-    net.network.run(net.duration, namespace={})
-    return read_recording(net, images, watches)
+    with ExitStack() as stack:
+        folder = None if device is None else stack.enter_context(use_device(device))
+        net, watches = watched_network(model, images, seed=seed)
+        start(net, folder).run(images, numbers)
+        return read_recording(net, images, watches)
 
 
 def watched_network(

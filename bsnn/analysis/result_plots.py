@@ -32,6 +32,8 @@ __all__ = [
 
 # More points than these are drawn as their density.
 _POINTS = 2000
+# Bars are on a logarithmic scale if the highest is so many times the middle one.
+_LOGARITHMIC = 20
 # In matrices of more classes there is no room for numbers.
 _NUMBERED_CLASSES = 12
 
@@ -216,4 +218,10 @@ def _draw_bars(axes: Axes, result: Result, heights: dict[str, float]) -> None:
         # poolings are told apart in print, too
         bar.set(hatch=hatch, edgecolor="white", lw=0)
     layer_axis(axes, list(heights))
+    told = [height for height in heights.values() if height > 0]
+    if told and max(told) > _LOGARITHMIC * np.median(told):
+        # else one layer, mostly the input, presses the others into the axis
+        axes.set_yscale("log")
+        axes.set_ylim(bottom=min(told) / 2)
+        plain_numbers(axes)
     bare(axes)

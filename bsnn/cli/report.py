@@ -27,8 +27,8 @@ _SECONDS_OF_A_NEURON = 5e-8
 _COMPARISON_SECONDS = 120
 _MOST_COMPARED = 20
 
-# Of a rate-coded image so many steps are recorded, spike by spike.
-_RECORDED_STEPS = 64
+# What takes longer in numpy is compiled to be recorded.
+_INTERPRETED_SECONDS = 20
 
 
 def register(app: typer.Typer) -> None:
@@ -97,11 +97,12 @@ def report(
     from bsnn.analysis.cost import spiking_cost
     from bsnn.analysis.recording import record
 
+    long = len(browsed) * _seconds_of_a_run(model) > _INTERPRETED_SECONDS
     with nothing_compiled():
         recording = record(
             model,
             browsed.images,
-            steps=_RECORDED_STEPS,
+            device="cpp" if long and device != "runtime" else None,
             numbers=np.arange(first, first + len(browsed)),
             seed=seed,
         )
@@ -141,9 +142,14 @@ def _affordable(model: bsnn.SpikingModel) -> int:
     """Return on how many images a comparison takes two minutes, at most 20."""
     if model.coding != "rate":
         return _MOST_COMPARED
-    neurons = sum(population.size for population in model.populations.values())
-    seconds = _COMPARED_RUNS * model.steps * neurons * _SECONDS_OF_A_NEURON
+    seconds = _COMPARED_RUNS * _seconds_of_a_run(model)
     return min(_MOST_COMPARED, int(_COMPARISON_SECONDS / seconds))
+
+
+def _seconds_of_a_run(model: bsnn.SpikingModel) -> float:
+    """Return about how long a simulation of one image takes in numpy."""
+    neurons = sum(population.size for population in model.populations.values())
+    return model.steps * neurons * _SECONDS_OF_A_NEURON
 
 
 def _write(out: Path, result: bsnn.Result, **content: Any) -> None:

@@ -129,11 +129,12 @@ class Comparison:
 
     def rows(self) -> list[tuple[str, str]]:
         """Return verdict, diagnosis and advice as pairs of a description and a text."""
+        of = "one image" if self.images == 1 else f"{self.images:,} images"
         return [
             ("verdict", self.verdict),
             (
                 "same class in both networks",
-                f"{100 * self.agreement:.2f} % of {self.images:,} images",
+                f"{100 * self.agreement:.2f} % of {of}",
             ),
             ("diagnosis", " ".join(self.diagnosis())),
             *(("what it would bring", str(advice)) for advice in self.advice),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,10 +10,12 @@ import numpy as np
 
 from bsnn.analysis.recording import Recording, Spikes
 
-__all__ = ["embedded", "shortened"]
+__all__ = ["embedded", "frame_length"]
 
-# A spike takes two bytes, in base64 2.7.
-_MOST_SPIKES = 1_200_000
+# Frames that can be told apart in a timeline, and by those who step through them.
+_MOST_FRAMES = 300
+# Spikes of a neuron in a frame take two to four bytes, in base64 a third more.
+_MOST_ENTRIES = 1_200_000
 
 
 def embedded(
@@ -23,13 +24,15 @@ def embedded(
     labels: Sequence[int] | None = None,
     classes: Sequence[str] | None = None,
     first: int = 0,
+    frame: int = 1,
 ) -> dict[str, Any]:
     """Return a recording as data for JSON.
 
-    Spikes of an image in a layer are two arrays: how many there are in each step (``counts``,
-    uint32), and one after another the neurons that spike, in the layer's layout (``neurons``,
-    uint16, in layers of more than 65,536 neurons uint32). Arrays are in base64, the lowest byte
-    first.
+    Time is cut into frames of as many steps. Spikes of an image in a layer are two or three arrays:
+    how many neurons spike in each frame (``counts``, uint32), one after another these neurons, in
+    the layer's layout (``neurons``, uint16, in layers of more than 65,536 neurons uint32), and, if
+    a frame is more than a step, how often each does (``times``, uint16). Arrays are in base64, the
+    lowest byte first.
 
     Parameters
     ----------
@@ -41,8 +44,11 @@ def embedded(
         Names of the classes; by default their numbers.
     first : int
         Number of the first image.
+    frame : int
+        Steps that are shown together; the last frame may have fewer.
     """
     model = recording.model
+    last_steps = np.minimum(np.arange(frame, recording.steps + frame, frame), recording.steps) - 1
     size = recording.output.shape[2]
     exact = model.graph.forward(recording.images).reshape(len(recording.images), -1)
     layers = []
@@ -67,10 +73,10 @@ def embedded(
                 "label": None if labels is None else int(labels[k]),
                 "trained": int(exact[k].argmax()),
                 "pixels": _base64(np.clip(np.rint(255 * image / largest), 0, 255), "u1"),
-                "output": _base64(recording.output[k], "<f4"),
+                "output": _base64(recording.output[k, last_steps], "<f4"),
                 "spikes": {
-                    layer["name"]: _spikes(
-                        recording.spikes[layer["name"]][k], recording.steps, layer["wide"]
+                    layer["name"]: _packed(
+                        recording.spikes[layer["name"]][k], frame, len(last_steps), layer["wide"]
                     )
                     for layer in layers
                 },
@@ -80,6 +86,7 @@ def embedded(
         "coding": model.coding,
         "window": model.steps,
         "steps": recording.steps,
+        "frame": frame,
         "pixels": list(model.graph.input.shape),
         "classes": [str(k) for k in range(size)] if classes is None else list(classes),
         "layers": layers,
@@ -87,39 +94,46 @@ def embedded(
     }
 
 
-def shortened(recording: Recording, most: int = _MOST_SPIKES) -> Recording:
-    """Leave out the last steps of a rate-coded recording with more spikes than a page should have.
+def frame_length(recording: Recording, most: int = _MOST_ENTRIES) -> int:
+    """Return how many steps of a recording a page shows together.
 
-    Spikes in time-to-first-spike coding are few, and all steps are needed.
+    One, if there are few enough; in time-to-first-spike coding always, as a spike's step is what
+    it says. Otherwise so many that the page does not become too large for a browser.
     """
     if recording.model.coding == "ttfs":
-        return recording
-    in_step = np.zeros(recording.steps, np.int64)
-    for images in recording.spikes.values():
-        for spikes in images:
-            in_step += np.bincount(spikes.steps, minlength=recording.steps)
-    steps = max(1, int(np.searchsorted(in_step.cumsum(), most, side="right")))
-    if steps >= recording.steps:
-        return recording
-    return dataclasses.replace(
-        recording,
-        steps=steps,
-        output=recording.output[:, :steps],
-        spikes={
-            name: [
-                Spikes(spikes.neurons[spikes.steps < steps], spikes.steps[spikes.steps < steps])
-                for spikes in images
-            ]
-            for name, images in recording.spikes.items()
-        },
+        return 1
+    frame = -(-recording.steps // _MOST_FRAMES)
+    while frame < recording.steps and _entries(recording, frame) > most:
+        frame = min(2 * frame, recording.steps)
+    return frame
+
+
+def _entries(recording: Recording, frame: int) -> int:
+    """Return how often a neuron spikes at least once in a frame."""
+    return sum(
+        len(_in_frames(spikes, frame)[0])
+        for images in recording.spikes.values()
+        for spikes in images
     )
 
 
-def _spikes(spikes: Spikes, steps: int, wide: bool) -> dict[str, str]:
-    return {
-        "counts": _base64(np.bincount(spikes.steps, minlength=steps), "<u4"),
-        "neurons": _base64(spikes.neurons, "<u4" if wide else "<u2"),
+def _in_frames(spikes: Spikes, frame: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return frame, neuron and number of spikes of each neuron that spikes in a frame."""
+    neurons = spikes.neurons.astype(np.int64)
+    size = int(neurons.max(initial=0)) + 1
+    found, times = np.unique(spikes.steps // frame * size + neurons, return_counts=True)
+    return *np.divmod(found, size), times
+
+
+def _packed(spikes: Spikes, frame: int, frames: int, wide: bool) -> dict[str, str]:
+    when, neurons, times = _in_frames(spikes, frame)
+    packed = {
+        "counts": _base64(np.bincount(when, minlength=frames), "<u4"),
+        "neurons": _base64(neurons, "<u4" if wide else "<u2"),
     }
+    if frame > 1:
+        packed["times"] = _base64(times, "<u2")
+    return packed
 
 
 def _base64(values: np.ndarray, dtype: str) -> str:

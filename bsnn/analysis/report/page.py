@@ -26,7 +26,7 @@ from bsnn.analysis.cost import SpikingCost
 from bsnn.analysis.cost_plots import draw_causes, draw_decisions, draw_early_exit, draw_energy
 from bsnn.analysis.network_plots import diagram_size, draw_network, draw_scales, draw_weights
 from bsnn.analysis.recording import Recording
-from bsnn.analysis.report.embedding import embedded, shortened
+from bsnn.analysis.report.embedding import embedded, frame_length
 from bsnn.analysis.report.svg import inline_svg
 from bsnn.analysis.result_plots import (
     draw_accuracy_over_time,
@@ -144,10 +144,10 @@ def report_html(
         What the network costs in hardware, from `bsnn.analysis.cost.spiking_cost`.
     """
     draw = _Drawings()
-    browsed = None if recording is None else shortened(recording)
     data = None
-    if browsed is not None:
-        data = embedded(browsed, labels=labels, classes=classes, first=first)
+    if recording is not None:
+        frame = frame_length(recording)
+        data = embedded(recording, labels=labels, classes=classes, first=first, frame=frame)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("bsnn.analysis.report"),
         autoescape=True,
@@ -181,7 +181,7 @@ def report_html(
         provenance=_provenance(result, model, facts),
         browse=data,
         browse_json=None if data is None else _json(data),
-        browse_note=None if recording is None else _note(result, browsed),
+        browse_note="" if data is None else _note(data),
     )
 
 
@@ -195,6 +195,10 @@ def _json(data: dict[str, Any]) -> Markup:
     for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return Markup(text)
+
+
+def _images(count: int) -> str:
+    return "one image" if count == 1 else f"{count:,} images"
 
 
 def _percent(value: float) -> str:
@@ -214,7 +218,7 @@ def _lead(result: Result, model: SpikingModel | None) -> str:
             f", converted from a trained network of {cost.parameters:,} parameters and "
             f"{cost.neurons:,} rectified units and outputs"
         )
-    return f"{text}, simulated in Brian2 on {len(result):,} images."
+    return f"{text}, simulated in Brian2 on {_images(len(result))}."
 
 
 def _cards(result: Result) -> list[tuple[str, str, str]]:
@@ -232,7 +236,7 @@ def _cards(result: Result) -> list[tuple[str, str, str]]:
         ]
     return [
         *cards,
-        (_percent(_same_class(result)), "same class in both", f"{len(result):,} images"),
+        (_percent(_same_class(result)), "same class in both", _images(len(result))),
         (f"{result.spikes_per_neuron:.4g}", "spikes a neuron", "for an image"),
         (
             f"{result.operations_per_mac:.4g}",
@@ -344,12 +348,12 @@ def _histogram(draw: _Drawings, recording: Recording) -> _Drawing:
     count = len(recording.images)
     if recording.model.coding == "ttfs":
         return draw(
-            f"How many of a layer's neurons spike in each step of its window; {count} images.",
+            f"How many of a layer's neurons spike in each step of its window; {_images(count)}.",
             lambda axes: draw_spike_times(axes, recording),
         )
     return draw(
-        f"How many of a layer's neurons have which rate, in {recording.steps:,} steps of {count} "
-        "images.",
+        f"How many of a layer's neurons have which rate, in {recording.steps:,} steps of "
+        f"{_images(count)}; silent ones are left out.",
         lambda axes: draw_rates(axes, recording),
     )
 
@@ -375,8 +379,8 @@ def _agreement(draw: _Drawings, recording: Recording) -> _Drawing:
     return draw.of(
         figure,
         f"What spikes stand for{after} against the trained network's values, for "
-        f"{len(recording.images)} images; dashed, where both are the same. Stronger: more neurons, "
-        "on a logarithmic scale.",
+        f"{_images(len(recording.images))}; dashed, where both are the same. Stronger: more "
+        "neurons, on a logarithmic scale.",
         wide=columns > 2,
     )
 
@@ -397,7 +401,7 @@ def _activity(draw: _Drawings, recording: Recording, first: int) -> list[_Drawin
     figure = new_figure(2.5 * len(names), 3.2)
     for number, name in enumerate(names):
         axes = figure.add_subplot(1, len(names), number + 1)
-        draw_potentials(axes, [_shown_steps(trace) for trace in recording.traces[name]])
+        draw_potentials(axes, _shown_steps(recording.traces[name]))
         axes.set_title(f"{name}\n{stages_text(recording.traces[name][0])}", fontsize=9)
         if number == 0:
             axes.set_ylabel("potential (trained network's units)")
@@ -415,16 +419,26 @@ def _activity(draw: _Drawings, recording: Recording, first: int) -> list[_Drawin
     return [raster, potentials]
 
 
-def _shown_steps(trace: NeuronTrace) -> NeuronTrace:
-    """Leave out the later steps of a rate-coded neuron: not more resets than can be told apart."""
-    if trace.coding == "ttfs":
-        return trace
+def _shown_steps(traces: Sequence[NeuronTrace]) -> list[NeuronTrace]:
+    """Leave out steps of rate-coded neurons: not more resets than can be told apart.
+
+    What is left begins some steps before the first spike of any of them. A read-out that does not
+    spike is shown as a whole.
+    """
+    if traces[0].coding == "ttfs" or traces[0].threshold is None:
+        return list(traces)
+    first_spikes = [trace.spikes[0] for trace in traces if len(trace.spikes)]
+    begin = max(0, min(first_spikes, default=0) - _POTENTIAL_STEPS // 6)
+    end = begin + _POTENTIAL_STEPS
     arrays = ("steps", "current", "potential", "left", "told")
-    return dataclasses.replace(
-        trace,
-        spikes=trace.spikes[trace.spikes < _POTENTIAL_STEPS],
-        **{name: getattr(trace, name)[:_POTENTIAL_STEPS] for name in arrays},
-    )
+    return [
+        dataclasses.replace(
+            trace,
+            spikes=trace.spikes[(trace.spikes >= begin) & (trace.spikes < end)],
+            **{name: getattr(trace, name)[begin:end] for name in arrays},
+        )
+        for trace in traces
+    ]
 
 
 def _layer_table(result: Result, model: SpikingModel | None) -> dict[str, Any]:
@@ -493,10 +507,7 @@ def _provenance(
     return rows
 
 
-def _note(result: Result, recording: Recording) -> str:
-    if result.coding == "ttfs" or recording.steps >= result.steps:
+def _note(data: dict[str, Any]) -> str:
+    if data["frame"] == 1:
         return ""
-    return (
-        f"The first {recording.steps:,} of {result.steps:,} steps are here; what the network says "
-        "at the end may differ."
-    )
+    return f"{data['frame']} of {data['steps']:,} steps are shown together."

@@ -6,11 +6,16 @@
     ["image", "layer", "play", "step", "status"].map(part);
   const spiking = new Map();
   const outputs = new Map();
+  const frames = Math.ceil(data.steps / data.frame);
   let timer = null;
 
   const bytes = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0)).buffer;
 
-  // Spikes of one image in one layer: where those of each step begin among the neurons.
+  // The last time step of a frame.
+  const lastStep = (frame) => Math.min((frame + 1) * data.frame, data.steps) - 1;
+
+  // Spikes of one image in one layer: the neurons that spike, where those of each frame begin among
+  // them, how often they spike in it, and the spikes of each frame.
   function spikesOf(image, layer) {
     const key = `${image}/${layer}`;
     if (!spiking.has(key)) {
@@ -19,14 +24,26 @@
       const counts = new Uint32Array(bytes(packed.counts));
       const neurons = wide
         ? new Uint32Array(bytes(packed.neurons)) : new Uint16Array(bytes(packed.neurons));
-      const begins = new Uint32Array(counts.length + 1);
-      counts.forEach((count, step) => { begins[step + 1] = begins[step] + count; });
-      spiking.set(key, { counts, neurons, begins });
+      const times = packed.times === undefined
+        ? new Uint16Array(neurons.length).fill(1) : new Uint16Array(bytes(packed.times));
+      const begins = new Uint32Array(frames + 1);
+      counts.forEach((count, frame) => { begins[frame + 1] = begins[frame] + count; });
+      const spikes = Array.from(counts, (_, frame) => times
+        .subarray(begins[frame], begins[frame + 1]).reduce((a, b) => a + b, 0));
+      spiking.set(key, { neurons, times, begins, spikes });
     }
     return spiking.get(key);
   }
 
-  // What the class is read from, step after step; NaN before there is anything.
+  // The highest rate that a neuron of a layer has at the end of an image.
+  function highestRate(image, layer) {
+    const { neurons, times } = spikesOf(image, layer);
+    const counts = new Uint32Array(data.layers[layer].shape.reduce((a, b) => a * b));
+    neurons.forEach((neuron, k) => { counts[neuron] += times[k]; });
+    return counts.reduce((a, b) => Math.max(a, b), 1) / data.steps;
+  }
+
+  // What the class is read from, at the end of each frame; NaN before there is anything.
   function outputOf(image) {
     if (!outputs.has(image)) {
       const values = new Float32Array(bytes(data.images[image].output));
@@ -57,7 +74,7 @@
     return [Math.min(maps, abreast), maps, rows, columns];
   }
 
-  function drawMaps(layer, image, step) {
+  function drawMaps(layer, image, frame) {
     const { shape } = data.layers[layer];
     const [abreast, maps, rows, columns] = arrangement(shape);
     const canvas = part("maps");
@@ -65,15 +82,17 @@
     canvas.height = Math.ceil(maps / abreast) * (rows + 1) + 1;
     // few neurons are not drawn as large as many
     canvas.style.maxWidth = `${Math.max(160, 14 * canvas.width)}px`;
-    const { neurons, begins } = spikesOf(image, layer);
+    const { neurons, times, begins } = spikesOf(image, layer);
     const size = shape.reduce((a, b) => a * b);
     const told = new Float32Array(size);
     const ttfs = data.coding === "ttfs";
+    // in a deep layer even the busiest neurons spike seldom
+    const highest = ttfs ? 1 : highestRate(image, layer);
     const end = data.layers[layer].start + data.window;
-    for (let k = 0, at = 0; at <= step; at += 1) {
+    for (let k = 0, at = 0; at <= frame; at += 1) {
       for (; k < begins[at + 1]; k += 1) {
         if (ttfs) told[neurons[k]] = (end - at) / data.window;
-        else told[neurons[k]] += 1 / (step + 1);
+        else told[neurons[k]] += times[k] / (lastStep(frame) + 1) / highest;
       }
     }
     const [ground, silent, most, now] =
@@ -94,11 +113,15 @@
         Math.floor(map / abreast) * (rows + 1) + 1 + Math.floor(inside / columns),
       ];
     };
-    for (let neuron = 0; neuron < size; neuron += 1) {
-      const value = told[neuron];
-      put(...place(neuron), value ? mixed(silent, most, 0.2 + 0.8 * Math.min(1, value)) : silent);
+    const shade = (value) => (
+      value ? mixed(silent, most, 0.2 + 0.8 * Math.min(1, value)) : silent);
+    for (let neuron = 0; neuron < size; neuron += 1) put(...place(neuron), shade(told[neuron]));
+    for (let k = begins[frame]; k < begins[frame + 1]; k += 1) {
+      // in a frame of many steps most neurons spike, and those that do so often stand out
+      const rate = times[k] / (lastStep(frame) - frame * data.frame + 1);
+      const share = data.frame === 1 ? 1 : Math.min(1, rate / highest);
+      put(...place(neurons[k]), mixed(shade(told[neurons[k]]), now, share));
     }
-    for (let k = begins[step]; k < begins[step + 1]; k += 1) put(...place(neurons[k]), now);
     context.putImageData(pixels, 0, 0);
     const text = shape.length === 1
       ? `${size} neurons` : `${maps} ${maps === 1 ? "map" : "maps"} of ${rows} × ${columns} neurons`;
@@ -128,31 +151,31 @@
     part("input-text").textContent = text;
   }
 
-  function drawTimeline(layer, image, step) {
+  function drawTimeline(layer, image, frame) {
     const canvas = part("timeline");
     const scale = window.devicePixelRatio || 1;
     canvas.width = Math.max(1, Math.round(canvas.clientWidth * scale));
     canvas.height = Math.max(1, Math.round(canvas.clientHeight * scale));
     const context = canvas.getContext("2d");
-    const { counts } = spikesOf(image, layer);
-    const most = counts.reduce((a, b) => Math.max(a, b), 1);
-    const width = canvas.width / data.steps;
+    const { spikes } = spikesOf(image, layer);
+    const most = Math.max(1, ...spikes);
+    const width = canvas.width / frames;
     const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name);
-    counts.forEach((count, at) => {
+    spikes.forEach((count, at) => {
       const height = count ? Math.max(scale, (count / most) * canvas.height) : 0;
-      context.fillStyle = css(at === step ? "--series-1" : "--series-0");
+      context.fillStyle = css(at === frame ? "--series-1" : "--series-0");
       context.fillRect(at * width, canvas.height - height, Math.max(1, width - scale), height);
     });
     context.fillStyle = css("--series-1");
-    context.fillRect(step * width, 0, Math.max(1, scale), canvas.height);
+    context.fillRect(frame * width, 0, Math.max(1, scale), canvas.height);
   }
 
-  function drawOutput(image, step) {
+  function drawOutput(image, frame) {
     const { values, low, high } = outputOf(image);
     const size = data.classes.length;
-    const now = Array.from(values.subarray(step * size, (step + 1) * size));
+    const now = Array.from(values.subarray(frame * size, (frame + 1) * size));
     const begun = !Number.isNaN(now[0]);
-    const last = values.subarray((data.steps - 1) * size);
+    const last = values.subarray((frames - 1) * size);
     // of many classes those that end highest
     const shown = [...data.classes.keys()];
     if (size > 12) shown.sort((a, b) => last[b] - last[a]).splice(12);
@@ -190,22 +213,25 @@
   }
 
   function show() {
-    const [image, layer, step] = [imageSelect, layerSelect, slider].map((e) => Number(e.value));
+    const [image, layer, frame] = [imageSelect, layerSelect, slider].map((e) => Number(e.value));
     const { name, start } = data.layers[layer];
-    const { counts, begins } = spikesOf(image, layer);
-    let when = `Time step ${step} of 0 to ${data.steps - 1}`;
+    const { spikes } = spikesOf(image, layer);
+    const step = frame * data.frame;
+    let when = data.frame === 1 ? `Time step ${step}` : `Time steps ${step} to ${lastStep(frame)}`;
+    when += ` of 0 to ${data.steps - 1}`;
     if (data.coding === "ttfs") {
       const within = step - start;
       when += `, window ${Math.floor(step / data.window)}`;
       if (within >= 0 && within < data.window) when += ` (in which ${name} spikes)`;
     }
-    status.textContent =
-      `${when}: ${name} has ${counts[step]} spikes now, ${begins[step + 1]} so far.`;
+    const soFar = spikes.slice(0, frame + 1).reduce((a, b) => a + b, 0);
+    const [now, all] = [spikes[frame], soFar].map((number) => number.toLocaleString("en"));
+    status.textContent = `${when}: ${name} has ${now} spikes now, ${all} so far.`;
     slider.setAttribute("aria-valuetext", status.textContent);
-    drawMaps(layer, image, step);
+    drawMaps(layer, image, frame);
     drawInput(image);
-    drawTimeline(layer, image, step);
-    drawOutput(image, step);
+    drawTimeline(layer, image, frame);
+    drawOutput(image, frame);
   }
 
   // The place is kept in the address, so that it can be sent to others.
@@ -213,7 +239,7 @@
     const place = new URLSearchParams({
       image: data.images[imageSelect.value].number,
       layer: data.layers[layerSelect.value].name,
-      step: slider.value,
+      step: slider.value * data.frame,
     });
     history.replaceState(null, "", `#${place}`);
   }
@@ -224,7 +250,7 @@
     const layer = data.layers.findIndex(({ name }) => name === place.get("layer"));
     if (image >= 0) imageSelect.value = image;
     if (layer >= 0) layerSelect.value = layer;
-    if (place.has("step")) slider.value = place.get("step");
+    if (place.has("step")) slider.value = Math.floor(place.get("step") / data.frame);
     show();
     if (place.has("image")) part("title").scrollIntoView();
   }
@@ -241,13 +267,13 @@
       stop();
       return;
     }
-    if (Number(slider.value) === data.steps - 1) slider.value = 0;
+    if (Number(slider.value) === frames - 1) slider.value = 0;
     playButton.textContent = "Pause";
     const slow = matchMedia("(prefers-reduced-motion: reduce)").matches;
     timer = setInterval(() => {
       slider.value = Number(slider.value) + 1;
       show();
-      if (Number(slider.value) === data.steps - 1) stop();
+      if (Number(slider.value) === frames - 1) stop();
     }, slow ? 800 : 160);
   }
 
@@ -256,14 +282,14 @@
     imageSelect.add(new Option(`${number}${is}`, k));
   });
   data.layers.forEach(({ name }, k) => layerSelect.add(new Option(name, k)));
-  slider.max = data.steps - 1;
+  slider.max = frames - 1;
   part("key").textContent = data.coding === "ttfs"
     ? "has spiked, the stronger the earlier" : "rate so far, the stronger the higher";
   document.getElementById("browser").hidden = false;
   // a layer of which there is something to see
   layerSelect.value = Math.min(1, data.layers.length - 1);
-  const { counts } = spikesOf(0, Number(layerSelect.value));
-  slider.value = counts.indexOf(counts.reduce((a, b) => Math.max(a, b), 0));
+  const { spikes } = spikesOf(0, Number(layerSelect.value));
+  slider.value = spikes.indexOf(Math.max(...spikes));
 
   for (const control of [imageSelect, layerSelect, slider]) control.addEventListener("input", show);
   for (const control of [imageSelect, layerSelect, slider]) {
