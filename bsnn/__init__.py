@@ -12,7 +12,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bsnn import datasets
-from bsnn.brian import SpikingNetwork, build, use_device
+from bsnn.brian import (
+    NeuronModel,
+    RateNeuron,
+    SpikingNetwork,
+    TtfsNeuron,
+    build,
+    register_neuron,
+    use_device,
+)
 from bsnn.comparison import Comparison, compare
 from bsnn.conversion import (
     RateModel,
@@ -57,7 +65,9 @@ __all__ = [
     "GraphError",
     "IncompleteSimulation",
     "Interrupted",
+    "NeuronModel",
     "RateModel",
+    "RateNeuron",
     "Result",
     "SettingsError",
     "SimulationError",
@@ -65,6 +75,7 @@ __all__ = [
     "SpikingNetwork",
     "StorageError",
     "TtfsModel",
+    "TtfsNeuron",
     "build",
     "compare",
     "convert_to_rate",
@@ -76,6 +87,7 @@ __all__ = [
     "load_graph",
     "load_model",
     "load_result",
+    "register_neuron",
     "save_graph",
     "simulate",
     "use_device",

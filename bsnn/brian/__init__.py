@@ -6,8 +6,17 @@ from bsnn.brian.dense import Dense
 from bsnn.brian.devices import DEVICES, check_device, use_device
 from bsnn.brian.max_pooling import FirstSpikePool, GatedPool
 from bsnn.brian.network import SpikingNetwork
+from bsnn.brian.neuron_models import (
+    NEURON_MODELS,
+    NeuronModel,
+    RateNeuron,
+    TtfsNeuron,
+    neuron_model,
+    register_neuron,
+)
 from bsnn.brian.neurons import NEURON_FORMS, NeuronForm, PopulationEquations
 from bsnn.brian.noise import spike_noise
+from bsnn.brian.perturbations import PERTURBATIONS, check_perturbations
 from bsnn.brian.pooling import AveragePooling, MaxPooling, Windows
 from bsnn.brian.size import CONNECTIVITIES, BuildEstimate, estimate
 from bsnn.brian.spike_step_recorder import SpikeStepRecorder
@@ -20,6 +29,8 @@ __all__ = [
     "DEVICES",
     "FORMS",
     "NEURON_FORMS",
+    "NEURON_MODELS",
+    "PERTURBATIONS",
     "AveragePooling",
     "BuildEstimate",
     "CalendarGroup",
@@ -29,16 +40,22 @@ __all__ = [
     "GatedPool",
     "MaxPooling",
     "NeuronForm",
+    "NeuronModel",
     "OnePassGroup",
     "PopulationEquations",
+    "RateNeuron",
     "SpikeStepRecorder",
     "SpikingNetwork",
+    "TtfsNeuron",
     "WindowRecorder",
     "WindowStart",
     "Windows",
     "build",
     "check_device",
+    "check_perturbations",
     "estimate",
+    "neuron_model",
+    "register_neuron",
     "spike_noise",
     "use_device",
 ]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import brian2 as b2
 
 from bsnn.brian.network import PRECISIONS, SpikingNetwork
+from bsnn.brian.neuron_models import RATE_FORMS, NeuronModel, neuron_model
 from bsnn.brian.neurons import NEURON_FORMS
+from bsnn.brian.perturbations import PERTURBATIONS, check_perturbations, with_rounded_weights
 from bsnn.brian.rate_builder import build_rate
-from bsnn.brian.rate_neurons import RATE_FORMS
 from bsnn.brian.size import CONNECTIVITIES, check_memory
 from bsnn.brian.ttfs_builder import build_ttfs
 from bsnn.conversion import SpikingModel
@@ -34,6 +36,8 @@ def build(
     precision: str = "float64",
     one_at_a_time: bool = False,
     seed: int = 0,
+    neuron: str | NeuronModel | None = None,
+    perturbations: Mapping[str, Any] | None = None,
     dt: b2.Quantity | None = None,
     monitors: Mapping[str, str | Iterable[str]] | None = None,
 ) -> SpikingNetwork:
@@ -67,8 +71,13 @@ def build(
         network. By default images follow one another as closely as the form allows: one each window
         (``calendar``, ``event``) or every second window (``trace``).
     seed : int
-        For rate coding: of the encoder's noise. What is random is a function of the seed, the
-        number of the image and the step, on every device.
+        Of all that is random: the encoder's noise, that of neurons, perturbations. It is a function
+        of the seed, the number of the image and the step, on every device.
+    neuron : str or NeuronModel, optional
+        What the neurons are: a name in `bsnn.brian.NEURON_MODELS`, or a model of one's own (see
+        `bsnn.brian.neuron_models`). By default those that the conversion assumes.
+    perturbations : mapping of str to float, optional
+        What is disturbed and how strongly, by names in `bsnn.brian.PERTURBATIONS`.
     dt : brian2.Quantity, optional
         Duration of a step; by default 1 ms. On CUDA it is that of `brian2.defaultclock`, the only
         clock that Brian2CUDA's synapses know.
@@ -99,16 +108,21 @@ def build(
         b2.units.fundamentalunits.fail_for_dimension_mismatch(
             dt, b2.second, error_message="dt must be a time, such as 1*ms"
         )
-    form = check_options(model, form, connectivity, precision)
+    neuron = neuron_model(neuron, model.coding)
+    strengths = check_perturbations(perturbations, model)
+    form = check_options(model, form, connectivity, precision, neuron, strengths)
     for what, number in (("images", images), ("batch", batch)):
         if number < 1:
             raise BuildError(f"{what} is {number}; a run presents at least one image.")
     check_memory(model, connectivity, precision, batch=batch)
     if one_at_a_time and model.coding != "ttfs":
         raise BuildError("In rate coding images are always shown one at a time.")
-    further = {"one_at_a_time": one_at_a_time} if model.coding == "ttfs" else {"seed": seed}
+    further = {"one_at_a_time": one_at_a_time} if model.coding == "ttfs" else {}
     net = _BUILDERS[model.coding](
-        model,
+        with_rounded_weights(model, strengths),
+        neuron=neuron,
+        perturbations=strengths,
+        seed=seed,
         form=form,
         dt=dt,
         images=images,
@@ -117,27 +131,59 @@ def build(
         precision=precision,
         **further,
     )
+    # what it does is compared with the network that was trained
+    net.model = model
     for name, wanted in (monitors or {}).items():
         for what in (wanted,) if isinstance(wanted, str) else wanted:
             net.monitor(name, what)
     return net
 
 
-def check_options(model: SpikingModel, form: str | None, connectivity: str, precision: str) -> str:
+def check_options(
+    model: SpikingModel,
+    form: str | None,
+    connectivity: str,
+    precision: str,
+    neuron: NeuronModel,
+    strengths: Mapping[str, float],
+) -> str:
     """Refuse names that `build` does not know; return the form, the default one for None.
 
     Raises
     ------
     BuildError
-        There is no such form for the model's coding, no such connectivity or precision.
+        There is no such form of the neuron, or a perturbation does not go with it; no such
+        connectivity or precision.
     """
-    forms = FORMS[model.coding]
+    forms = neuron.forms
+    needed = {name: tuple(PERTURBATIONS[name].forms) for name in strengths}
+    if model.coding == "ttfs":
+        for those in needed.values():
+            if those:
+                forms = tuple(known for known in forms if known in those)
+        if not forms:
+            raise BuildError(_no_form(neuron, needed))
     form = forms[0] if form is None else form
     for what, name, known in (
-        (f"neuron form for the coding {model.coding}", form, forms),
+        (f"form of the neuron {neuron.name!r}", form, neuron.forms),
         ("connectivity", connectivity, CONNECTIVITIES),
         ("precision", precision, PRECISIONS),
     ):
         if name not in known:
             raise BuildError(f"There is no {what} {name!r}. Known are {', '.join(known)}.")
+    if form not in forms:
+        raise BuildError(
+            f"With {', '.join(strengths)} the neuron {neuron.name!r} has the form "
+            f"{' or '.join(forms)}, not {form}: leave the form out."
+        )
     return form
+
+
+def _no_form(neuron: NeuronModel, needed: Mapping[str, tuple[str, ...]]) -> str:
+    asked = "; ".join(
+        f"{name} needs {' or '.join(those)}" for name, those in needed.items() if those
+    )
+    return (
+        f"The neuron {neuron.name!r} has no form in which all of the perturbations are offered: "
+        f"{asked}; it has {', '.join(neuron.forms)}. Disturb the network in one way at a time."
+    )

@@ -39,12 +39,15 @@ class EncoderEquations:
     ----------
     threshold : str
         When a neuron spikes.
+    weight : str
+        What stands for the weight, ``w``, where a spike arrives.
     on_pre : str
-        What a spike does to the first layer; ``w`` is the weight.
+        What a spike does to the first layer, if it is not what a spike does to a neuron.
     """
 
     threshold: str
-    on_pre: str
+    weight: str = "w*sign(value_pre)"
+    on_pre: str = ""
 
 
 #: By the name of the encoder, as in `bsnn.conversion.ENCODERS`.
@@ -52,13 +55,13 @@ ENCODER_EQUATIONS: dict[str, EncoderEquations] = {
     # t_in_timesteps has 64 bits, so that the number of a random number does not overflow
     "poisson": EncoderEquations(
         "spike_noise(noise_seed, noise_stream,"
-        " (t_in_timesteps % image_steps)*input_size + i % input_size) < abs(value)",
-        "v_post += w*sign(value_pre)",
+        " (t_in_timesteps % image_steps)*input_size + i % input_size) < abs(value)"
     ),
     "regular": EncoderEquations(
-        "floor(abs(value)*(image_step + 1)) > floor(abs(value)*image_step)",
-        "v_post += w*sign(value_pre)",
+        "floor(abs(value)*(image_step + 1)) > floor(abs(value)*image_step)"
     ),
     # the current is told once, and flows for as long as the image is shown
-    "constant": EncoderEquations("image_step == 0 and value != 0", "current_post += w*value_pre"),
+    "constant": EncoderEquations(
+        "image_step == 0 and value != 0", on_pre="current_post += w*value_pre"
+    ),
 }

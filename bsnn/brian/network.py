@@ -9,6 +9,8 @@ import brian2 as b2
 import numpy as np
 
 from bsnn.brian.connectivity import neuron_order
+from bsnn.brian.neuron_models import NeuronModel
+from bsnn.brian.noise import spike_noise
 from bsnn.brian.shared import SharedConnections
 from bsnn.brian.targets import runs_in_parallel
 from bsnn.conversion import SpikingModel
@@ -29,8 +31,16 @@ class SpikingNetwork:
     ----------
     model : SpikingModel
         What was built.
+    neuron : NeuronModel
+        What the neurons are.
+    perturbations : mapping of str to float
+        What is disturbed, and how strongly.
     form : str
         Form of the neurons, as given to `bsnn.build`.
+    seed : int
+        Of all that is random.
+    image_numbers : brian2.TimedArray
+        The numbers of the images, on which what is random depends, one row an image (or batch).
     network : brian2.Network
         Holds all objects.
     clock : brian2.Clock
@@ -39,6 +49,8 @@ class SpikingNetwork:
         By population.
     synapses : dict of str to Convolution, Dense or brian2.Synapses
         By object name, ``<source>_to_<target>``.
+    axons : dict of str to brian2.NeuronGroup
+        By population whose spikes are disturbed on their way: what passes them on.
     monitors : dict of str to dict
         By population, then by what was asked for (``"count"``, ``"spikes"`` or a variable).
     fan_out : dict of str to numpy.ndarray
@@ -62,7 +74,10 @@ class SpikingNetwork:
         self,
         model: SpikingModel,
         *,
+        neuron: NeuronModel,
+        perturbations: Mapping[str, float],
         form: str,
+        seed: int,
         dt: b2.Quantity | None,
         images: int,
         batch: int,
@@ -70,7 +85,10 @@ class SpikingNetwork:
         precision: str,
     ) -> None:
         self.model = model
+        self.neuron = neuron
+        self.perturbations = perturbations
         self.form = form
+        self.seed = seed
         self.clock = network_clock(dt)
         self.batch = batch
         self.rounds = -(-images // batch)
@@ -79,6 +97,7 @@ class SpikingNetwork:
         self.precision = precision
         self.network = b2.Network()
         self.groups: dict[str, b2.NeuronGroup] = {}
+        self.axons: dict[str, b2.NeuronGroup] = {}
         self.synapses: dict[str, SharedConnections | b2.Synapses] = {}
         self.monitors: dict[str, dict[str, b2.BrianObject]] = {}
         self.fan_out: dict[str, np.ndarray] = {}
@@ -89,6 +108,10 @@ class SpikingNetwork:
             return self.groups[name]
         except KeyError:
             raise KeyError(f"no population {name!r}; there are {', '.join(self.groups)}") from None
+
+    def sender(self, name: str) -> b2.NeuronGroup:
+        """Return the group whose spikes reach the next populations: a population, or its axon."""
+        return self.axons.get(name, self[name])
 
     def __repr__(self) -> str:
         neurons = sum(len(group) for group in self.groups.values())
@@ -229,6 +252,30 @@ class SpikingNetwork:
         """Set variables of a population from arrays of the layer's shape."""
         for variable, array in values.items():
             setattr(self[name], variable, np.tile(self.to_neurons(name, array), self.batch))
+
+    def noise_namespace(self, name: str) -> dict[str, Any]:
+        """Return what the strings of a population's neurons need to draw random numbers."""
+        return {
+            "image_numbers": self.image_numbers,
+            "spike_noise": spike_noise,
+            "image_size": self.model.populations[name].size,
+        }
+
+    def number_rows(self, images: np.ndarray, numbers: np.ndarray | None) -> np.ndarray:
+        """Return the numbers of images as rows, 0, 1, ... for None.
+
+        Raises
+        ------
+        SimulationError
+            There are not as many numbers as images.
+        """
+        if numbers is None:
+            numbers = np.arange(len(images))
+        if len(numbers) != len(images):
+            raise SimulationError(f"There are {len(images)} images but {len(numbers)} numbers.")
+        padded = np.zeros(self.capacity)
+        padded[: len(numbers)] = numbers
+        return padded.reshape(self.rounds, self.batch)
 
     def input_rows(self, values: np.ndarray) -> np.ndarray:
         """Return a row for each batch of a run, in the order of input neurons; zero without images.

@@ -6,17 +6,23 @@ All layers act in the same step, one after another: population after population,
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatch
 from typing import Any
 
 import brian2 as b2
 import numpy as np
 
+from bsnn.brian.axons import AXON_WEIGHT, add_axon
 from bsnn.brian.encoders import ENCODER_EQUATIONS, INPUT_AT_START, INPUT_MODEL
 from bsnn.brian.max_pooling import GatedPool
+from bsnn.brian.neuron_models import RateNeuron, renamed
 from bsnn.brian.noise import spike_noise
+from bsnn.brian.perturbations import PERTURBATIONS, chosen_perturbations
 from bsnn.brian.pooling import Windows
+from bsnn.brian.random_numbers import uniform_of_neurons
 from bsnn.brian.rate_network import RateNetwork
-from bsnn.brian.rate_neurons import if_equations
+from bsnn.brian.rate_neurons import population_neuron, rate_equations
 from bsnn.brian.spiking_groups import OnePassGroup
 from bsnn.brian.window_start import WindowStart
 from bsnn.brian.wiring import connect, count_fan_out
@@ -30,33 +36,71 @@ __all__ = ["build_rate"]
 _SLOT = "thresholds"
 
 # Orders in the slot, from that of the population on.
-_REMEMBER, _ARRIVE, _UPDATE, _SPIKE, _RESET, _ORDERS = range(6)
+_REMEMBER, _ARRIVE, _UPDATE, _SPIKE, _RESET, _AXON, _AXON_SPIKE, _ORDERS = range(8)
 
 
-def build_rate(model: RateModel, **options: Any) -> RateNetwork:
-    """Build a rate-coded network; see `bsnn.build`."""
+def build_rate(
+    model: RateModel, *, neuron: RateNeuron, perturbations: Mapping[str, float], **options: Any
+) -> RateNetwork:
+    """Build a rate-coded network of a neuron model; see `bsnn.build`."""
     try:
         check_seed(options["seed"])
     except ValueError as error:
         raise BuildError(f"The network cannot be built: {error}.") from error
-    net = RateNetwork(model, **options)
+    net = RateNetwork(model, neuron=neuron, perturbations=perturbations, **options)
     for number, population in enumerate(model.populations.values()):
         order = _ORDERS * number
         if population.role == "input":
-            _add_input(net, population, order)
+            at_start = _add_input(net, population, order)
         elif population.role == "max_pool":
-            _add_pool(net, population, order)
-            continue
+            at_start = _add_pool(net, population, order)
         else:
-            _add_neurons(net, population, order)
-        for path in population.projections:
-            from_input = path.source == model.input.name
-            on_pre = ENCODER_EQUATIONS[model.encoder].on_pre if from_input else "v_post += w"
-            connect(net, population, path, on_pre, when=_SLOT, order=order + _ARRIVE)
+            own = population_neuron(neuron, model, population.name)
+            at_start = _add_neurons(net, population, own, perturbations, order)
+            for path in population.projections:
+                on_pre = _on_pre(net, own, path.source)
+                connect(net, population, path, on_pre, when=_SLOT, order=order + _ARRIVE)
+        _at_start_of_image(net, net[population.name], at_start)
+        _add_axon(net, population, perturbations, order + _AXON)
     return net
 
 
-def _add_input(net: RateNetwork, population: Population, order: int) -> None:
+def _on_pre(net: RateNetwork, neuron: RateNeuron, source: str) -> str:
+    """Return what a spike from a population does to a neuron."""
+    weight = "w"
+    if source == net.model.input.name:
+        encoder = ENCODER_EQUATIONS[net.model.encoder]
+        if encoder.on_pre:
+            return encoder.on_pre
+        weight = encoder.weight
+    if source in net.axons:
+        weight = AXON_WEIGHT.format(weight)
+    return neuron.on_pre if weight == "w" else renamed(neuron.on_pre, {"w": f"({weight})"})
+
+
+def _add_axon(
+    net: RateNetwork, population: Population, perturbations: Mapping[str, float], order: int
+) -> None:
+    parts = [
+        PERTURBATIONS[name].axon(strength)
+        for name, strength in perturbations.items()
+        if PERTURBATIONS[name].axon is not None
+    ]
+    model, name = net.model, population.name
+    targets = {
+        target.role
+        for target in model.populations.values()
+        for path in target.projections
+        if path.source == name
+    }
+    # what flows as a current has no spikes, and poolings see the neurons themselves
+    flows = population.role == "input" and model.encoder == "constant"
+    if parts and not flows and targets & {"neurons", "read_out"}:
+        at_start = add_axon(net, name, parts, when=_SLOT, order=order)
+        _at_start_of_image(net, net.axons[name], [at_start])
+
+
+def _add_input(net: RateNetwork, population: Population, order: int) -> list[str]:
     namespace = {
         "image_values": net.image_values,
         "image_numbers": net.image_numbers,
@@ -77,13 +121,24 @@ def _add_input(net: RateNetwork, population: Population, order: int) -> None:
     )
     group.image_steps = net.model.steps
     group.noise_seed = net.seed
-    _at_start_of_image(net, population, INPUT_AT_START)
+    return [INPUT_AT_START]
 
 
-def _add_neurons(net: RateNetwork, population: Population, order: int) -> None:
+def _add_neurons(
+    net: RateNetwork,
+    population: Population,
+    neuron: RateNeuron,
+    perturbations: Mapping[str, float],
+    order: int,
+) -> list[str]:
     model, name = net.model, population.name
     bias = model.bias(name)
-    equations = if_equations(model, population, bias)
+    chosen = chosen_perturbations(perturbations, model, name)
+    for perturbation, strength in chosen:
+        if perturbation.rate is not None:
+            neuron = perturbation.rate(neuron, strength)
+    equations = rate_equations(neuron, model, population, bias)
+    namespace = net.noise_namespace(name) if equations.random else {}
     if equations.threshold:
         group = _group(
             net,
@@ -93,14 +148,25 @@ def _add_neurons(net: RateNetwork, population: Population, order: int) -> None:
             threshold=equations.threshold,
             reset=equations.reset,
             order=order,
-            namespace={},
+            namespace=namespace,
             dtype=net.dtype,
+            method=neuron.method,
+            refractory=equations.refractory or False,
         )
-        threshold = model.threshold(name)
-        if np.ndim(threshold):
-            group.v_th = np.tile(net.by_neuron(name, threshold), net.batch)
-        else:
-            group.v_th = float(threshold)
+        if equations.random:
+            group.image_steps = model.steps
+            net.seed_random_numbers(group, name, equations.random)
+        factors = {
+            pattern: factor
+            for perturbation, strength in chosen
+            if perturbation.arrays is not None
+            for pattern, factor in perturbation.arrays(
+                strength, uniform_of_neurons(net.seed, name, perturbation.name, population.size)
+            ).items()
+        }
+        values = {"v_th": model.threshold(name), **neuron.parameters}
+        for variable, value in values.items():
+            _set(net, name, variable, value, factors)
     else:
         group = b2.NeuronGroup(
             net.group_size(name),
@@ -123,10 +189,22 @@ def _add_neurons(net: RateNetwork, population: Population, order: int) -> None:
             setattr(group, variable, value)
     if "bias" in group.variables:
         net.initial_values({"bias": bias}, name)
-    _at_start_of_image(net, population, equations.at_start)
+    return equations.at_start
 
 
-def _add_pool(net: RateNetwork, population: Population, order: int) -> None:
+def _set(
+    net: RateNetwork, name: str, variable: str, value: Any, factors: Mapping[str, np.ndarray]
+) -> None:
+    """Set a parameter of a population, times what it is multiplied by in each neuron."""
+    if np.ndim(value):
+        value = net.by_neuron(name, value)
+    for pattern, factor in factors.items():
+        if fnmatch(variable, pattern):
+            value = value * factor
+    setattr(net[name], variable, np.tile(value, net.batch) if np.ndim(value) else value)
+
+
+def _add_pool(net: RateNetwork, population: Population, order: int) -> list[str]:
     model = net.model
     source, *tables = model.windows(population.name)
     pool = GatedPool(
@@ -145,8 +223,8 @@ def _add_pool(net: RateNetwork, population: Population, order: int) -> None:
     )
     _reset_in_slot(pool, order)
     net.groups[population.name] = pool
-    _at_start_of_image(net, population, "spike_count = 0")
     count_fan_out(net, source, pool.fan_out())
+    return ["spike_count = 0"]
 
 
 def _reset_in_slot(group: b2.NeuronGroup, order: int) -> None:
@@ -163,6 +241,8 @@ def _group(
     threshold: str,
     reset: str,
     order: int,
+    method: str = "euler",
+    refractory: str | bool = False,
     **options: Any,
 ) -> b2.NeuronGroup:
     """Neurons that update, spike and are reset in one place of a step."""
@@ -183,7 +263,8 @@ def _group(
             model,
             threshold=threshold,
             reset=reset,
-            method="euler",
+            method=method,
+            refractory=refractory,
             **options,
         )
         group.thresholder["spike"].order = order + _SPIKE
@@ -200,11 +281,15 @@ def _every_step(group: b2.NeuronGroup, code: str, order: int) -> None:
     )
 
 
-def _at_start_of_image(net: RateNetwork, population: Population, code: str) -> None:
-    start = WindowStart(
-        net[population.name],
-        code,
-        window_steps=net.model.steps,
-        name=f"{population.name}_image_start",
-    )
-    net.network.add(net[population.name], start)
+def _at_start_of_image(net: RateNetwork, group: b2.NeuronGroup, statements: Sequence[str]) -> None:
+    net.network.add(group)
+    for order, code in enumerate(statements):
+        net.network.add(
+            WindowStart(
+                group,
+                code,
+                window_steps=net.model.steps,
+                order=order,
+                name=f"{group.name}_image_start" + ("" if order == 0 else f"_{order}"),
+            )
+        )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import brian2 as b2
 import numpy as np
 
 from bsnn.brian.network import SpikingNetwork
+from bsnn.brian.random_numbers import noise_seed
 from bsnn.brian.window_recorder import WindowRecorder
 from bsnn.conversion import RateModel
 from bsnn.conversion.rate import per_channel
@@ -23,10 +25,6 @@ class RateNetwork(SpikingNetwork):
     ----------
     image_values : brian2.TimedArray
         The values that input neurons tell, one row an image (or batch).
-    image_numbers : brian2.TimedArray
-        The numbers of the images, on which their noise depends, in the same rows.
-    seed : int
-        Of the noise.
     recorders : dict of str to WindowRecorder
         By population that `record_counts` was called for.
     read_out : WindowRecorder
@@ -36,9 +34,8 @@ class RateNetwork(SpikingNetwork):
     model: RateModel
     monitor_slot = "end"
 
-    def __init__(self, model: RateModel, *, seed: int, **options: Any) -> None:
+    def __init__(self, model: RateModel, **options: Any) -> None:
         super().__init__(model, **options)
-        self.seed = seed
         self.recorders: dict[str, WindowRecorder] = {}
         duration = model.steps * self.clock.dt
         blank = np.zeros((self.rounds, self.batch * model.input.size))
@@ -54,20 +51,21 @@ class RateNetwork(SpikingNetwork):
     def presentation(
         self, images: np.ndarray, numbers: np.ndarray | None = None
     ) -> dict[b2.TimedArray, np.ndarray]:
-        if numbers is None:
-            numbers = np.arange(len(images))
-        if len(numbers) != len(images):
-            raise SimulationError(f"There are {len(images)} images but {len(numbers)} numbers.")
         rows = self.input_rows(self.model.encode(images))
-        padded = np.zeros(self.capacity)
-        padded[: len(numbers)] = numbers
-        numbers_of_rounds = padded.reshape(self.rounds, self.batch)
-        return {self.image_values: rows, self.image_numbers: numbers_of_rounds}
+        return {
+            self.image_values: rows,
+            self.image_numbers: self.number_rows(images, numbers),
+        }
 
     def by_neuron(self, name: str, values: float | np.ndarray) -> np.ndarray:
         """Spread one value, or one for each channel, over the neurons of an image."""
         shape = self.model.populations[name].shape
         return self.to_neurons(name, np.broadcast_to(per_channel(values, shape), shape))
+
+    def seed_random_numbers(self, group: b2.NeuronGroup, name: str, random: Iterable[str]) -> None:
+        """Set the seeds of the random numbers of a population's group or axon."""
+        for number in random:
+            setattr(group, f"seed_{number}", noise_seed(self.seed, name, number))
 
     def record_counts(self, name: str) -> None:
         """Record how often each neuron of a population spikes for each image."""

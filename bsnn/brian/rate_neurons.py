@@ -1,36 +1,46 @@
-"""Equations of the integrate-and-fire neuron, as Brian2 strings.
+"""What the neurons of a population in rate coding are made of, for any neuron model.
 
-In each step the weighted spikes of the layer before are added to ``v`` as they arrive; then the
-neuron adds its bias, spikes if ``v`` has reached ``v_th``, and is reset, before anything else
-arrives: no input is lost in the step of a spike. Potentials are in the units that the model's
-balance says (`bsnn.conversion.RateModel.unit`).
+In each step the weighted spikes of the layer before are added as they arrive; then the neuron adds
+its bias, spikes if it has reached its threshold, and is reset, before anything else arrives: no
+input is lost in the step of a spike. Potentials are in the units that the model's balance says
+(`bsnn.conversion.RateModel.unit`).
 """
 
 from __future__ import annotations
 
 import dataclasses
 
+import brian2 as b2
 import numpy as np
 
+from bsnn.brian.neuron_models import RESET_STATEMENTS, RateNeuron, renamed
+from bsnn.brian.random_numbers import (
+    NOISE_AT_START,
+    NOISE_MODEL,
+    STEP_AND_NEURON,
+    random_names,
+    seeds_model,
+    with_random_numbers,
+)
 from bsnn.conversion import Population, RateModel
 from bsnn.conversion.gates import gate_quantities
 from bsnn.conversion.rate_dynamics import pools_of
+from bsnn.errors import BuildError
 
-__all__ = ["RATE_FORMS", "RESET_STATEMENTS", "IfEquations", "if_equations"]
+__all__ = ["RateEquations", "population_neuron", "rate_equations"]
 
-#: Forms of the neuron: ``one-pass`` does update, threshold and reset of a neuron in one go,
-#: ``neuron-group`` is plain Brian2. Both tell the same spikes.
-RATE_FORMS = ("one-pass", "neuron-group")
-
-#: What a spike does to the potential, by the name of the reset.
-RESET_STATEMENTS = {"subtract": "v -= v_th", "zero": "v = 0"}
-
-# By how much that lowers it.
+# By how much a reset lowers the potential.
 _REMOVED = {"subtract": "v_th", "zero": "v"}
+
+# Brian2's own state of a refractory period.
+_END_OF_REFRACTORINESS = """
+lastspike = -10000*second
+not_refractory = True
+"""
 
 
 @dataclasses.dataclass(frozen=True)
-class IfEquations:
+class RateEquations:
     """What the neurons of a population are made of.
 
     Attributes
@@ -41,10 +51,12 @@ class IfEquations:
         Statements of a step, before spikes arrive; may be empty.
     update : str
         Statements of a step, after spikes have arrived; may be empty.
-    threshold, reset : str
-        Condition and statements; empty for a read-out that does not spike.
-    at_start : str
-        Statements in the first step of an image, before spikes arrive.
+    threshold, reset, refractory : str
+        Conditions and statements; empty for a read-out that does not spike.
+    at_start : tuple of str
+        Statements in the first step of an image, before spikes arrive, one after another.
+    random : tuple of str
+        Names of random numbers, each of which needs a seed.
     """
 
     model: str
@@ -52,46 +64,78 @@ class IfEquations:
     update: str
     threshold: str
     reset: str
-    at_start: str
+    refractory: str
+    at_start: tuple[str, ...]
+    random: tuple[str, ...]
 
 
-def if_equations(model: RateModel, population: Population, bias: np.ndarray) -> IfEquations:
+#: A last layer that adds up its input and does not spike is an observer rather than a neuron: it
+#: is the same for all neuron models.
+_OBSERVER = RateNeuron(name="observer", equations="v : 1")
+
+
+def population_neuron(neuron: RateNeuron, model: RateModel, name: str) -> RateNeuron:
+    """Return the neuron of a population: of a read-out that does not spike one that adds up."""
+    return neuron if model.spikes(name) else _OBSERVER
+
+
+def rate_equations(
+    neuron: RateNeuron, model: RateModel, population: Population, bias: np.ndarray
+) -> RateEquations:
     """Return the equations of a population: only what it needs has a variable.
 
     Parameters
     ----------
+    neuron : RateNeuron
+        Of the population.
     model : RateModel
         The network.
     population : Population
         Neurons, or the read-out.
     bias : numpy.ndarray
         Their currents without input; if all are zero there is no variable for them.
+
+    Raises
+    ------
+    BuildError
+        The network asks for what the neuron does not have.
     """
-    variables, update, start = ["v : 1"], [], []
-    asked = _asked_by_gate(model, population.name)
     spikes = model.spikes(population.name)
+    variables = [neuron.equations.strip(), *_parameters(neuron)]
+    update, start = [], []
+    asked = _asked_by_gate(model, population.name)
+    if asked:
+        _check_gate(neuron, model)
     if bias.any():
         variables.append("bias : 1 (constant)")
-        update.append("v += bias")
+        update.append(renamed(neuron.drive, {"drive": "bias"}))
     reads_input = any(path.source == model.input.name for path in population.projections)
     if reads_input and model.encoder == "constant":
         variables.append("current : 1")
-        if model.fraction_bits is None:
-            update.append("v += current")
-        else:
+        current = "current"
+        if model.fraction_bits is not None:
             steps = 2**model.fraction_bits
-            update.append(f"v += floor(current*{steps}.0 + 0.5)/{steps}.0")
+            current = f"floor(current*{steps}.0 + 0.5)/{steps}.0"
+        update.append(renamed(neuron.drive, {"drive": current}))
         start.append("current = 0")
+    if neuron.update:
+        update.append(neuron.update)
+    reset = []
     if spikes:
-        shared = "constant" if np.ndim(model.threshold(population.name)) else "shared, constant"
+        varied = "v_th" in neuron.varied or np.ndim(model.threshold(population.name))
+        shared = "constant" if varied else "shared, constant"
         variables += [f"v_th : 1 ({shared})", "spike_count : integer"]
         start.append("spike_count = 0")
+        reset = [_reset(neuron, model.reset), "spike_count += 1"]
     if spikes and model.potential_floor is not None:
+        if neuron.potential_unit != "1":
+            raise _refusal(neuron, "a lowest potential (potential_floor)", "has a unit")
         variables.append("lowest_v_per_th : 1 (shared, constant)")
         update.append("v = clip(v, lowest_v_per_th*v_th, inf)")
-    reset = [RESET_STATEMENTS[model.reset], "spike_count += 1"]
+    before = [neuron.before_input] if neuron.before_input else []
     if "v_before" in asked:
         variables.append("v_before : 1")
+        before.append("v_before = v")
     if "v_reached" in asked:
         variables.append("v_reached : 1")
         update.append("v_reached = v")
@@ -108,18 +152,69 @@ def if_equations(model: RateModel, population: Population, bias: np.ndarray) -> 
         start.append("since_first_spike = 0")
         update.append("since_first_spike += int(spike_count > 0)")
         reset.append("since_first_spike += int(spike_count == 1)")
+    v_start = "0"
     if spikes and model.initial_potential:
         variables.append("initial_v_per_th : 1 (shared, constant)")
-        start.append("v = initial_v_per_th*v_th")
-    else:
-        start.append("v = 0")
-    return IfEquations(
-        model="\n".join(variables),
-        before_input="v_before = v" if "v_before" in asked else "",
-        update="\n".join(update),
-        threshold="v >= v_th" if spikes else "",
-        reset="\n".join(reset) if spikes else "",
-        at_start="\n".join(start),
+        v_start = "initial_v_per_th*v_th"
+    start.append(renamed(neuron.at_start, {"v_start": v_start}))
+    random = random_names(neuron.texts)
+    if random:
+        variables += ["image_steps : integer (shared, constant)", NOISE_MODEL, seeds_model(random)]
+        start.append(NOISE_AT_START)
+    starts = ("\n".join(start),)
+    if spikes and neuron.refractory:
+        # first, as what a refractory neuron does not take in it would not be set to, either
+        starts = (_END_OF_REFRACTORINESS, *starts)
+
+    def drawn(text: str) -> str:
+        return with_random_numbers(text, STEP_AND_NEURON)
+
+    return RateEquations(
+        model=drawn("\n".join(variables)),
+        before_input=drawn("\n".join(before)),
+        update=drawn("\n".join(update)),
+        threshold=drawn(neuron.threshold) if spikes else "",
+        reset=drawn("\n".join(reset)),
+        refractory=neuron.refractory if spikes else "",
+        at_start=starts,
+        random=random,
+    )
+
+
+def _parameters(neuron: RateNeuron) -> list[str]:
+    lines = []
+    for name, value in neuron.parameters.items():
+        unit = "1" if b2.is_dimensionless(value) else repr(b2.get_unit(b2.get_dimensions(value)))
+        shared = "constant" if name in neuron.varied else "shared, constant"
+        lines.append(f"{name} : {unit} ({shared})")
+    return lines
+
+
+def _reset(neuron: RateNeuron, rule: str) -> str:
+    if rule not in neuron.resets:
+        raise BuildError(
+            f"The neuron {neuron.name!r} has no reset {rule!r}, which the network asks for; it has "
+            f"{', '.join(neuron.resets)}. Convert the network with one of these (--reset)."
+        )
+    return neuron.resets[rule]
+
+
+def _check_gate(neuron: RateNeuron, model: RateModel) -> None:
+    """Refuse gates of max-poolings that compare what neurons of this kind do not have."""
+    asked = gate_quantities(model.gate)
+    if neuron.potential_unit != "1" and any(name.startswith("v") for name in asked):
+        raise _refusal(neuron, f"the gate {model.gate!r} of max-pooling", "has a unit")
+    if "v_removed" in asked and neuron.resets.get(model.reset) != RESET_STATEMENTS[model.reset]:
+        raise _refusal(
+            neuron, f"the gate {model.gate!r} of max-pooling", "is reset in a way of its own"
+        )
+
+
+def _refusal(neuron: RateNeuron, what: str, why: str) -> BuildError:
+    return BuildError(
+        f"The network has {what}, which looks at potentials, and that of the neuron "
+        f"{neuron.name!r} {why}. Convert the network without it, or take a neuron whose potential "
+        "has no unit and is reset as that of 'if'."
     )
 
 

@@ -48,6 +48,14 @@ class TtfsNetwork(SpikingNetwork):
         blank = np.zeros((self.rounds, self.batch * model.input.size))
         window = model.steps * self.clock.dt
         self.pixel_levels = b2.TimedArray(blank, dt=interval * window, name="pixel_levels*")
+        self.image_numbers = b2.TimedArray(
+            np.zeros((self.rounds, self.batch)), dt=interval * window, name="image_numbers*"
+        )
+
+    @property
+    def draws_random_numbers(self) -> bool:
+        """Whether anything depends on the numbers of the images."""
+        return any("noise_stream" in group.variables for group in self.groups.values())
 
     @property
     def windows(self) -> int:
@@ -61,7 +69,10 @@ class TtfsNetwork(SpikingNetwork):
     def presentation(
         self, images: np.ndarray, numbers: np.ndarray | None = None
     ) -> dict[b2.TimedArray, np.ndarray]:
-        return {self.pixel_levels: self.encode(images)}
+        values = {self.pixel_levels: self.encode(images)}
+        if self.draws_random_numbers:
+            values[self.image_numbers] = self.number_rows(images, numbers)
+        return values
 
     def encode(self, images: np.ndarray) -> np.ndarray:
         """Return images as rows of levels in the order of the input neurons.

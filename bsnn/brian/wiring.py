@@ -59,7 +59,7 @@ def connect(
         return
     name = _unused(f"{path.source}_to_{population.name}", net.synapses)
     net.synapses[name] = shared.connect(
-        net[path.source],
+        net.sender(path.source),
         net[population.name],
         on_pre,
         factor,
@@ -95,7 +95,7 @@ def connect_explicitly(
         raise BuildError(f"The projection from {path.source!r} to {population.name!r} is empty.")
     name = _unused(f"{path.source}_to_{population.name}", net.synapses)
     synapses = b2.Synapses(
-        net[path.source],
+        net.sender(path.source),
         net[population.name],
         "" if weights is None else "w : 1 (constant)",
         on_pre=on_pre,

@@ -90,7 +90,6 @@ def export(
     images = checked_images(model, images, labels)
     if batch is None:
         batch = len(images) if target == "cuda" else 1
-    further = {} if model.coding == "ttfs" else {"seed": seed}
     folder.absolute().parent.mkdir(parents=True, exist_ok=True)
     made = Path(tempfile.mkdtemp(dir=folder.absolute().parent, prefix=f"{folder.name}."))
     try:
@@ -102,7 +101,7 @@ def export(
                 form=form,
                 connectivity=connectivity,
                 precision=precision,
-                **further,
+                seed=seed,
             )
             numbers = first_image + np.arange(len(images))
             inputs = {

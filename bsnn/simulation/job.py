@@ -57,6 +57,8 @@ class Job:
             "first image": self.first_image,
             "device": self.device,
             **dict(sorted(self.options.items())),
+            # its equations, not only its name
+            "neuron": repr(self.options["neuron"]),
         }
         if self.device == "runtime":
             settings["code target"] = self.code_target

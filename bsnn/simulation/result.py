@@ -72,6 +72,10 @@ class Result:
         On what it was simulated.
     form, connectivity, precision : str
         Form of the neuron, connections and floating-point numbers: see `bsnn.build`.
+    neuron : str
+        The neuron model, with its parameters.
+    perturbations : dict of str to float
+        What was disturbed, and how strongly.
     workers : int
         Processes that have simulated.
     build_seconds : float
@@ -107,6 +111,8 @@ class Result:
     versions: dict[str, str]
     predictions_at_step: np.ndarray | None = None
     margins_at_step: np.ndarray | None = None
+    neuron: str = ""
+    perturbations: dict[str, float] = dataclasses.field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.predictions)
@@ -199,6 +205,8 @@ class Result:
             "form": self.form,
             "connectivity": self.connectivity,
             "precision": self.precision,
+            "neuron": self.neuron,
+            "perturbations": self.perturbations,
             "workers": self.workers,
             "versions": self.versions,
         }
@@ -237,6 +245,8 @@ class Result:
                 "build, run and comparison",
                 f"{self.wall_seconds:.1f} s, {count / self.wall_seconds:,.0f} images/s",
             ),
+            *([("neurons", self.neuron)] if self.neuron else []),
+            *((f"perturbation: {name}", f"{x:g}") for name, x in self.perturbations.items()),
             (
                 "device",
                 f"{self.device}, {self.form} form, {self.connectivity}, {self.precision}"
@@ -276,7 +286,13 @@ class Result:
             populations[name] = {k: v for k, v in fields.items() if v is not None}
         settings = {name: getattr(self, name) for name in _SETTINGS}
         tree = {
-            "result": {**settings, **arrays, "order": tuple(self.populations)},
+            "result": {
+                **settings,
+                **arrays,
+                "order": tuple(self.populations),
+                "neuron": self.neuron,
+                "perturbations": self.perturbations,
+            },
             "populations": populations,
             "provenance": self.versions,
         }
@@ -327,6 +343,9 @@ def load_result(path: str | os.PathLike[str]) -> Result:
             indices=result["indices"],
             populations=populations,
             versions=tree["provenance"],
+            # files of bsnn 0.1 before there was a choice have neither
+            neuron=result.get("neuron", ""),
+            perturbations=dict(result.get("perturbations", {})),
             **{name: result[name] for name in _SETTINGS},
         )
     except (KeyError, TypeError) as error:

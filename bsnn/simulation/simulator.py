@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ import numpy as np
 from bsnn.brian.builder import build, check_options
 from bsnn.brian.devices import active_device, check_device, code_target
 from bsnn.brian.network import SpikingNetwork
+from bsnn.brian.neuron_models import NeuronModel, neuron_model
+from bsnn.brian.perturbations import check_perturbations
 from bsnn.brian.size import check_memory
 from bsnn.conversion import SpikingModel
 from bsnn.errors import SettingsError, SimulationError
@@ -83,6 +85,8 @@ def simulate(
     form: str | None = None,
     connectivity: str = "shared",
     precision: str = "float64",
+    neuron: str | NeuronModel | None = None,
+    perturbations: Mapping[str, Any] | None = None,
     workers: int = 1,
     cluster: str | None = None,
     chunk: int | None = None,
@@ -115,6 +119,9 @@ def simulate(
     form, connectivity, precision : str
         If a model is built here: see `bsnn.build`. None of them changes what is computed, but for
         the rounding of ``"float32"``.
+    neuron, perturbations
+        If a model is built here: what its neurons are, and what is disturbed and how strongly; see
+        `bsnn.build`.
     workers : int
         Processes that simulate. With one it is this process. With more, each builds the network
         and needs memory for it; a script must do its work under ``if __name__ == "__main__":``,
@@ -129,7 +136,7 @@ def simulate(
         Images that are simulated side by side, if a model is built here: see `bsnn.build`. By
         default 1, and on CUDA the whole chunk.
     seed : int
-        Of the noise of an encoder, if a model is built here.
+        Of all that is random, if a model is built here.
     first_image : int
         Number of the first image; those of the others follow. The noise of an image depends on
         seed and number only, so that images can be simulated in parts.
@@ -182,11 +189,18 @@ def simulate(
     if resume and checkpoint is None:
         raise SimulationError("To resume, name the checkpoint in which the last run is kept.")
     images = checked_images(model, images, labels)
-    form = check_options(model, form, connectivity, precision)
+    neuron = neuron_model(neuron, model.coding)
+    strengths = check_perturbations(perturbations, model)
+    form = check_options(model, form, connectivity, precision, neuron, strengths)
     chunk = min(chunk, -(-len(images) // workers))
-    options = {"form": form, "connectivity": connectivity, "precision": precision}
-    if model.coding == "rate":
-        options["seed"] = seed
+    options = {
+        "form": form,
+        "connectivity": connectivity,
+        "precision": precision,
+        "seed": seed,
+        "neuron": neuron,
+        "perturbations": strengths,
+    }
     job = Job(
         model=model,
         device=device_name,
@@ -221,6 +235,8 @@ def simulate(
         chunk=job.chunk if own is None else own.capacity,
         about={
             "device": job.device,
+            "neuron": str(neuron if own is None else own.neuron),
+            "perturbations": strengths if own is None else dict(own.perturbations),
             "form": form if own is None else own.form,
             "connectivity": connectivity if own is None else own.connectivity,
             "precision": precision if own is None else own.precision,
