@@ -36,7 +36,7 @@ def test_unknown_names_are_refused(small_cnn):
         net.monitor("conv1", "w")
     with pytest.raises(bsnn.BuildError, match="does not spike"):
         net.monitor("fc2", "spikes")
-    with pytest.raises(bsnn.BuildError, match="no neuron form for the coding ttfs 'best'"):
+    with pytest.raises(bsnn.BuildError, match="no form of the neuron 'two-stage' 'best'"):
         bsnn.build(model, form="best")
     with pytest.raises(bsnn.BuildError, match="no connectivity 'sparse'. Known are shared, syn"):
         bsnn.build(model, connectivity="sparse")

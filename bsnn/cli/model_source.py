@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import bsnn
+from bsnn.cli.python_source import named_in_file
 from bsnn.errors import ConversionError, StorageError, torch_is_missing
 
 if TYPE_CHECKING:
@@ -95,28 +94,11 @@ def load_torch_model(source: str, weights: Path) -> nn.Module:
         import torch
     except ModuleNotFoundError:
         raise torch_is_missing("Converting a PyTorch model") from None
-    file_name, _, name = source.rpartition(":")
-    path = Path(file_name)
-    if not path.is_file():
-        raise ConversionError(f"There is no file {path}. Write FILE.py:NAME.")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None:
-        raise ConversionError(f"{path} is no Python file.")
-    module = importlib.util.module_from_spec(spec)
-    # what stands beside the model's file can be imported from it, as if it were run
-    sys.path.insert(0, str(path.parent.absolute()))
+    make = named_in_file(source)
     try:
-        spec.loader.exec_module(module)
-        make = getattr(module, name, None)
-        if make is None:
-            raise ConversionError(f"{path} has nothing called {name!r}.")
         model = make()
-    except ConversionError:
-        raise
     except Exception as error:
         raise ConversionError(f"{source} cannot be run: {type(error).__name__}: {error}") from error
-    finally:
-        sys.path.pop(0)
     if not isinstance(model, torch.nn.Module):
         raise ConversionError(f"{source} gives a {type(model).__name__}, not a torch.nn.Module.")
     if not weights.is_file():

@@ -10,6 +10,7 @@ import typer
 
 import bsnn
 from bsnn.brian import check_device, estimate
+from bsnn.cli.neuron_options import Neuron, Parameters, chosen_neuron, with_perturbations
 from bsnn.cli.options import (
     Connectivity,
     DataFolder,
@@ -30,7 +31,7 @@ __all__ = ["register"]
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command()(run)
+    app.command()(with_perturbations(run))
 
 
 def run(
@@ -46,6 +47,10 @@ def run(
     connectivity: Connectivity = "shared",
     precision: Precision = "float64",
     steps: Steps = None,
+    neuron: Neuron = None,
+    parameters: Parameters = None,
+    *,
+    perturbations: dict[str, float],
     workers: Annotated[
         int, typer.Option(min=1, help="Processes that simulate; each builds the network.")
     ] = 1,
@@ -67,7 +72,7 @@ def run(
         ),
     ] = None,
     seed: Annotated[
-        int, typer.Option(min=0, help="Of the noise of a Poisson input (rate coding).")
+        int, typer.Option(min=0, help="Of all that is random: input, neurons, perturbations.")
     ] = 0,
     out: Annotated[
         Path | None,
@@ -100,8 +105,11 @@ def run(
     """Simulate a spiking model on test images and compare it with the trained network.
 
     Example: bsnn run MODEL.h5 --dataset mnist --images 10000 --device cpp --json run.json
+
+    With other neurons: bsnn run MODEL.h5 --neuron lif --set tau=20*ms --jitter 1
     """
     spiking, test = model_and_images(model, steps, dataset, data, first, images)
+    neurons = chosen_neuron(neuron, parameters, spiking.coding)
     if dry_run:
         _print_estimate(spiking, test, device, connectivity, precision, batch or 1)
         return
@@ -119,6 +127,8 @@ def run(
             form=form,
             connectivity=connectivity,
             precision=precision,
+            neuron=neurons,
+            perturbations=perturbations,
             workers=workers,
             cluster=cluster,
             chunk=chunk,
