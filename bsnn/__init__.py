@@ -48,6 +48,7 @@ from bsnn.simulation import (
     Result,
     export,
     load_result,
+    refit_thresholds,
     simulate,
 )
 from bsnn.storage import load_graph, save_graph
@@ -87,6 +88,7 @@ __all__ = [
     "load_graph",
     "load_model",
     "load_result",
+    "refit_thresholds",
     "register_neuron",
     "save_graph",
     "simulate",
