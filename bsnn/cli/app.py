@@ -19,6 +19,7 @@ from bsnn.cli import (
     gpu_check,
     info,
     papers,
+    refit,
     report,
     run,
 )
@@ -58,7 +59,7 @@ def _options(
 
 
 for _module in (
-    demo, convert, info, run, compare, report, bench, export, papers, cosim, gpu_check
+    demo, convert, info, run, refit, compare, report, bench, export, papers, cosim, gpu_check
 ):  # fmt: skip
     _module.register(app)
 
