@@ -24,6 +24,9 @@ __all__ = ["refit_thresholds"]
 _ROUNDS = 6
 _CLOSE = 0.01
 
+# Where no neuron spikes the threshold is divided by so much.
+_SILENT = 3.0
+
 # A threshold that must be lower or higher than this is no answer.
 _FACTORS = (1e-3, 1e3)
 
@@ -130,15 +133,16 @@ def _fitted(run: _Runs, factors: Mapping[str, float], name: str, wanted: np.ndar
     for _ in range(_ROUNDS):
         rates = run.rates({**factors, name: factor}, name)
         squares = float((rates**2).sum())
-        # without a spike nothing says how far to go
-        more = float((wanted * rates).sum()) / squares if squares else 2.0
+        more = float((wanted * rates).sum()) / squares if squares else _SILENT
         factor /= more
         if not _FACTORS[0] < factor < _FACTORS[1]:
-            raise ConversionError(
-                f"The neurons of {name!r} do not come to the rates that the trained network asks "
-                f"for, whatever their threshold (it was multiplied by {factor:.3g}). Take milder "
-                "parameters or perturbations, or more steps."
-            )
-        if abs(more - 1) < _CLOSE:
             break
-    return factor
+        if abs(more - 1) < _CLOSE:
+            return factor
+    if squares and _FACTORS[0] < factor < _FACTORS[1]:
+        return factor
+    raise ConversionError(
+        f"The neurons of {name!r} do not come to the rates that the trained network asks for, "
+        f"whatever their threshold (it was multiplied by {factor:.3g}). Take milder parameters or "
+        "perturbations, or more steps."
+    )
