@@ -23,7 +23,7 @@ from brian2.devices.cpp_standalone.device import CPPStandaloneDevice
 from brian2.devices.device import RuntimeDevice, all_devices, reset_device
 
 from bsnn.brian.compilation import compile_project, write_units
-from bsnn.brian.network import SpikingNetwork
+from bsnn.brian.network import DEFAULT_STEP, SpikingNetwork
 from bsnn.cuda import check_names, configured
 from bsnn.cuda.memory import check_gpu_memory
 from bsnn.errors import BuildError, SimulationError
@@ -179,9 +179,13 @@ def _standalone(device: str, directory: Path | None) -> Iterator[Path]:
     ) as folder:
         Path(folder).mkdir(parents=True, exist_ok=True)
         b2.set_device(device, build_on_run=False)
+        # the only clock that CUDA knows, with the step that networks have elsewhere
+        step_before = b2.defaultclock.dt
+        b2.defaultclock.dt = DEFAULT_STEP
         try:
             yield Path(folder)
         finally:
+            b2.defaultclock.dt = step_before
             b2.device.reinit()
             b2.device.activate()
             reset_device()

@@ -310,7 +310,7 @@ def network_clock(dt: b2.Quantity | None) -> b2.Clock:
         has another step.
     """
     if not runs_in_parallel():
-        return b2.Clock(dt=1 * b2.ms if dt is None else dt, name="window_clock*")
+        return b2.Clock(dt=DEFAULT_STEP if dt is None else dt, name="window_clock*")
     if dt is not None and b2.defaultclock.dt != dt:
         raise BuildError(
             f"On CUDA the network runs on Brian2's defaultclock, whose step is "
@@ -319,6 +319,9 @@ def network_clock(dt: b2.Quantity | None) -> b2.Clock:
         )
     return b2.defaultclock
 
+
+#: Duration of a step.
+DEFAULT_STEP = 1 * b2.ms
 
 #: Floating-point types by the name of a precision.
 PRECISIONS: dict[str, type] = {"float64": np.float64, "float32": np.float32}

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 import bsnn
+from bsnn.cli.neuron_options import Neuron, Parameters, chosen_neuron, with_perturbations
 from bsnn.cli.options import Connectivity, DataFolder, Form, Precision, Steps, TestImages
 from bsnn.cli.output import console
 from bsnn.cli.run import model_and_images
@@ -18,7 +19,7 @@ __all__ = ["register"]
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command()(export)
+    app.command()(with_perturbations(export))
 
 
 def export(
@@ -35,12 +36,16 @@ def export(
     connectivity: Connectivity = "shared",
     precision: Precision = "float64",
     steps: Steps = None,
+    neuron: Neuron = None,
+    parameters: Parameters = None,
+    *,
+    perturbations: dict[str, float],
     batch: Annotated[
         int | None,
         typer.Option(min=1, help="Images side by side; by default 1, for CUDA all."),
     ] = None,
     seed: Annotated[
-        int, typer.Option(min=0, help="Of the noise of a Poisson input (rate coding).")
+        int, typer.Option(min=0, help="Of all that is random: input, neurons, perturbations.")
     ] = 0,
 ) -> None:
     """Write a network as a project that is compiled and run without Python.
@@ -60,6 +65,8 @@ def export(
         form=form,
         connectivity=connectivity,
         precision=precision,
+        neuron=chosen_neuron(neuron, parameters, spiking.coding),
+        perturbations=perturbations,
         batch=batch,
         seed=seed,
         first_image=first,

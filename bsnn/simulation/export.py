@@ -7,6 +7,7 @@ import os
 import shutil
 import string
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 from bsnn.brian.builder import build
 from bsnn.brian.devices import generate, generated_file, use_generator
 from bsnn.brian.network import SpikingNetwork
+from bsnn.brian.neuron_models import NeuronModel
 from bsnn.conversion import SpikingModel
 from bsnn.errors import SettingsError
 from bsnn.simulation.reader import reader
@@ -39,6 +41,8 @@ def export(
     form: str | None = None,
     connectivity: str = "shared",
     precision: str = "float64",
+    neuron: str | NeuronModel | None = None,
+    perturbations: Mapping[str, Any] | None = None,
     batch: int | None = None,
     seed: int = 0,
     first_image: int = 0,
@@ -61,7 +65,7 @@ def export(
         Folder to make.
     target : str
         A name in `TARGETS`: ``"cpp"`` or ``"cuda"``.
-    form, connectivity, precision, seed
+    form, connectivity, precision, neuron, perturbations, seed
         See `bsnn.build`.
     batch : int, optional
         Images that are simulated side by side: see `bsnn.build`. By default 1, for CUDA all.
@@ -101,6 +105,8 @@ def export(
                 form=form,
                 connectivity=connectivity,
                 precision=precision,
+                neuron=neuron,
+                perturbations=perturbations,
                 seed=seed,
             )
             numbers = first_image + np.arange(len(images))

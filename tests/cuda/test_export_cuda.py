@@ -72,6 +72,18 @@ def test_an_exported_project_gives_the_results_of_simulate(tmp_path):
                 np.testing.assert_array_equal(found[f"spikes_{name}"], population.spikes)
 
 
+def compile_and_link(folder, scratch) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["make", "ARCH=sm_80 sm_90", f"CURAND={linkable_curand(scratch)}",
+         # the time of the test counts, and nothing is run
+         "NVCCFLAGS=-O0 -Xcicc -O0 -Xptxas -O0"],
+        cwd=folder,
+        check=True,
+        capture_output=True,
+        text=True,
+    )  # fmt: skip
+
+
 @pytest.mark.skipif(not has_nvcc(), reason="nvcc is not installed")
 @pytest.mark.parametrize("name", [name for name in NETWORKS if name not in SAME_CODE])
 def test_every_network_compiles_and_links(tmp_path, name):
@@ -80,15 +92,7 @@ def test_every_network_compiles_and_links(tmp_path, name):
     folder = bsnn.export(
         model, some_images(model, 2), directory=tmp_path / "project", target="cuda", batch=2
     )
-    made = subprocess.run(
-        ["make", "ARCH=sm_80 sm_90", f"CURAND={linkable_curand(tmp_path)}",
-         # the time of the test counts, and nothing is run
-         "NVCCFLAGS=-O0 -Xcicc -O0 -Xptxas -O0"],
-        cwd=folder,
-        check=True,
-        capture_output=True,
-        text=True,
-    )  # fmt: skip
+    made = compile_and_link(folder, tmp_path)
     assert made.stdout.count("-gencode arch=compute_80,code=sm_80") >= 2
     assert made.stdout.count("-gencode arch=compute_90,code=sm_90") >= 2
     run = subprocess.run(["./main"], cwd=folder, capture_output=True, text=True)
