@@ -11,8 +11,8 @@ import pytest
 from rate_networks import MaxCnn, make_rate_model
 
 import bsnn
-from bsnn.brian import NEURON_MODELS, PERTURBATIONS
-from bsnn.cli.neuron_options import chosen_neuron, parse_quantity
+from bsnn.brian import NEURON_MODELS, PERTURBATIONS, parse_quantity
+from bsnn.cli.neuron_options import chosen_neuron
 from bsnn.networks import paper
 
 FILE = """
@@ -113,6 +113,7 @@ def test_refit(run, tmp_path):
         assert f"{factor:.4f}" in out
     status, out, _ = run("info", "fitted.h5")
     assert status == 0
+    assert "threshold of conv1, fitted" in out
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from bsnn.brian.neurons import NEURON_FORMS, NeuronForm, PopulationEquations
 from bsnn.brian.noise import spike_noise
 from bsnn.brian.perturbations import PERTURBATIONS, check_perturbations
 from bsnn.brian.pooling import AveragePooling, MaxPooling, Windows
+from bsnn.brian.quantities import parse_quantity
 from bsnn.brian.size import CONNECTIVITIES, BuildEstimate, estimate
 from bsnn.brian.spike_step_recorder import SpikeStepRecorder
 from bsnn.brian.spiking_groups import CalendarGroup, OnePassGroup
@@ -55,6 +56,7 @@ __all__ = [
     "check_perturbations",
     "estimate",
     "neuron_model",
+    "parse_quantity",
     "register_neuron",
     "spike_noise",
     "use_device",

@@ -137,6 +137,10 @@ def info(
             *((f"calibration: {name}", _short(text)) for name, text in spiking.calibration.items()),
             *((f"scale of {name}", scale_text(value)) for name, value in spiking.scales.items()),
             *(
+                (f"threshold of {name}, fitted", f"times {factor:.4f}")
+                for name, factor in getattr(spiking, "threshold_factors", {}).items()
+            ),
+            *(
                 (f"memory, connectivity {name}", f"about {memory / 1e9:.2f} GB")
                 for name, memory in size.memory_bytes.items()
             ),
