@@ -18,6 +18,7 @@ from bsnn.cli import (
     export,
     gpu_check,
     info,
+    nir,
     papers,
     report,
     run,
@@ -58,7 +59,7 @@ def _options(
 
 
 for _module in (
-    demo, convert, info, run, compare, report, bench, export, papers, cosim, gpu_check
+    demo, convert, info, run, compare, report, bench, export, nir, papers, cosim, gpu_check
 ):  # fmt: skip
     _module.register(app)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 
 import nir
@@ -126,10 +127,11 @@ class Draft:
             return
         if type(node) not in LAYERS:
             raise refusal(name, node)
-        layer = LAYERS[type(node)](self._free(name), source, node, self._shapes[source])
-        self._given[name] = self._add(layer)
+        # errors name the node as it is called in the file
+        layer = LAYERS[type(node)](name, source, node, self._shapes[source])
+        self._given[name] = self._add(dataclasses.replace(layer, name=self._free(name)))
         if note_of(node).get("factor"):
-            self._factors.add(layer.name)
+            self._factors.add(self._given[name])
 
     def _read(self, name: str, node: nir.NIRNode) -> str:
         """Return the layer that a node reads, the sum of branches if there are two."""

@@ -123,16 +123,13 @@ def _read(source: str | os.PathLike[str] | nir.NIRGraph) -> tuple[nir.NIRGraph, 
     path = Path(source)
     try:
         # bsnn finds out shapes itself; nir's own check refuses groups and kernels not square
-        graph = nir.read(path, type_check=False)
+        return nir.read(path, type_check=False), path.name
     except FileNotFoundError:
         raise StorageError(f"The file {path} does not exist.") from None
     except Exception as error:
         raise StorageError(
             f"{path} is no NIR file, or it is damaged ({type(error).__name__}: {error})."
         ) from error
-    if not isinstance(graph, nir.NIRGraph):
-        raise StorageError(f"{path} holds a single {type(graph).__name__}, not a NIR graph.")
-    return graph, path.name
 
 
 class _Reader:
