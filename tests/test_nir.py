@@ -363,6 +363,40 @@ def test_poolings(through_file):
     assert_same_spikes(model, again, np.random.default_rng(0).random((8, 1, 6, 10)))
 
 
+@pytest.mark.parametrize("with_metadata", [True, False])
+def test_channels_of_a_shortcut_have_scales_of_their_own(with_metadata):
+    rng = np.random.default_rng(8)
+    model = small_model(
+        Conv2d(
+            name="conv",
+            inputs=("input",),
+            weight=rng.normal(0.3, 0.5, (2, 1, 3, 3)).astype(np.float32),
+        ),
+        ReLU(name="relu", inputs=("conv",)),
+        Conv2d(
+            name="main",
+            inputs=("relu",),
+            weight=rng.normal(0.2, 1, (5, 2, 1, 1)).astype(np.float32),
+        ),
+        PadChannels(name="wide", inputs=("relu",), before=1, after=2),
+        Add(name="sum", inputs=("wide", "main")),
+        ReLU(name="relu2", inputs=("sum",)),
+        Flatten(name="flat", inputs=("relu2",)),
+        Linear(name="fc", inputs=("flat",), weight=rng.normal(0.1, 1, (4, 45)).astype(np.float32)),
+        shape=(1, 5, 5),
+    )
+    model.scales["conv"] = np.array([0.6, 1.7])
+    model.scales["sum"] = np.array([0.7, 0.9, 1.1, 1.3, 2.1])
+    graph = bsnn.to_nir(model)
+    if not with_metadata:
+        graph.metadata.clear()
+        for node in graph.nodes.values():
+            node.metadata.clear()
+    found = bsnn.from_nir(graph, steps=model.steps)
+    assert bool(found.notes) is not with_metadata
+    assert_same_spikes(model, found.model, rng.random((6, 1, 5, 5)))
+
+
 @pytest.mark.parametrize(
     ("pool", "message"),
     [
