@@ -9,6 +9,7 @@ The journey of a network, each step of which is a plain object:
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from bsnn import datasets
@@ -39,6 +40,7 @@ from bsnn.errors import (
     SettingsError,
     SimulationError,
     StorageError,
+    nir_is_missing,
     torch_is_missing,
 )
 from bsnn.graph import Graph, count
@@ -54,6 +56,7 @@ from bsnn.simulation import (
 from bsnn.storage import load_graph, save_graph
 
 if TYPE_CHECKING:
+    from bsnn.frontends.nir import NirNetwork, from_nir, save_nir, to_nir
     from bsnn.frontends.pytorch import from_torch
 
 __all__ = [
@@ -67,6 +70,7 @@ __all__ = [
     "IncompleteSimulation",
     "Interrupted",
     "NeuronModel",
+    "NirNetwork",
     "RateModel",
     "RateNeuron",
     "Result",
@@ -84,6 +88,7 @@ __all__ = [
     "count",
     "datasets",
     "export",
+    "from_nir",
     "from_torch",
     "load_graph",
     "load_model",
@@ -91,19 +96,35 @@ __all__ = [
     "refit_thresholds",
     "register_neuron",
     "save_graph",
+    "save_nir",
     "simulate",
+    "to_nir",
     "use_device",
 ]
 
 
+#: What needs an extra, and takes time to import: the module it is in, the package that the module
+#: needs, and the error if that is missing. Only who asks for it needs it.
+_EXTRAS = {
+    "from_torch": (
+        "bsnn.frontends.pytorch",
+        "torch",
+        lambda: torch_is_missing("Converting a PyTorch model"),
+    ),
+    **dict.fromkeys(
+        ("NirNetwork", "from_nir", "save_nir", "to_nir"),
+        ("bsnn.frontends.nir", "nir", lambda: nir_is_missing("Reading and writing NIR")),
+    ),
+}
+
+
 def __getattr__(name: str) -> Any:
-    # torch is an extra, and takes a second to import: only who traces a model needs it
-    if name == "from_torch":
-        try:
-            from bsnn.frontends.pytorch import from_torch
-        except ModuleNotFoundError as error:
-            if error.name != "torch":
-                raise
-            raise torch_is_missing("Converting a PyTorch model") from error
-        return from_torch
-    raise AttributeError(f"module 'bsnn' has no attribute {name!r}")
+    if name not in _EXTRAS:
+        raise AttributeError(f"module 'bsnn' has no attribute {name!r}")
+    module, package, missing = _EXTRAS[name]
+    try:
+        return getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as error:
+        if error.name != package:
+            raise
+        raise missing() from error

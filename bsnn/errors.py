@@ -12,6 +12,7 @@ __all__ = [
     "SettingsError",
     "SimulationError",
     "StorageError",
+    "nir_is_missing",
     "torch_is_missing",
 ]
 
@@ -53,4 +54,12 @@ def torch_is_missing(purpose: str) -> ConversionError:
     return ConversionError(
         f"{purpose} needs PyTorch, which is not installed. Install it with "
         "pip install 'bsnn[torch]'."
+    )
+
+
+def nir_is_missing(purpose: str) -> ConversionError:
+    """Return the error for something that needs the ``nir`` package, which is an extra."""
+    return ConversionError(
+        f"{purpose} needs the package nir, which is not installed. Install it with "
+        "pip install 'bsnn[nir]'."
     )

@@ -36,6 +36,7 @@ CONFINED = {
     ),
     "brian2cuda": ("cuda/configuration.py",),
     "h5py": ("storage.py",),
+    "nir": ("frontends/nir/",),
     "pooch": ("datasets/downloads.py",),
     "distributed": ("simulation/cluster.py",),
     "matplotlib": ("analysis/", "networks/"),

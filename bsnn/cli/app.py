@@ -18,6 +18,7 @@ from bsnn.cli import (
     export,
     gpu_check,
     info,
+    nir,
     papers,
     refit,
     report,
@@ -59,7 +60,7 @@ def _options(
 
 
 for _module in (
-    demo, convert, info, run, refit, compare, report, bench, export, papers, cosim, gpu_check
+    demo, convert, info, run, refit, compare, report, bench, export, nir, papers, cosim, gpu_check
 ):  # fmt: skip
     _module.register(app)
 
