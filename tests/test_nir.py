@@ -8,6 +8,7 @@ import subprocess
 import sys
 import warnings
 
+import brian2 as b2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -1038,14 +1039,27 @@ def test_command_line_refuses(command_line, tmp_path):
     status, _, err = command_line("nir", "import", "none.nir", "-o", "model.h5")
     assert status == 1
     assert "none.nir does not exist" in err
-    model, _ = network(CNN)
+    assert not (tmp_path / "model.h5").exists()
+
+
+def test_leaky_neurons_from_file_to_simulation(command_line, numpy_target):
+    """What the command line says of a leaky network tells the spikes of the oracle."""
+    model, images = network(CNN)
     model.save("model.h5")
-    arguments = ("nir", "export", "model.h5", "-o", "lif.nir", "--neuron", "lif", "--tau", 0.02)
-    assert command_line(*arguments)[0] == 0
-    status, _, err = command_line("nir", "import", "lif.nir", "-o", "again.h5")
-    assert status == 1
-    assert "LIF neurons (tau 0.02)" in err
-    assert not (tmp_path / "again.h5").exists()
+    arguments = ("--neuron", "lif", "--tau", 0.002, "--dt", 1e-4)
+    status, out, err = command_line("nir", "export", "model.h5", "-o", "lif.nir", *arguments)
+    assert status == 0, out + err
+    status, out, err = command_line("nir", "import", "lif.nir", "-o", "again.h5")
+    assert status == 0, out + err
+    assert "bsnn run again.h5 --neuron lif --set tau=20*ms" in out
+    again = bsnn.load_model("again.h5")
+    neuron = bsnn.brian.NEURON_MODELS["lif"].with_parameters(tau=20 * b2.ms)
+    found = bsnn.simulate(again, images[:3], neuron=neuron, progress=False)
+    expected = spikes_of(model, images[:3], decay=np.exp(-1 / 20))
+    for name, population in found.populations.items():
+        if population.role == "neurons":
+            wanted = expected[name].reshape(model.steps, 3, -1).sum(axis=(0, 2))
+            np.testing.assert_array_equal(population.spikes, wanted)
 
 
 def test_without_nir_the_message_says_what_to_install():

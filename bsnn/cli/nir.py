@@ -12,7 +12,7 @@ from rich.markup import escape
 import bsnn
 from bsnn.cli.output import console
 from bsnn.conversion import ENCODERS, RESETS
-from bsnn.errors import ConversionError, nir_is_missing
+from bsnn.errors import nir_is_missing
 
 __all__ = ["register"]
 
@@ -92,15 +92,15 @@ def import_(
     found = from_nir(
         source, reset=reset, dt=dt, steps=steps, encoder=encoder, input_scale=input_scale
     )
-    if found.neuron != "if":
-        raise ConversionError(
-            f"{source} has {found.neuron.upper()} neurons (tau {found.parameters['tau']:g}). "
-            "bsnn's files hold networks of IF neurons: read it in Python, with bsnn.from_nir."
-        )
     found.model.save(out)
     _print_notes(found.notes)
+    further = ""
+    if found.neuron != "if":
+        # a file has weights and thresholds; what the neurons are is said where it is simulated
+        in_steps = found.parameters["tau"] / found.parameters["dt"]
+        further = f" --neuron {found.neuron} --set tau={in_steps:.9g}*ms"
     console.print(
-        f"The spiking model is in {out}. Look at it: bsnn info {out}",
+        f"The spiking model is in {out}. Simulate it, in steps of 1 ms: bsnn run {out}{further}",
         highlight=False,
         soft_wrap=True,
     )
