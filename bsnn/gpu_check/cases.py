@@ -11,9 +11,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import brian2 as b2
 import numpy as np
 
 from bsnn.brian.builder import build
+from bsnn.brian.neuron_models import NEURON_MODELS
 from bsnn.conversion.gates import AVERAGE, GATES
 from bsnn.gpu_check.models import cnn, rate_model, residual_net, small_cnn, ttfs_model
 from bsnn.gpu_check.parts import DT, Part, RatePart, TtfsPart
@@ -176,6 +178,43 @@ _CASES = (
         "rate_residual",
         "residual network",
         partial(_rate, make=residual_net, batch=2, settings={"encoder": "regular"}),
+    ),
+    Case(
+        "rate_refractory",
+        "neurons of differential equations with a refractory period, batches of 2",
+        partial(
+            _rate,
+            # without a leak no sum is rounded
+            neuron=NEURON_MODELS["lif"].with_parameters(
+                tau=np.inf * b2.second, refractory_period=3 * DT
+            ),
+            batch=2,
+            images=3,
+            settings={"encoder": "regular"},
+        ),
+    ),
+    Case(
+        "rate_disturbed",
+        "Poisson spikes, lost and delayed ones, dead neurons",
+        partial(
+            _rate,
+            perturbations={"loss": 0.2, "delay": 2, "dead": 0.2},
+            batch=2,
+            images=3,
+            seed=9,
+            settings={"encoder": "poisson"},
+        ),
+    ),
+    Case(
+        "ttfs_disturbed",
+        "lost spikes, dead neurons, thresholds that differ, float32, batches of 2",
+        partial(
+            _ttfs,
+            perturbations={"loss": 0.2, "dead": 0.2, "threshold_spread": 0.1},
+            batch=2,
+            precision="float32",
+            seed=10,
+        ),
     ),
     *map(_gate, (*GATES, AVERAGE)),
     Case("delays", "Convolution, Dense and Synapses with delays", delays),
