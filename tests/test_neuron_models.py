@@ -472,3 +472,38 @@ def test_what_cannot_be_refitted(chain, small_cnn):
         bsnn.refit_thresholds(
             model, images[:2], perturbations={"dead": 1.0}, device="runtime", progress=False
         )
+
+
+# --- time to first spike ---
+
+
+@pytest.mark.usefixtures("numpy_target")
+def test_a_two_stage_neuron_of_ones_own(small_cnn):
+    """A leak that is written into the equations is the one that a perturbation adds."""
+    model, images = small_cnn(steps=14)
+    trace = NEURON_MODELS["two-stage"].neuron_forms["trace"]
+
+    def leaking(equations):
+        text = equations.model.replace("du/dt = slope/t_max", "du/dt = slope/t_max - u/tau")
+        return dataclasses.replace(equations, model=text + "\ntau : second (shared, constant)")
+
+    form = dataclasses.replace(
+        trace, equations=leaking(trace.equations), silent=leaking(trace.silent)
+    )
+    neuron = bsnn.TtfsNeuron(
+        name="leaky-two-stage",
+        neuron_forms={"trace": form},
+        parameters={"tau": 1 * ms},
+        method="euler",
+    )
+    # Euler's step takes dt/tau of the potential
+    found = bsnn.simulate(
+        model, images[:4], neuron=neuron.with_parameters(tau=50 * ms), progress=False
+    )
+    expected = bsnn.simulate(model, images[:4], perturbations={"leak": 0.02}, progress=False)
+    assert (found.form, found.neuron) == ("trace", "leaky-two-stage (tau = 50. ms)")
+    np.testing.assert_allclose(found.potentials, expected.potentials, rtol=1e-12)
+    for name, population in expected.populations.items():
+        np.testing.assert_array_equal(found.populations[name].spikes, population.spikes)
+    plain = bsnn.simulate(model, images[:4], progress=False)
+    assert found.populations["conv1"].spikes.sum() < plain.populations["conv1"].spikes.sum()
