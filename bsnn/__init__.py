@@ -43,12 +43,16 @@ from bsnn.errors import (
 )
 from bsnn.graph import Graph, count
 from bsnn.simulation import (
+    Axis,
     IncompleteSimulation,
     Interrupted,
     Result,
+    Sweep,
     export,
     load_result,
+    load_sweep,
     simulate,
+    sweep,
 )
 from bsnn.storage import load_graph, save_graph
 
@@ -56,6 +60,7 @@ if TYPE_CHECKING:
     from bsnn.frontends.pytorch import from_torch
 
 __all__ = [
+    "Axis",
     "BsnnError",
     "BuildError",
     "Comparison",
@@ -74,6 +79,7 @@ __all__ = [
     "SpikingModel",
     "SpikingNetwork",
     "StorageError",
+    "Sweep",
     "TtfsModel",
     "TtfsNeuron",
     "build",
@@ -87,9 +93,11 @@ __all__ = [
     "load_graph",
     "load_model",
     "load_result",
+    "load_sweep",
     "register_neuron",
     "save_graph",
     "simulate",
+    "sweep",
     "use_device",
 ]
 

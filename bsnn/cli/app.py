@@ -21,6 +21,7 @@ from bsnn.cli import (
     papers,
     report,
     run,
+    sweep,
 )
 from bsnn.errors import BsnnError
 from bsnn.storage import versions
@@ -58,7 +59,7 @@ def _options(
 
 
 for _module in (
-    demo, convert, info, run, compare, report, bench, export, papers, cosim, gpu_check
+    demo, convert, info, run, sweep, compare, report, bench, export, papers, cosim, gpu_check
 ):  # fmt: skip
     _module.register(app)
 

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import functools
 import inspect
-import re
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
-import brian2 as b2
 import typer
-from brian2.units import allunits, stdunits
 
 from bsnn.brian import NEURON_MODELS, PERTURBATIONS, NeuronModel, neuron_model
+from bsnn.brian.quantities import parse_quantity
 from bsnn.cli.python_source import named_in_file
 from bsnn.errors import SettingsError
 
-__all__ = ["Neuron", "Parameters", "chosen_neuron", "parse_quantity", "with_perturbations"]
+__all__ = ["Neuron", "Parameters", "chosen_neuron", "with_perturbations"]
 
 Neuron = Annotated[
     str | None,
@@ -34,34 +32,6 @@ Parameters = Annotated[
         "--set", metavar="NAME=VALUE", help="A parameter of the neuron, such as tau=20*ms."
     ),
 ]
-
-_UNITS: dict[str, b2.Unit] = {
-    name: unit
-    for module in (allunits, stdunits)
-    for name, unit in vars(module).items()
-    if isinstance(unit, b2.Unit)
-}
-
-_QUANTITY = re.compile(r"\s*([^\s*]+)\s*(?:\*\s*(\w+)\s*)?")
-
-
-def parse_quantity(text: str) -> b2.Quantity | float:
-    """Read a number, or a number and a unit, such as ``0.1``, ``20*ms`` or ``inf*ms``.
-
-    Raises
-    ------
-    SettingsError
-        It is neither.
-    """
-    found = _QUANTITY.fullmatch(text)
-    try:
-        number = float(found[1])
-        return number if found[2] is None else number * _UNITS[found[2]]
-    except (TypeError, ValueError, KeyError):
-        raise SettingsError(
-            f"{text!r} is no quantity. Write a number, or a number times a unit that Brian2 knows, "
-            "such as 0.1, 20*ms, -65*mV or inf*ms."
-        ) from None
 
 
 def chosen_neuron(name: str | None, settings: Sequence[str] | None, coding: str) -> NeuronModel:
