@@ -4,7 +4,7 @@ from bsnn.simulation.axes import Axis, parse_axis
 from bsnn.simulation.export import TARGETS, export
 from bsnn.simulation.result import PopulationResult, Result, load_result
 from bsnn.simulation.simulator import IncompleteSimulation, Interrupted, simulate
-from bsnn.simulation.sweep import Sweep, SweepPoint, SweepRun, load_sweep, sweep
+from bsnn.simulation.sweeping import Sweep, SweepPoint, SweepRun, load_sweep, sweep
 
 __all__ = [
     "TARGETS",
