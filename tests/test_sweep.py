@@ -394,8 +394,12 @@ def test_a_figure_has_a_row_for_each_name_and_room_for_all_curves():
     assert panels[1].get_ylim()[1] > 1.5
     # what is infinite is named, at the end
     assert [text.get_text() for text in panels[2].get_xticklabels()] == ["5", "∞"]
-    colours = [line.get_color() for line in panels[1].get_lines()]
-    assert len(set(colours)) == 2
+    # the third line on the left is that of the trained network, drawn once for each
+    left, right = ([line.get_color() for line in panel.get_lines()] for panel in panels[:2])
+    assert left[0] == right[0] != right[1] == left[2]
+    pairs = made_up([bsnn.Axis("leak", [0, 0.1]), bsnn.Axis("loss", [0, 0.1])])
+    curves = sweep_figure({"pairs": pairs, "other": other}).axes[1].get_lines()
+    assert len({line.get_color() for line in curves}) == 3
 
 
 SHIPPED = paper("lopez_randulfe_2022").SHIPPED["mnist_cnn"]

@@ -182,13 +182,15 @@ def sweep_figure(sweeps: Sweep | Mapping[str, Sweep]) -> Figure:
     measures = ("accuracy" if labels else "agreement", "spikes")
     figure = new_figure(9.5, 0.6 + 3.1 * len(rows))
     panels = figure.subplots(len(rows), 2, squeeze=False)
+    # a sweep has the same colours in all panels
+    numbers = np.cumsum([0, *map(_curves, sweeps.values())])
     for name, row in zip(rows, panels, strict=True):
         for axes, measure in zip(row, measures, strict=True):
-            number = 0
-            for label, sweep in sweeps.items():
+            for number, (label, sweep) in zip(numbers, sweeps.items(), strict=False):
                 if name in _rows(sweep):
-                    draw_sweep(axes, sweep, vary=name, measure=measure, label=label, number=number)
-                number = len(axes.get_lines())
+                    draw_sweep(
+                        axes, sweep, vary=name, measure=measure, label=label, number=int(number)
+                    )
         if row[0].get_legend_handles_labels()[1]:
             row[0].legend(frameon=False, fontsize=8)
     images = " and ".join(f"{n:,}" for n in sorted({sweep.images for sweep in sweeps.values()}))
@@ -202,6 +204,10 @@ def sweep_figure(sweeps: Sweep | Mapping[str, Sweep]) -> Figure:
 
 def _rows(sweep: Sweep) -> list[str]:
     return [sweep.axes[0].name] if sweep.grid else [axis.name for axis in sweep.axes]
+
+
+def _curves(sweep: Sweep) -> int:
+    return len(sweep.axes[1].values) if sweep.grid and len(sweep.axes) == 2 else 1
 
 
 def _measure(sweep: Sweep, name: str) -> Measure:
