@@ -51,6 +51,7 @@ from bsnn.simulation import (
     export,
     load_result,
     load_sweep,
+    refit_thresholds,
     simulate,
     sweep,
 )
@@ -94,6 +95,7 @@ __all__ = [
     "load_model",
     "load_result",
     "load_sweep",
+    "refit_thresholds",
     "register_neuron",
     "save_graph",
     "simulate",

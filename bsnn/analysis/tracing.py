@@ -239,9 +239,10 @@ class Watch:
             return float(net.to_neurons(layer, spread)[neuron])
 
         scale, unit = own(model.scales[layer]), own(model.unit(layer))
+        threshold = unit * own(model.threshold(layer))
         steps = np.arange(model.steps)
         potential, left = (unit * values for values in self._sampled(neuron, start + steps))
-        first = model.initial_potential * scale if spikes else 0.0
+        first = model.initial_potential * threshold if spikes else 0.0
         current = potential - np.concatenate([[first], left[:-1]])
         spiked = spiked[(spiked >= 0) & (spiked < model.steps)]
         if spikes:
@@ -253,7 +254,7 @@ class Watch:
             current=current,
             potential=potential,
             left=left,
-            threshold=scale if spikes else None,
+            threshold=threshold if spikes else None,
             spikes=spiked,
             stage=model.steps,
             told=told,

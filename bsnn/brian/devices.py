@@ -11,14 +11,14 @@ import shutil
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 
 import brian2 as b2
 import numpy as np
-from brian2.core.variables import ArrayVariable
+from brian2.core.variables import ArrayVariable, VariableView
 from brian2.devices.cpp_standalone.device import CPPStandaloneDevice
 from brian2.devices.device import RuntimeDevice, all_devices, reset_device
 
@@ -68,10 +68,17 @@ class Runner:
 
     build_seconds = 0.0
 
-    def run(self, images: np.ndarray, numbers: np.ndarray | None = None) -> None:
+    def run(
+        self,
+        images: np.ndarray,
+        numbers: np.ndarray | None = None,
+        values: Mapping[VariableView, Any] | None = None,
+    ) -> None:
         """Present images (at most the network's capacity); results are in its monitors.
 
         `numbers` are those of the images, for their noise (see `SpikingNetwork.presentation`).
+        `values` are those that variables of groups, such as ``net["conv1"].v_th``, begin this run
+        with, in place of the ones that they were built with.
         """
         raise NotImplementedError
 
@@ -85,9 +92,16 @@ class _RuntimeRunner(Runner):
         self.build_seconds = time.perf_counter() - started
         net.network.store("bsnn_before_images")
 
-    def run(self, images: np.ndarray, numbers: np.ndarray | None = None) -> None:
+    def run(
+        self,
+        images: np.ndarray,
+        numbers: np.ndarray | None = None,
+        values: Mapping[VariableView, Any] | None = None,
+    ) -> None:
         net = self._net
         net.network.restore("bsnn_before_images")
+        for variable, value in (values or {}).items():
+            variable[:] = value
         net.present(images, numbers)
         net.network.run(net.duration, namespace={})
 
@@ -107,13 +121,18 @@ class _StandaloneRunner(Runner):
         compile_project(directory, b2.device.writer.source_files)
         self.build_seconds = time.perf_counter() - started
 
-    def run(self, images: np.ndarray, numbers: np.ndarray | None = None) -> None:
-        net = self._net
+    def run(
+        self,
+        images: np.ndarray,
+        numbers: np.ndarray | None = None,
+        values: Mapping[VariableView, Any] | None = None,
+    ) -> None:
+        run_args = {**self._net.presentation(images, numbers), **(values or {})}
         with warnings.catch_warnings():
             # Brian2 compares all variables with a number that is too large for float32
             warnings.filterwarnings("ignore", "overflow encountered in cast", RuntimeWarning)
             try:
-                b2.device.run(with_output=False, run_args=net.presentation(images, numbers))
+                b2.device.run(with_output=False, run_args=run_args)
             except RuntimeError as error:
                 raise SimulationError(f"The compiled simulation failed: {error}") from error
         # each set of images is a file: without this they would fill the disk

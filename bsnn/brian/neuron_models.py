@@ -27,6 +27,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import brian2 as b2
+import numpy as np
 from brian2.equations.equations import DIFFERENTIAL_EQUATION
 
 from bsnn.brian.neurons import NEURON_FORMS, NeuronForm
@@ -111,7 +112,7 @@ class NeuronModel:
         return dataclasses.replace(self, parameters={**self.parameters, **values})
 
     def __str__(self) -> str:
-        values = ", ".join(f"{name} = {value}" for name, value in self.parameters.items())
+        values = ", ".join(f"{name} = {_text(value)}" for name, value in self.parameters.items())
         return f"{self.name} ({values})" if values else self.name
 
 
@@ -292,6 +293,13 @@ def neuron_model(wanted: str | NeuronModel | None, coding: str) -> NeuronModel:
     return found
 
 
+def _text(value: Any) -> str:
+    if np.isfinite(value) or b2.is_dimensionless(value):
+        return str(value)
+    # no unit is the best one for infinity
+    return f"{float(value)} {b2.get_unit(b2.get_dimensions(value))}"
+
+
 def check_dimensionless(value: Any, name: str) -> float:
     """Return a number without a unit, or refuse it with a `SettingsError`."""
     if not b2.is_dimensionless(value):
@@ -442,7 +450,9 @@ ESCAPE = register_neuron(
         about="leaky integrate and fire that spikes by chance, at a rate that grows exponentially "
         "with the potential (Gerstner et al. 2014, eq. 9.8)",
         equations="dv/dt = -v/tau : 1",
-        threshold="uniform_escape < 1 - exp(-escape_rate*dt*exp((v/v_th - 1)/escape_width))",
+        # far above the threshold the exponential would overflow, and the chance is one
+        threshold="uniform_escape < 1 - exp(-escape_rate*dt*"
+        "exp(clip((v/v_th - 1)/escape_width, -100, 100)))",
         parameters={"tau": 20 * b2.ms, "escape_rate": 1000 * b2.Hz, "escape_width": 0.05},
     )
 )

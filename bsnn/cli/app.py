@@ -19,6 +19,7 @@ from bsnn.cli import (
     gpu_check,
     info,
     papers,
+    refit,
     report,
     run,
     sweep,
@@ -59,7 +60,8 @@ def _options(
 
 
 for _module in (
-    demo, convert, info, run, sweep, compare, report, bench, export, papers, cosim, gpu_check
+    demo, convert, info, run, sweep, refit, compare, report, bench, export, papers, cosim,
+    gpu_check
 ):  # fmt: skip
     _module.register(app)
 

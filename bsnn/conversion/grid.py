@@ -44,6 +44,11 @@ def on_grid(model: RateModel, fraction_bits: int) -> RateModel:
         raise ConversionError(
             f"fraction_bits is {fraction_bits}; from 1 to 20 bits after the point are offered."
         )
+    if model.threshold_factors:
+        raise ConversionError(
+            "The network's thresholds were fitted to neurons that are not those of the hardware "
+            "(bsnn refit). Round the network as it was converted."
+        )
     graph = model.spiking_graph
     for layer in graph:
         if not isinstance(layer, _OFFERED):

@@ -78,6 +78,9 @@ class RateModel(SpikingModel):
     fraction_bits : int or None
         Constant currents are rounded to multiples of ``2**-fraction_bits`` of the neuron's unit
         (see `bsnn.conversion.on_grid`); None leaves them as they are.
+    threshold_factors : dict of str to float
+        By population, by what the threshold is multiplied so that rates are right for neurons that
+        are not the ideal ones (see `bsnn.refit_thresholds`); one where a population is not named.
     trace : dict of str to numpy.ndarray
         By population, the largest weighted input that Spike-Norm had met after each step, in the
         units of the trained network; empty for other normalisations.
@@ -91,6 +94,7 @@ class RateModel(SpikingModel):
     initial_potential: float = 0.0
     potential_floor: float | None = None
     fraction_bits: int | None = None
+    threshold_factors: dict[str, float] = dataclasses.field(default_factory=dict)
     trace: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     coding = "rate"
@@ -174,11 +178,11 @@ class RateModel(SpikingModel):
 
     def threshold(self, name: str) -> float | np.ndarray:
         """Return the threshold of a population, one number or one for each channel."""
-        return self.scales[name] / self.unit(name)
+        return self.threshold_factors.get(name, 1.0) * self.scales[name] / self.unit(name)
 
     def balanced_threshold(self, name: str) -> float | np.ndarray:
         """Return the threshold for trained weights and spikes of height one (balanced or not)."""
-        return self.scales[name] / self._incoming(self.populations[name])
+        return self.threshold(name) * self.unit(name) / self._incoming(self.populations[name])
 
     def weight_factor(self, projection: Projection, target: Population) -> float | np.ndarray:
         height, unit = self.height(projection, target), self.unit(target.name)
@@ -224,6 +228,8 @@ class RateModel(SpikingModel):
             tree["potential_floor"] = self.potential_floor
         if self.fraction_bits is not None:
             tree["fraction_bits"] = self.fraction_bits
+        if self.threshold_factors:
+            tree["threshold_factors"] = self.threshold_factors
         if self.trace:
             tree["trace"] = self.trace
         return tree
@@ -240,6 +246,7 @@ class RateModel(SpikingModel):
             "gate": tree.get("gate", cls.gate),
             "potential_floor": tree.get("potential_floor"),
             "fraction_bits": tree.get("fraction_bits"),
+            "threshold_factors": dict(tree.get("threshold_factors", {})),
             "trace": dict(tree.get("trace", {})),
         }
 
@@ -267,6 +274,9 @@ class RateModel(SpikingModel):
             raise ValueError(
                 f"the lowest potential is {self.potential_floor!r} thresholds; it is 0 or below"
             )
+        for name, factor in self.threshold_factors.items():
+            if name not in self.populations or not (np.isfinite(factor) and factor > 0):
+                raise ValueError(f"the threshold of {name!r} is multiplied by {factor!r}")
         for name, population in self.populations.items():
             scale = np.asarray(self.scales[name])
             if scale.dtype.kind not in "fi" or not (np.isfinite(scale) & (scale > 0)).all():

@@ -50,8 +50,9 @@ class PopulationDynamics:
             for path in population.projections
         }
         scale = per_channel(model.scales[population.name], population.shape)
-        self._threshold = scale.astype(dtype)
-        start = (model.initial_potential * scale).astype(dtype)
+        factor = model.threshold_factors.get(population.name, 1.0)
+        self._threshold = (factor * scale).astype(dtype)
+        start = (model.initial_potential * self._threshold).astype(dtype)
         # a silent read-out adds up, from nothing
         self._spikes = model.spikes(population.name)
         self.potential = np.zeros((images, *population.shape), dtype)

@@ -1,0 +1,79 @@
+"""`bsnn refit`."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import bsnn
+from bsnn.cli.neuron_options import Neuron, Parameters, chosen_neuron, with_perturbations
+from bsnn.cli.options import DataFolder, Device, Steps
+from bsnn.cli.output import console, facts_table
+from bsnn.datasets import DATASETS
+from bsnn.errors import SettingsError
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(with_perturbations(refit))
+
+
+def refit(
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL.h5", help="A rate-coded model of bsnn convert.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where the fitted model goes.")],
+    neuron: Neuron = None,
+    parameters: Parameters = None,
+    *,
+    perturbations: dict[str, float],
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Training images: {', '.join(DATASETS)}. By default those that the model was "
+            "calibrated on."
+        ),
+    ] = None,
+    data: DataFolder = None,
+    images: Annotated[int, typer.Option(min=1, help="How many training images.")] = 60,
+    steps: Steps = None,
+    device: Device = "cpp",
+    seed: Annotated[int, typer.Option(min=0, help="Of all that is random.")] = 0,
+) -> None:
+    """Fit a rate-coded network's thresholds to other neurons, or to disturbed ones.
+
+    Layer after layer the thresholds are changed until the rates of the spiking neurons are those
+    that the trained network asks for; simulate the model with the same neurons after that.
+
+    Example: bsnn refit MODEL.h5 --neuron lif --set tau=5*ms -o LEAKY.h5
+    """
+    spiking = bsnn.load_model(model)
+    if steps is not None:
+        spiking = dataclasses.replace(spiking, steps=steps)
+    neurons = chosen_neuron(neuron, parameters, spiking.coding)
+    name = dataset or spiking.calibration.get("images_from", "")
+    if name not in DATASETS:
+        raise SettingsError(
+            f"There is no data set {name!r}. Name one with --dataset: {', '.join(DATASETS)}."
+        )
+    calibration = bsnn.datasets.load(name, "train", data).exact().first(images)
+    fitted = bsnn.refit_thresholds(
+        spiking,
+        calibration.images,
+        neuron=neurons,
+        perturbations=perturbations,
+        seed=seed,
+        device=device,
+    )
+    fitted.save(out)
+    rows = [
+        (f"threshold of {layer} times", f"{factor:.4f}")
+        for layer, factor in fitted.threshold_factors.items()
+    ]
+    console.print(facts_table(f"Fitted to {neurons.name}, {len(calibration)} images", rows))
+    console.print(f"The model is in {out}.", highlight=False)
