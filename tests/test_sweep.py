@@ -373,6 +373,8 @@ def test_two_names_are_curves_or_a_map():
     (image,) = axes.get_images()
     assert image.get_array().shape == (8, 2)
     np.testing.assert_allclose(image.get_array()[4], [70, 60])
+    with pytest.raises(bsnn.SettingsError, match="by itself"):
+        sweep_figure({"few": few, "many": many})
 
 
 def test_what_cannot_be_drawn():

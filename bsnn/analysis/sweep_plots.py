@@ -177,6 +177,11 @@ def sweep_figure(sweeps: Sweep | Mapping[str, Sweep]) -> Figure:
         A sweep cannot be drawn (see `draw_sweep`).
     """
     sweeps = {"": sweeps} if isinstance(sweeps, Sweep) else dict(sweeps)
+    if len(sweeps) > 1 and any(_curves(sweep) > _CURVES for sweep in sweeps.values()):
+        raise SettingsError(
+            f"A sweep with more than {_CURVES} values of the second name is a map, which cannot be "
+            "drawn over others. Draw it by itself."
+        )
     rows = list(dict.fromkeys(name for sweep in sweeps.values() for name in _rows(sweep)))
     labels = all(sweep.ann_correct is not None for sweep in sweeps.values())
     measures = ("accuracy" if labels else "agreement", "spikes")
