@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from itertools import pairwise
 from pathlib import Path
 
 import nbformat
@@ -12,6 +13,7 @@ import pytest
 
 import bsnn
 from bsnn.networks import paper
+from bsnn.simulation import parse_axis
 
 TUTORIAL = Path(__file__).parents[1] / "tutorials" / "5-what-biology-does-to-a-cnn.ipynb"
 
@@ -25,10 +27,19 @@ def commands():
 
 
 def test_the_sweeps_that_are_named():
-    assert set(commands()) == {"ttfs.json", "rate.json", "refractory.json"}
+    """What they have found is there, complete, and drawn."""
+    folder = TUTORIAL.parent / "sweeps"
+    assert set(commands()) == {path.name for path in folder.glob("*.json")}
+    for name, arguments in commands().items():
+        kept = bsnn.load_sweep(folder / name)
+        vary = [text for before, text in pairwise(arguments) if before == "--vary"]
+        assert kept.axes == tuple(map(parse_axis, vary))
+        assert kept.done == kept.runs
+        assert kept.images == int(arguments[arguments.index("--images") + 1])
+        assert kept.grid == ("--each" not in arguments)
 
 
-# the longest is left out: what it names is in the others
+# those in rate coding take longer, and what they name is in these
 @pytest.mark.parametrize("name", ["ttfs.json", "refractory.json"])
 def test_the_same_command_finds_the_same(command_line, numpy_target, name):
     if name == "refractory.json":
