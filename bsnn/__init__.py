@@ -45,13 +45,17 @@ from bsnn.errors import (
 )
 from bsnn.graph import Graph, count
 from bsnn.simulation import (
+    Axis,
     IncompleteSimulation,
     Interrupted,
     Result,
+    Sweep,
     export,
     load_result,
+    load_sweep,
     refit_thresholds,
     simulate,
+    sweep,
 )
 from bsnn.storage import load_graph, save_graph
 
@@ -60,6 +64,7 @@ if TYPE_CHECKING:
     from bsnn.frontends.pytorch import from_torch
 
 __all__ = [
+    "Axis",
     "BsnnError",
     "BuildError",
     "Comparison",
@@ -79,6 +84,7 @@ __all__ = [
     "SpikingModel",
     "SpikingNetwork",
     "StorageError",
+    "Sweep",
     "TtfsModel",
     "TtfsNeuron",
     "build",
@@ -93,11 +99,13 @@ __all__ = [
     "load_graph",
     "load_model",
     "load_result",
+    "load_sweep",
     "refit_thresholds",
     "register_neuron",
     "save_graph",
     "save_nir",
     "simulate",
+    "sweep",
     "to_nir",
     "use_device",
 ]

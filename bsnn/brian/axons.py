@@ -86,6 +86,8 @@ def add_axon(
         len(source),
         "\n".join(model),
         threshold="arriving > 0",
+        # places move up by themselves
+        reset="",
         clock=net.clock,
         name=f"{name}_axon",
         namespace=net.noise_namespace(name) if random else {},

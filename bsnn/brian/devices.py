@@ -115,6 +115,8 @@ class _StandaloneRunner(Runner):
         net.network.run(net.duration, namespace={}, profile=profile)
         if active_device() == "cuda":
             check_gpu_memory(net.stored_connections)
+        else:
+            _keep_values_out_of_code(b2.device)
         b2.device.build(directory=str(directory), compile=False, run=False, with_output=False)
         compile_project(directory, b2.device.writer.source_files)
         self.build_seconds = time.perf_counter() - started
@@ -135,6 +137,34 @@ class _StandaloneRunner(Runner):
                 raise SimulationError(f"The compiled simulation failed: {error}") from error
         # each set of images is a file: without this they would fill the disk
         b2.device.delete(code=False, data=False, run_args=True, directory=False)
+
+
+def _keep_values_out_of_code(device: CPPStandaloneDevice) -> None:
+    """Let values of shared parameters be read from files, as those of arrays are.
+
+    Brian2 writes them into the program. Networks that differ in them alone then share a binary (see
+    `bsnn.brian.compilation`): those of a sweep, or of other seeds.
+    """
+    variables = {name: variable for variable, name in device.arrays.items()}
+    for place, (what, arguments) in enumerate(device.main_queue):
+        if what != "set_by_single_value":
+            continue
+        name, _, text = arguments
+        variable = variables.get(name)
+        # a whole array is copied from a file; and names such as true are left in the program
+        if variable is None or not variable.scalar or not _is_number(text):
+            continue
+        value = np.array([float(text)], dtype=variable.dtype)
+        data = device.static_array(name, value)
+        device.main_queue[place] = ("set_by_array", (name, data, False))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _require_compiler() -> None:

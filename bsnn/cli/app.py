@@ -23,6 +23,7 @@ from bsnn.cli import (
     refit,
     report,
     run,
+    sweep,
 )
 from bsnn.errors import BsnnError
 from bsnn.storage import versions
@@ -60,7 +61,8 @@ def _options(
 
 
 for _module in (
-    demo, convert, info, run, refit, compare, report, bench, export, nir, papers, cosim, gpu_check
+    demo, convert, info, run, sweep, refit, compare, report, bench, export, nir, papers, cosim,
+    gpu_check,
 ):  # fmt: skip
     _module.register(app)
 

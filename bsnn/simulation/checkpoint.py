@@ -15,7 +15,7 @@ from bsnn.errors import SimulationError, StorageError
 from bsnn.simulation.collected import Collected
 from bsnn.storage import read_tree, versions, write_tree
 
-__all__ = ["Checkpoint"]
+__all__ = ["Checkpoint", "all_settings", "array_sha256", "check_same_settings"]
 
 # Seconds between two writings, and the most of the time that writing may take.
 _INTERVAL = 1.0
@@ -39,13 +39,7 @@ class Checkpoint:
         self, path: str | os.PathLike[str], settings: Mapping[str, str], images: np.ndarray
     ) -> None:
         self.path = Path(path)
-        found = versions()
-        self._settings = {
-            **settings,
-            "images": _sha256(images),
-            "bsnn": found["bsnn_version"],
-            "brian2": found["brian2_version"],
-        }
+        self._settings = all_settings(settings, images)
         self._next = 0.0
 
     def resume(self, collected: Collected, *, wanted: bool) -> None:
@@ -69,21 +63,7 @@ class Checkpoint:
                     "images of a simulation that has not come to its end. Go on with it "
                     "(resume=True, --resume), or delete the file to begin anew."
                 )
-            differing = [
-                name
-                for name in {**self._settings, **settings}
-                if self._settings.get(name) != settings.get(name)
-            ]
-            if differing:
-                raise SimulationError(
-                    f"{self.path} is of a simulation with other settings: "
-                    + "; ".join(
-                        f"{name} {_short(settings.get(name))} there, "
-                        f"{_short(self._settings.get(name))} here"
-                        for name in differing
-                    )
-                    + ". Use the same settings, or delete the file to begin anew."
-                )
+            check_same_settings(self.path, self._settings, settings)
             collected.restore(tree)
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
             raise StorageError(
@@ -103,9 +83,35 @@ class Checkpoint:
             self.save(collected)
 
 
-def _sha256(images: np.ndarray) -> str:
-    digest = hashlib.sha256(f"{images.dtype}{images.shape}".encode())
-    digest.update(np.ascontiguousarray(images).data)
+def all_settings(settings: Mapping[str, str], images: np.ndarray) -> dict[str, str]:
+    """Return settings with all else that results depend on: the images and the versions."""
+    found = versions()
+    return {
+        **settings,
+        "images": array_sha256(images),
+        "bsnn": found["bsnn_version"],
+        "brian2": found["brian2_version"],
+    }
+
+
+def check_same_settings(path: Path, here: Mapping[str, str], there: Mapping[str, str]) -> None:
+    """Refuse to go on with a file of other settings, with a `SimulationError` that names them."""
+    differing = [name for name in {**here, **there} if here.get(name) != there.get(name)]
+    if differing:
+        raise SimulationError(
+            f"{path} is of a simulation with other settings: "
+            + "; ".join(
+                f"{name} {_short(there.get(name))} there, {_short(here.get(name))} here"
+                for name in differing
+            )
+            + ". Use the same settings, or delete the file to begin anew."
+        )
+
+
+def array_sha256(array: np.ndarray) -> str:
+    """Return the SHA-256 of an array: type, shape and bytes."""
+    digest = hashlib.sha256(f"{array.dtype}{array.shape}".encode())
+    digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
 
 
