@@ -16,9 +16,11 @@ from bsnn.brian import (
     NeuronModel,
     RateNeuron,
     SpikingNetwork,
+    SynapseModel,
     TtfsNeuron,
     build,
     register_neuron,
+    register_synapse,
     use_device,
 )
 from bsnn.comparison import Comparison, compare
@@ -74,6 +76,7 @@ __all__ = [
     "SpikingModel",
     "SpikingNetwork",
     "StorageError",
+    "SynapseModel",
     "TtfsModel",
     "TtfsNeuron",
     "build",
@@ -88,6 +91,7 @@ __all__ = [
     "load_model",
     "load_result",
     "register_neuron",
+    "register_synapse",
     "save_graph",
     "simulate",
     "use_device",
