@@ -263,8 +263,8 @@ def check_synapses(
         if models[key].on_post and not model.spikes(target.name):
             raise BuildError(
                 f"The synapse {models[key].name!r} acts on spikes of its target, and "
-                f"{target.name!r} does not spike: name another connection than {name!r}, or convert the network "
-                "with the read-out 'count'."
+                f"{target.name!r} does not spike: name another connection than {name!r}, or "
+                "convert the network with the read-out 'count'."
             )
         chosen[name] = models[key]
     return chosen
