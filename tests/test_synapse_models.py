@@ -177,9 +177,8 @@ def test_short_term_plasticity_is_that_of_a_plain_script(averaging, static_run):
 @pytest.mark.usefixtures("numpy_target")
 def test_stdp_is_that_of_a_plain_script(averaging, static_run):
     model, images = averaging
-    initial = np.array(
-        run_here(model, images[:1], connectivity="synapses").synapses["fc1_to_fc2"].w
-    )
+    untaught = bsnn.build(model, connectivity="synapses")
+    initial = np.array(untaught.synapses["fc1_to_fc2"].w)
     learning = STDP.with_parameters(
         eta=2.0, a_plus=0.05, a_minus=0.03, tau_plus=10 * MS, w_min=-0.2, w_max=0.4
     )
@@ -263,7 +262,7 @@ def test_late_spikes_of_the_last_image_teach_nothing(averaging):
 
 @pytest.mark.usefixtures("numpy_target")
 def test_delays_by_distribution_depend_on_seed_and_connection_only(averaging):
-    model, images = averaging
+    model, _ = averaging
     synapses = {"fc1": STATIC.with_delay(RANDOM_DELAY), "fc2": STATIC.with_delay(RANDOM_DELAY)}
 
     def delays(name="fc1_to_fc2", **options):
@@ -308,7 +307,7 @@ def test_only_connections_with_dynamics_are_stored(mixed_run, static_run):
 
 def test_all_targets_agree_and_a_group_of_ones_own_can_be_the_input(averaging, mixed_run, run):
     """The input's spikes, replayed by a SpikeGeneratorGroup."""
-    model, images = averaging
+    model, _ = averaging
     net = bsnn.build(
         model, images=3, source=replayed(mixed_run), synapses=MIXED, monitors=spiking(model)
     )
