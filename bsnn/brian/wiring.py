@@ -132,7 +132,7 @@ def connect_explicitly(
         method=synapse.method,
         clock=net.clock,
         delay={**delays, "post": 0 * b2.second} if synapse.on_post else delays,
-        namespace={"spike_noise": spike_noise} if isinstance(synapse.delay, str) else {},
+        namespace={},
         name=net.label(name),
     )
     synapses.pre.when = when
@@ -151,9 +151,11 @@ def connect_explicitly(
     for parameter, value in synapse.parameters.items():
         setattr(synapses, parameter, value)
     if isinstance(synapse.delay, str):
-        synapses.delay = delay_of_connections(
+        delays = delay_of_connections(
             synapse, seed=net.seed, name=name, sources=source_size, targets=population.size
         )
+        # the names of this function are none of the expression's
+        synapses.delay.set_item(slice(None), delays, namespace={"spike_noise": spike_noise})
     net.synapses[name] = synapses
     net.stored_connections += net.batch * len(connections)
     net.network.add(synapses)
