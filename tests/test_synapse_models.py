@@ -13,6 +13,7 @@ from ttfs_networks import SmallCnn, make_model
 
 import bsnn
 from bsnn.brian import SHORT_TERM, STATIC, STDP, estimate
+from bsnn.brian.statements import gated
 
 MS = b2.ms
 RANDOM_DELAY = "(1 + 4*uniform_delay)*ms"
@@ -288,6 +289,30 @@ def test_delays_may_depend_on_the_neurons(averaging):
     connection = bsnn.build(model, synapses={"fc2": synapse}).synapses["fc1_to_fc2"]
     expected = 2 * np.abs(connection.i[:] % 3 - connection.j[:]) * (connection.w[:] > 0)
     np.testing.assert_allclose(connection.delay[:] / MS, expected)
+
+
+@pytest.mark.usefixtures("numpy_target")
+def test_names_of_the_builder_are_none_of_a_delays(averaging):
+    model, _ = averaging
+    with pytest.raises(KeyError, match="order"):
+        bsnn.build(model, synapses={"fc2": STATIC.with_delay("order*ms")})
+
+
+@pytest.mark.usefixtures("numpy_target")
+@pytest.mark.parametrize("operation", ["=", "+=", "-=", "*=", "/="])
+def test_a_closed_gate_leaves_variables_as_they_are(operation):
+    code = f"half = v/2\nv {operation} half + 3*mV/volt; u += half*mV"
+    group = b2.NeuronGroup(4, "v : 1\nu : volt\ngate : 1", name="gated*")
+    group.v, group.gate = "i + 1.5", "i % 2"
+    kept = b2.NeuronGroup(4, "v : 1\nu : volt", name="kept*")
+    kept.v = group.v[:]
+    runs = group.run_regularly(gated(code, "gate", {"v", "u"})), kept.run_regularly(code)
+    b2.Network(group, kept, *runs).run(b2.defaultclock.dt)
+    rounding = 0 if operation in ("=", "+=", "-=") else 1e-15
+    np.testing.assert_allclose(group.v[1::2], kept.v[1::2], rtol=rounding)
+    np.testing.assert_array_equal(group.u[1::2], kept.u[1::2])
+    np.testing.assert_array_equal(group.v[::2], [1.5, 3.5])
+    np.testing.assert_array_equal(group.u[::2], [0, 0] * b2.volt)
 
 
 # --- mixed networks, targets, batches ---

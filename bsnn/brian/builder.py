@@ -90,9 +90,10 @@ def build(
         one's own (see `bsnn.brian.synapse_models`). By default all are static.
     source : brian2.NeuronGroup, SpikeGeneratorGroup or other group that spikes, optional
         For rate coding: a group of your own in the place of the input population, with as many
-        neurons, numbered channel last (`SpikingNetwork.to_neurons`). Each of its spikes counts as
-        one of the input; a rate of one a step stands for the input's scale. It joins the network,
-        which runs on its clock. No images are presented, and perturbations leave its spikes alone.
+        neurons, numbered channel last: ``(row*width + column)*channels + channel``. Each of its
+        spikes counts as one of the input; a rate of one a step stands for the input's scale. It
+        joins the network, which runs on its clock. No images are presented, and perturbations leave
+        its spikes alone.
     continuous : bool
         With a `source`: let time go on. By default all state is cleared every ``model.steps``
         steps, as between images.

@@ -28,8 +28,8 @@ def gated(code: str, gate: str, variables: Container[str]) -> str:
     code : str
         Abstract code.
     gate : str
-        Name of a number that is zero or one. Where it is one, what is computed is the same to the
-        last bit.
+        Name of a number that is zero or one. Where it is one, what is computed is the same; for
+        ``*=`` and ``/=`` but for rounding, as Brian2 orders the factors of a product.
     variables : container of str
         Which names are variables; others are names for intermediate results.
     """
