@@ -17,9 +17,11 @@ from bsnn.brian import (
     NeuronModel,
     RateNeuron,
     SpikingNetwork,
+    SynapseModel,
     TtfsNeuron,
     build,
     register_neuron,
+    register_synapse,
     use_device,
 )
 from bsnn.comparison import Comparison, compare
@@ -85,6 +87,7 @@ __all__ = [
     "SpikingNetwork",
     "StorageError",
     "Sweep",
+    "SynapseModel",
     "TtfsModel",
     "TtfsNeuron",
     "build",
@@ -102,6 +105,7 @@ __all__ = [
     "load_sweep",
     "refit_thresholds",
     "register_neuron",
+    "register_synapse",
     "save_graph",
     "save_nir",
     "simulate",

@@ -22,6 +22,15 @@ from bsnn.brian.quantities import parse_quantity
 from bsnn.brian.size import CONNECTIVITIES, BuildEstimate, estimate
 from bsnn.brian.spike_step_recorder import SpikeStepRecorder
 from bsnn.brian.spiking_groups import CalendarGroup, OnePassGroup
+from bsnn.brian.synapse_models import (
+    SHORT_TERM,
+    STATIC,
+    STDP,
+    SYNAPSE_MODELS,
+    SynapseModel,
+    check_synapses,
+    register_synapse,
+)
 from bsnn.brian.window_recorder import WindowRecorder
 from bsnn.brian.window_start import WindowStart
 
@@ -32,6 +41,10 @@ __all__ = [
     "NEURON_FORMS",
     "NEURON_MODELS",
     "PERTURBATIONS",
+    "SHORT_TERM",
+    "STATIC",
+    "STDP",
+    "SYNAPSE_MODELS",
     "AveragePooling",
     "BuildEstimate",
     "CalendarGroup",
@@ -47,6 +60,7 @@ __all__ = [
     "RateNeuron",
     "SpikeStepRecorder",
     "SpikingNetwork",
+    "SynapseModel",
     "TtfsNeuron",
     "WindowRecorder",
     "WindowStart",
@@ -54,10 +68,12 @@ __all__ = [
     "build",
     "check_device",
     "check_perturbations",
+    "check_synapses",
     "estimate",
     "neuron_model",
     "parse_quantity",
     "register_neuron",
+    "register_synapse",
     "spike_noise",
     "use_device",
 ]

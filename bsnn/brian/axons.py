@@ -89,7 +89,7 @@ def add_axon(
         # places move up by themselves
         reset="",
         clock=net.clock,
-        name=f"{name}_axon",
+        name=net.label(f"{name}_axon"),
         namespace=net.noise_namespace(name) if random else {},
         dtype=net.dtype,
     )
@@ -99,11 +99,11 @@ def add_axon(
     for key, value in parameters.items():
         setattr(axon, key, value)
     if random:
-        axon.image_steps = net.model.steps
+        axon.image_steps = net.clear_steps
         net.seed_random_numbers(axon, name, random)
     axon.run_regularly(
         with_random_numbers(code, STEP_AND_NEURON),
-        when=when, order=order, clock=net.clock, name=f"{name}_axon_every_step",
+        when=when, order=order, clock=net.clock, name=f"{axon.name}_every_step",
     )  # fmt: skip
     axon.thresholder["spike"].when = when
     axon.thresholder["spike"].order = order + 1

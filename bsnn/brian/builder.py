@@ -13,9 +13,10 @@ from bsnn.brian.neurons import NEURON_FORMS
 from bsnn.brian.perturbations import PERTURBATIONS, check_perturbations, with_rounded_weights
 from bsnn.brian.rate_builder import build_rate
 from bsnn.brian.size import CONNECTIVITIES, check_memory
+from bsnn.brian.synapse_models import SynapseModel, check_synapses
 from bsnn.brian.ttfs_builder import build_ttfs
 from bsnn.conversion import SpikingModel
-from bsnn.errors import BuildError
+from bsnn.errors import BuildError, SettingsError
 
 __all__ = ["FORMS", "build", "check_options"]
 
@@ -38,6 +39,10 @@ def build(
     seed: int = 0,
     neuron: str | NeuronModel | None = None,
     perturbations: Mapping[str, Any] | None = None,
+    synapses: Mapping[str, str | SynapseModel] | None = None,
+    source: b2.SpikeSource | None = None,
+    continuous: bool = False,
+    name: str = "",
     dt: b2.Quantity | None = None,
     monitors: Mapping[str, str | Iterable[str]] | None = None,
 ) -> SpikingNetwork:
@@ -78,9 +83,26 @@ def build(
         `bsnn.brian.neuron_models`). By default those that the conversion assumes.
     perturbations : mapping of str to float, optional
         What is disturbed and how strongly, by names in `bsnn.brian.PERTURBATIONS`.
+    synapses : mapping of str to str or SynapseModel, optional
+        For rate coding: what connections do with the spikes that arrive. Keys are names of
+        connections (``"conv2_to_fc1"``), of the population that they lead to, or ``"*"`` for all
+        over which spikes travel; values are names in `bsnn.brian.SYNAPSE_MODELS` or models of
+        one's own (see `bsnn.brian.synapse_models`). By default all are static.
+    source : brian2.NeuronGroup, SpikeGeneratorGroup or other group that spikes, optional
+        For rate coding: a group of your own in the place of the input population, with as many
+        neurons, numbered channel last: ``(row*width + column)*channels + channel``. Each of its
+        spikes counts as one of the input; a rate of one a step stands for the input's scale. It
+        joins the network, which runs on its clock. No images are presented, and perturbations leave
+        its spikes alone.
+    continuous : bool
+        With a `source`: let time go on. By default all state is cleared every ``model.steps``
+        steps, as between images.
+    name : str
+        What the names of the Brian2 objects begin with, followed by an underscore; needed where
+        several networks are in one `brian2.Network`.
     dt : brian2.Quantity, optional
-        Duration of a step; by default 1 ms. On CUDA it is that of `brian2.defaultclock`, the only
-        clock that Brian2CUDA's synapses know.
+        Duration of a step; by default 1 ms, or that of the source. On CUDA it is that of
+        `brian2.defaultclock`, the only clock that Brian2CUDA's synapses know.
     monitors : mapping, optional
         By population, one or more of ``"count"``, ``"spikes"`` and names of variables.
 
@@ -114,7 +136,16 @@ def build(
     for what, number in (("images", images), ("batch", batch)):
         if number < 1:
             raise BuildError(f"{what} is {number}; a run presents at least one image.")
-    check_memory(model, connectivity, precision, batch=batch)
+    if source is not None:
+        check_source(source, model, batch)
+    elif continuous:
+        raise SettingsError(
+            "A network that runs on from image to image (continuous=True) is one with a source of "
+            "its own: name the group that is the input with source=..., or leave continuous out."
+        )
+    models = check_synapses(synapses, model, own_source=source is not None)
+    check_dynamics(models, strengths, batch)
+    check_memory(model, connectivity, precision, batch=batch, synapses=models)
     if one_at_a_time and model.coding != "ttfs":
         raise BuildError("In rate coding images are always shown one at a time.")
     further = {"one_at_a_time": one_at_a_time} if model.coding == "ttfs" else {}
@@ -129,13 +160,17 @@ def build(
         batch=batch,
         connectivity=connectivity,
         precision=precision,
+        name=name,
+        synapse_models=models,
+        source=source,
+        continuous=continuous,
         **further,
     )
     # what it does is compared with the network that was trained
     net.model = model
-    for name, wanted in (monitors or {}).items():
+    for population, wanted in (monitors or {}).items():
         for what in (wanted,) if isinstance(wanted, str) else wanted:
-            net.monitor(name, what)
+            net.monitor(population, what)
     return net
 
 
@@ -177,6 +212,63 @@ def check_options(
             f"{' or '.join(forms)}, not {form}: leave the form out."
         )
     return form
+
+
+def check_source(source: b2.SpikeSource, model: SpikingModel, batch: int) -> None:
+    """Refuse a group that cannot take the place of the input population.
+
+    Raises
+    ------
+    SettingsError
+        The network is in a coding that has no place for it.
+    BuildError
+        It does not spike, or has another number of neurons.
+    """
+    if model.coding != "rate":
+        raise SettingsError(
+            f"'source' has no meaning for a network in the coding {model.coding}: its layers read "
+            "in which step of a window a spike comes, each in a window of its own. Convert the "
+            "network to rate coding (bsnn.convert_to_rate)."
+        )
+    if not isinstance(source, b2.SpikeSource) or "_spikespace" not in source.variables:
+        raise BuildError(
+            f"The source is {source!r}: a group that spikes is needed, such as a NeuronGroup with "
+            "a threshold, a SpikeGeneratorGroup or a PoissonGroup."
+        )
+    size = batch * model.input.size
+    if len(source) != size:
+        shape = "x".join(map(str, model.input.shape))
+        images = f"{batch} images of " if batch > 1 else ""
+        raise BuildError(
+            f"The source {source.name!r} has {len(source)} neurons; {images}{shape} (channels, "
+            f"rows, columns) are {size}."
+        )
+
+
+def check_dynamics(
+    synapses: Mapping[str, SynapseModel], strengths: Mapping[str, float], batch: int
+) -> None:
+    """Refuse synapse models that do not go with perturbations, or with images side by side.
+
+    Raises
+    ------
+    BuildError
+        Which do not.
+    """
+    disturbed = [name for name in strengths if PERTURBATIONS[name].axon is not None]
+    for name, synapse in synapses.items():
+        if disturbed and synapse.delay is not None:
+            raise BuildError(
+                f"The connection {name!r} has a delay of its own, and spikes are disturbed on "
+                f"their way by {', '.join(disturbed)}: the one would read what the other has "
+                "changed since. Leave one of them out."
+            )
+        if batch > 1 and synapse.learns:
+            raise BuildError(
+                f"The connection {name!r} learns ({synapse.name}), and {batch} images are "
+                "simulated side by side, of which each would teach other weights. Build the "
+                "network with batch=1."
+            )
 
 
 def _no_form(neuron: NeuronModel, needed: Mapping[str, tuple[str, ...]]) -> str:

@@ -12,6 +12,7 @@ from bsnn.brian.connectivity import neuron_order
 from bsnn.brian.neuron_models import NeuronModel
 from bsnn.brian.noise import spike_noise
 from bsnn.brian.shared import SharedConnections
+from bsnn.brian.synapse_models import SynapseModel
 from bsnn.brian.targets import runs_in_parallel
 from bsnn.conversion import SpikingModel
 from bsnn.errors import BuildError, SimulationError
@@ -31,8 +32,14 @@ class SpikingNetwork:
     ----------
     model : SpikingModel
         What was built.
+    name : str
+        What the names of Brian2 objects begin with, see `label`.
     neuron : NeuronModel
         What the neurons are.
+    source : brian2.Group or None
+        The group of the user's that is the input, if there is one.
+    continuous : bool
+        Whether one image, or time window, goes over into the next.
     perturbations : mapping of str to float
         What is disturbed, and how strongly.
     form : str
@@ -48,7 +55,9 @@ class SpikingNetwork:
     groups : dict of str to brian2.NeuronGroup
         By population.
     synapses : dict of str to Convolution, Dense or brian2.Synapses
-        By object name, ``<source>_to_<target>``.
+        By name, ``<source>_to_<target>``.
+    synapse_models : mapping of str to SynapseModel
+        By name, what the synapses do; others are static.
     axons : dict of str to brian2.NeuronGroup
         By population whose spikes are disturbed on their way: what passes them on.
     monitors : dict of str to dict
@@ -83,13 +92,21 @@ class SpikingNetwork:
         batch: int,
         connectivity: str,
         precision: str,
+        name: str = "",
+        synapse_models: Mapping[str, SynapseModel] | None = None,
+        source: b2.SpikeSource | None = None,
+        continuous: bool = False,
     ) -> None:
         self.model = model
+        self.name = name
+        self.synapse_models = synapse_models or {}
+        self.source = source
+        self.continuous = continuous
         self.neuron = neuron
         self.perturbations = perturbations
         self.form = form
         self.seed = seed
-        self.clock = network_clock(dt)
+        self.clock = network_clock(dt) if source is None else source_clock(source, dt)
         self.batch = batch
         self.rounds = -(-images // batch)
         self.capacity = self.rounds * batch
@@ -108,6 +125,10 @@ class SpikingNetwork:
             return self.groups[name]
         except KeyError:
             raise KeyError(f"no population {name!r}; there are {', '.join(self.groups)}") from None
+
+    def label(self, name: str) -> str:
+        """Return the name of a Brian2 object: that of the network, if it has one, and its own."""
+        return f"{self.name}_{name}" if self.name else name
 
     def sender(self, name: str) -> b2.NeuronGroup:
         """Return the group whose spikes reach the next populations: a population, or its axon."""
@@ -164,7 +185,18 @@ class SpikingNetwork:
 
         In standalone mode this holds for the build; later runs of the same binary take theirs by
         ``run_args=net.presentation(images)``.
+
+        Raises
+        ------
+        SimulationError
+            The images do not fit, or a group of the user's is the input.
         """
+        if self.source is not None:
+            raise SimulationError(
+                f"The input of this network is the group {self.source.name!r}: it tells what there "
+                "is to see, and no images are presented. Run the network as it is, or build it "
+                "without source=..."
+            )
         for timed_array, values in self.presentation(images, numbers).items():
             timed_array.values[:] = values
 
@@ -199,16 +231,20 @@ class SpikingNetwork:
         """
         group = self[name]
         if what in ("count", "spikes"):
-            if not self.model.spikes(name):
+            if not (self.model.spikes(name) or group is self.source):
                 raise BuildError(
                     f"The population {name!r} does not spike: monitor a variable of it."
                 )
             monitor: b2.BrianObject = b2.SpikeMonitor(
-                group, record=what == "spikes", name=f"{name}_{what}"
+                group, record=what == "spikes", name=self.label(f"{name}_{what}")
             )
         elif what in group.variables:
             monitor = b2.StateMonitor(
-                group, what, record=record, name=f"{name}_{what}", when=self.monitor_slot
+                group,
+                what,
+                record=record,
+                name=self.label(f"{name}_{what}"),
+                when=self.monitor_slot,
             )
         else:
             known = sorted(set(group.equations.names) | {"count", "spikes"})
@@ -318,6 +354,28 @@ def network_clock(dt: b2.Quantity | None) -> b2.Clock:
             "leave dt out."
         )
     return b2.defaultclock
+
+
+def source_clock(source: b2.SpikeSource, dt: b2.Quantity | None) -> b2.Clock:
+    """Return the clock of a group of the user's, on which the network runs that it drives.
+
+    Raises
+    ------
+    BuildError
+        Another step was asked for.
+    """
+    clock = source.clock
+    if dt is not None and clock.dt != dt:
+        raise BuildError(
+            f"The source {source.name!r} has steps of {clock.dt}, and dt={dt} was given. Make it "
+            f"with dt={dt!r}, or leave dt out: the network runs on the clock of its source."
+        )
+    if runs_in_parallel() and clock is not b2.defaultclock:
+        raise BuildError(
+            f"On CUDA the network runs on Brian2's defaultclock, and the source {source.name!r} "
+            "has a clock of its own: make it without dt, and set defaultclock.dt before."
+        )
+    return clock
 
 
 #: Duration of a step.

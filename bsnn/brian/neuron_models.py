@@ -21,15 +21,14 @@ threshold (`CONDUCTANCE_MAPPING`).
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import brian2 as b2
-import numpy as np
 from brian2.equations.equations import DIFFERENTIAL_EQUATION
 
+from bsnn.brian.named_models import NamedModel, find_by_name, register
 from bsnn.brian.neurons import NEURON_FORMS, NeuronForm
 from bsnn.errors import BuildError, SettingsError
 
@@ -62,25 +61,22 @@ PROVIDED = {
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
-class NeuronModel:
+class NeuronModel(NamedModel):
     """A neuron as Brian2 strings; `RateNeuron` and `TtfsNeuron` derive from it.
 
     Attributes
     ----------
     name : str
         As in `NEURON_MODELS`.
-    about : str
-        One line on what it is.
-    parameters : mapping of str to brian2.Quantity or float
-        Names in the equations, with their values; all neurons share them.
+    about, parameters
+        See `NamedModel`; all neurons share the parameters.
     method : str
         Brian2's integration of differential equations.
     """
 
-    name: str
-    about: str = ""
-    parameters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     method: str = "exact"
+
+    kind = "neuron"
 
     #: Coding of the networks that can be built of it.
     coding: ClassVar[str]
@@ -89,31 +85,6 @@ class NeuronModel:
     def forms(self) -> tuple[str, ...]:
         """Forms in which it can be built, the default first."""
         raise NotImplementedError
-
-    def with_parameters(self, **values: Any) -> NeuronModel:
-        """Return the same neuron with other values of some parameters.
-
-        Raises
-        ------
-        SettingsError
-            There is no such parameter, or the value has another unit.
-        """
-        for name, value in values.items():
-            if name not in self.parameters:
-                known = ", ".join(self.parameters) or "none"
-                raise SettingsError(
-                    f"The neuron {self.name!r} has no parameter {name!r}. There are: {known}."
-                )
-            if not b2.have_same_dimensions(value, self.parameters[name]):
-                raise SettingsError(
-                    f"The parameter {name!r} of the neuron {self.name!r} is given as {value}; "
-                    f"its unit is that of {self.parameters[name]}."
-                )
-        return dataclasses.replace(self, parameters={**self.parameters, **values})
-
-    def __str__(self) -> str:
-        values = ", ".join(f"{name} = {_text(value)}" for name, value in self.parameters.items())
-        return f"{self.name} ({values})" if values else self.name
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -254,13 +225,7 @@ def register_neuron(model: NeuronModel) -> NeuronModel:
     SettingsError
         The name is taken.
     """
-    if NEURON_MODELS.get(model.name, model) is not model:
-        raise SettingsError(
-            f"There is a neuron model {model.name!r} already. Choose another name, or take the old "
-            "one out of bsnn.brian.NEURON_MODELS."
-        )
-    NEURON_MODELS[model.name] = model
-    return model
+    return register(model, NEURON_MODELS, "bsnn.brian.NEURON_MODELS")
 
 
 def neuron_model(wanted: str | NeuronModel | None, coding: str) -> NeuronModel:
@@ -275,15 +240,8 @@ def neuron_model(wanted: str | NeuronModel | None, coding: str) -> NeuronModel:
         return NEURON_MODELS[DEFAULT_NEURONS[coding]]
     if isinstance(wanted, NeuronModel):
         found = wanted
-    elif wanted in NEURON_MODELS:
-        found = NEURON_MODELS[wanted]
     else:
-        close = difflib.get_close_matches(wanted, NEURON_MODELS, 1)
-        raise SettingsError(
-            f"There is no neuron model {wanted!r}."
-            + (f" Did you mean {close[0]!r}?" if close else "")
-            + f" Known are {', '.join(NEURON_MODELS)}."
-        )
+        found = find_by_name(wanted, NEURON_MODELS, "neuron")
     if found.coding != coding:
         known = [name for name, model in NEURON_MODELS.items() if model.coding == coding]
         raise SettingsError(
@@ -291,13 +249,6 @@ def neuron_model(wanted: str | NeuronModel | None, coding: str) -> NeuronModel:
             f"the coding {coding}. For that there are {', '.join(known)}."
         )
     return found
-
-
-def _text(value: Any) -> str:
-    if np.isfinite(value) or b2.is_dimensionless(value):
-        return str(value)
-    # no unit is the best one for infinity
-    return f"{float(value)} {b2.get_unit(b2.get_dimensions(value))}"
 
 
 def check_dimensionless(value: Any, name: str) -> float:

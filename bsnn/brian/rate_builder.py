@@ -14,6 +14,7 @@ import brian2 as b2
 import numpy as np
 
 from bsnn.brian.axons import AXON_WEIGHT, add_axon
+from bsnn.brian.connection_names import connection_name
 from bsnn.brian.encoders import ENCODER_EQUATIONS, INPUT_AT_START, INPUT_MODEL
 from bsnn.brian.max_pooling import GatedPool
 from bsnn.brian.neuron_models import RateNeuron, renamed
@@ -24,9 +25,11 @@ from bsnn.brian.random_numbers import uniform_of_neurons
 from bsnn.brian.rate_network import RateNetwork
 from bsnn.brian.rate_neurons import population_neuron, rate_equations
 from bsnn.brian.spiking_groups import OnePassGroup
+from bsnn.brian.synapse_code import at_start
+from bsnn.brian.synapse_models import STATIC
 from bsnn.brian.window_start import WindowStart
 from bsnn.brian.wiring import connect, count_fan_out
-from bsnn.conversion import Population, RateModel
+from bsnn.conversion import Population, Projection, RateModel
 from bsnn.conversion.gates import gate_key
 from bsnn.conversion.noise import check_seed
 from bsnn.errors import BuildError
@@ -36,7 +39,7 @@ __all__ = ["build_rate"]
 _SLOT = "thresholds"
 
 # Orders in the slot, from that of the population on.
-_REMEMBER, _ARRIVE, _UPDATE, _SPIKE, _RESET, _AXON, _AXON_SPIKE, _ORDERS = range(8)
+_REMEMBER, _ARRIVE, _UPDATE, _SPIKE, _RESET, _LEARN, _AXON, _AXON_SPIKE, _ORDERS = range(9)
 
 
 def build_rate(
@@ -51,24 +54,43 @@ def build_rate(
     for number, population in enumerate(model.populations.values()):
         order = _ORDERS * number
         if population.role == "input":
-            at_start = _add_input(net, population, order)
+            start = _add_input(net, population, order)
         elif population.role == "max_pool":
-            at_start = _add_pool(net, population, order)
+            start = _add_pool(net, population, order)
         else:
             own = population_neuron(neuron, model, population.name)
-            at_start = _add_neurons(net, population, own, perturbations, order)
+            start = _add_neurons(net, population, own, perturbations, order)
             for path in population.projections:
-                on_pre = _on_pre(net, own, path.source)
-                connect(net, population, path, on_pre, when=_SLOT, order=order + _ARRIVE)
-        _at_start_of_image(net, net[population.name], at_start)
+                _connect(net, population, path, own, order)
+        _at_start_of_image(net, net[population.name], start)
         _add_axon(net, population, perturbations, order + _AXON)
     return net
+
+
+def _connect(
+    net: RateNetwork, population: Population, path: Projection, neuron: RateNeuron, order: int
+) -> None:
+    name = connection_name(path.source, population.name, net.synapses)
+    synapse = net.synapse_models.get(name, STATIC)
+    connect(
+        net,
+        population,
+        path,
+        _on_pre(net, neuron, path.source),
+        synapse=synapse,
+        when=_SLOT,
+        order=order + _ARRIVE,
+        post_order=order + _LEARN,
+    )
+    start = at_start(synapse)
+    if start:
+        _at_start_of_image(net, net.synapses[name], [start])
 
 
 def _on_pre(net: RateNetwork, neuron: RateNeuron, source: str) -> str:
     """Return what a spike from a population does to a neuron."""
     weight = "w"
-    if source == net.model.input.name:
+    if source == net.model.input.name and net.source is None:
         encoder = ENCODER_EQUATIONS[net.model.encoder]
         if encoder.on_pre:
             return encoder.on_pre
@@ -93,14 +115,18 @@ def _add_axon(
         for path in target.projections
         if path.source == name
     }
-    # what flows as a current has no spikes, and poolings see the neurons themselves
-    flows = population.role == "input" and model.encoder == "constant"
-    if parts and not flows and targets & {"neurons", "read_out"}:
-        at_start = add_axon(net, name, parts, when=_SLOT, order=order)
-        _at_start_of_image(net, net.axons[name], [at_start])
+    # what flows as a current has no spikes, a source of the user's is not ours to disturb, and
+    # poolings see the neurons themselves
+    outside = population.role == "input" and (net.input_flows or net.source is not None)
+    if parts and not outside and targets & {"neurons", "read_out"}:
+        start = add_axon(net, name, parts, when=_SLOT, order=order)
+        _at_start_of_image(net, net.axons[name], [start])
 
 
 def _add_input(net: RateNetwork, population: Population, order: int) -> list[str]:
+    if net.source is not None:
+        net.groups[population.name] = net.source
+        return []
     namespace = {
         "image_values": net.image_values,
         "image_numbers": net.image_numbers,
@@ -137,7 +163,7 @@ def _add_neurons(
     for perturbation, strength in chosen:
         if perturbation.rate is not None:
             neuron = perturbation.rate(neuron, strength)
-    equations = rate_equations(neuron, model, population, bias)
+    equations = rate_equations(neuron, model, population, bias, input_flows=net.input_flows)
     namespace = net.noise_namespace(name) if equations.random else {}
     if equations.threshold:
         group = _group(
@@ -154,7 +180,7 @@ def _add_neurons(
             refractory=equations.refractory or False,
         )
         if equations.random:
-            group.image_steps = model.steps
+            group.image_steps = net.clear_steps
             net.seed_random_numbers(group, name, equations.random)
         factors = {
             pattern: factor
@@ -172,7 +198,7 @@ def _add_neurons(
             net.group_size(name),
             equations.model,
             clock=net.clock,
-            name=name,
+            name=net.label(name),
             namespace={},
             dtype=net.dtype,
         )
@@ -217,7 +243,7 @@ def _add_pool(net: RateNetwork, population: Population, order: int) -> list[str]
         reset="spike_count += 1",
         order=order + _SPIKE,
         clock=net.clock,
-        name=population.name,
+        name=net.label(population.name),
         namespace={},
         dtype=net.dtype,
     )
@@ -246,7 +272,7 @@ def _group(
     **options: Any,
 ) -> b2.NeuronGroup:
     """Neurons that update, spike and are reset in one place of a step."""
-    options |= {"clock": net.clock, "name": population.name}
+    options |= {"clock": net.clock, "name": net.label(population.name)}
     if net.form == "one-pass":
         group = OnePassGroup(
             net.group_size(population.name),
@@ -281,14 +307,14 @@ def _every_step(group: b2.NeuronGroup, code: str, order: int) -> None:
     )
 
 
-def _at_start_of_image(net: RateNetwork, group: b2.NeuronGroup, statements: Sequence[str]) -> None:
+def _at_start_of_image(net: RateNetwork, group: b2.Group, statements: Sequence[str]) -> None:
     net.network.add(group)
     for order, code in enumerate(statements):
         net.network.add(
             WindowStart(
                 group,
                 code,
-                window_steps=net.model.steps,
+                window_steps=net.clear_steps,
                 order=order,
                 name=f"{group.name}_image_start" + ("" if order == 0 else f"_{order}"),
             )

@@ -17,6 +17,9 @@ from bsnn.errors import SimulationError
 
 __all__ = ["RateNetwork"]
 
+# The most that an integer of Brian2's holds.
+_FOR_EVER = 2**31 - 1
+
 
 class RateNetwork(SpikingNetwork):
     """A `SpikingNetwork` of integrate-and-fire neurons; images follow one after another.
@@ -43,6 +46,16 @@ class RateNetwork(SpikingNetwork):
         self.image_numbers = b2.TimedArray(
             np.zeros((self.rounds, self.batch)), dt=duration, name="image_numbers*"
         )
+
+    @property
+    def input_flows(self) -> bool:
+        """Whether the image enters as a constant current, and not in spikes."""
+        return self.source is None and not self.model.spikes(self.model.input.name)
+
+    @property
+    def clear_steps(self) -> int:
+        """Steps from one clearing of all state to the next; more than there are for only once."""
+        return _FOR_EVER if self.continuous else self.model.steps
 
     @property
     def duration(self) -> b2.Quantity:
@@ -75,7 +88,7 @@ class RateNetwork(SpikingNetwork):
             window_steps=self.model.steps,
             windows=self.rounds,
             dtype=np.int32,
-            name=f"{name}_counts",
+            name=self.label(f"{name}_counts"),
         )
         self.recorders[name] = recorder
         self.network.add(recorder)
@@ -92,7 +105,7 @@ class RateNetwork(SpikingNetwork):
             "spike_count" if self.model.spikes(name) else "v",
             window_steps=1,
             windows=self.rounds * self.model.steps,
-            name=f"{name}_read_out",
+            name=self.label(f"{name}_read_out"),
         )
         self.network.add(self.read_out)
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import dataclasses
 
-import brian2 as b2
 import numpy as np
 
+from bsnn.brian.named_models import parameter_equations
 from bsnn.brian.neuron_models import RESET_STATEMENTS, RateNeuron, renamed
 from bsnn.brian.random_numbers import (
     NOISE_AT_START,
@@ -80,7 +80,12 @@ def population_neuron(neuron: RateNeuron, model: RateModel, name: str) -> RateNe
 
 
 def rate_equations(
-    neuron: RateNeuron, model: RateModel, population: Population, bias: np.ndarray
+    neuron: RateNeuron,
+    model: RateModel,
+    population: Population,
+    bias: np.ndarray,
+    *,
+    input_flows: bool,
 ) -> RateEquations:
     """Return the equations of a population: only what it needs has a variable.
 
@@ -94,6 +99,8 @@ def rate_equations(
         Neurons, or the read-out.
     bias : numpy.ndarray
         Their currents without input; if all are zero there is no variable for them.
+    input_flows : bool
+        Whether the image enters as a constant current.
 
     Raises
     ------
@@ -101,7 +108,7 @@ def rate_equations(
         The network asks for what the neuron does not have.
     """
     spikes = model.spikes(population.name)
-    variables = [neuron.equations.strip(), *_parameters(neuron)]
+    variables = [neuron.equations.strip(), *parameter_equations(neuron.parameters, neuron.varied)]
     update, start = [], []
     asked = _asked_by_gate(model, population.name)
     if asked:
@@ -110,7 +117,7 @@ def rate_equations(
         variables.append("bias : 1 (constant)")
         update.append(renamed(neuron.drive, {"drive": "bias"}))
     reads_input = any(path.source == model.input.name for path in population.projections)
-    if reads_input and model.encoder == "constant":
+    if reads_input and input_flows:
         variables.append("current : 1")
         current = "current"
         if model.fraction_bits is not None:
@@ -179,15 +186,6 @@ def rate_equations(
         at_start=starts,
         random=random,
     )
-
-
-def _parameters(neuron: RateNeuron) -> list[str]:
-    lines = []
-    for name, value in neuron.parameters.items():
-        unit = "1" if b2.is_dimensionless(value) else repr(b2.get_unit(b2.get_dimensions(value)))
-        shared = "constant" if name in neuron.varied else "shared, constant"
-        lines.append(f"{name} : {unit} ({shared})")
-    return lines
 
 
 def _reset(neuron: RateNeuron, rule: str) -> str:

@@ -17,7 +17,6 @@ from brian2.core.functions import Function
 from brian2.core.variables import ArrayVariable, Subexpression, Variable, Variables
 from brian2.equations.equations import PARAMETER, SUBEXPRESSION, Equations
 from brian2.groups.group import Group
-from brian2.parsing.statements import parse_statement
 from brian2.units.fundamentalunits import (
     Quantity,
     fail_for_dimension_mismatch,
@@ -27,6 +26,7 @@ from brian2.utils.stringtools import get_identifiers, word_substitute
 
 from bsnn.brian.batch import check_countable, checked_batch, images
 from bsnn.brian.pooling import AveragePooling, MaxPooling, Windows
+from bsnn.brian.statements import statements
 from bsnn.brian.targets import TemplateRunner, runs_in_parallel
 from bsnn.errors import BuildError
 
@@ -299,7 +299,7 @@ class SharedConnections(Group):
     def _check_on_pre(self) -> None:
         if not isinstance(self.on_pre, str):
             raise TypeError(f"{self.name}: on_pre is {self.on_pre!r}; statements are expected.")
-        for written, *rest in _statements(self.on_pre):
+        for written, *rest in statements(self.on_pre):
             line = " ".join((written, *rest))
             if written == "w":
                 raise self._not_offered(f"plasticity: on_pre writes w ({line!r})")
@@ -467,7 +467,7 @@ class SharedConnections(Group):
     def _in_any_order(self) -> bool:
         """Whether on_pre has the same effect in whichever order spikes are passed on."""
         changed, read = {}, set()
-        for name, operation, expression in _statements(self.on_pre):
+        for name, operation, expression in statements(self.on_pre):
             read |= _variables_in(expression, self.variables)
             if name not in self.variables:
                 continue
@@ -483,9 +483,7 @@ class SharedConnections(Group):
         if self.source.start >= self.target.stop or self.target.start >= self.source.stop:
             return
         changed = {
-            self.variables[name]
-            for name, _, _ in _statements(self.on_pre)
-            if name in self.variables
+            self.variables[name] for name, _, _ in statements(self.on_pre) if name in self.variables
         }
         for name in get_identifiers(self.on_pre):
             if (
@@ -627,14 +625,6 @@ def _threads_for(taps: int) -> int:
     """
     numbers = [2**power for power in range(3, 9) if 2**power >= min(32, taps)]
     return max(numbers, key=lambda number: (taps / (-(-taps // number) * number), number))
-
-
-def _statements(code: str) -> Iterator[tuple[str, str, str]]:
-    """Take abstract code apart: variable, operation and expression of each statement."""
-    for line in code.replace(";", "\n").splitlines():
-        line = line.strip()
-        if line and not line.startswith("#"):
-            yield parse_statement(line)[:3]
 
 
 def _variables_in(expression: str, variables: Mapping[str, Variable]) -> set[Variable]:

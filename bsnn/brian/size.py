@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 import numpy as np
 import psutil
 
+from bsnn.brian.connection_names import connection_name
 from bsnn.brian.shared_projection import shared_projection
+from bsnn.brian.synapse_models import STATIC, SynapseModel
 from bsnn.conversion import Projection, SpikingModel
 from bsnn.errors import BuildError
 from bsnn.graph import Graph
@@ -29,6 +32,11 @@ _BYTES_PER_NEURON = 200
 # is recorded, and numpy's intermediate results.
 _BYTES_PER_FURTHER_NEURON = 60
 _BASE_BYTES = 150_000_000
+
+# Of a variable of each synapse beside its weight: a float64, twice while it is set.
+_BYTES_PER_VARIABLE = 16
+# Of the entry in the list of a target whose spikes change the synapse.
+_BYTES_PER_POST = 12
 
 # While a network is built, a shared weight is there as it was trained, as Brian2 knows it and as it
 # will be written to a file; those of the largest layer also while they are scaled and ordered.
@@ -54,7 +62,8 @@ class BuildEstimate:
     stored_weights : int
         Weights that shared connectivity keeps in place of connections.
     explicit_connections : int
-        Connections that no shared object can stand for: explicit synapses in either connectivity.
+        Connections that no shared object can stand for, or whose synapses have a state of their
+        own: explicit synapses in either connectivity.
     memory_bytes : dict of str to int
         At the peak of build and run, about, by connectivity (in float64).
     by_path : dict
@@ -73,10 +82,19 @@ class BuildEstimate:
     weights_by_path: dict[tuple[str, str], int]
 
 
-def estimate(model: SpikingModel, precision: str = "float64", batch: int = 1) -> BuildEstimate:
-    """Estimate the size of a network that simulates a batch of images, without building it."""
+def estimate(
+    model: SpikingModel,
+    precision: str = "float64",
+    batch: int = 1,
+    synapses: Mapping[str, SynapseModel] | None = None,
+) -> BuildEstimate:
+    """Estimate the size of a network that simulates a batch of images, without building it.
+
+    `synapses` are synapse models by the name of the connection, as `check_synapses` returns them.
+    """
     graph = model.spiking_graph
-    connections = pooled = weights = explicit = 0
+    connections = pooled = weights = explicit = state_bytes = 0
+    names: set[str] = set()
     by_path: dict[tuple[str, str], int] = {}
     weights_by_path: dict[tuple[str, str], int] = {}
     for population in model.populations.values():
@@ -88,8 +106,14 @@ def estimate(model: SpikingModel, precision: str = "float64", batch: int = 1) ->
             else:
                 number = _path_connections(graph, path)
                 connections += number
+                name = connection_name(path.source, population.name, names)
+                names.add(name)
+                synapse = (synapses or {}).get(name, STATIC)
+                state_bytes += number * _bytes_of_state(synapse)
                 source = model.populations[path.source]
-                shared = shared_projection(graph, path, source, population)
+                shared = None
+                if not synapse.explicit:
+                    shared = shared_projection(graph, path, source, population)
                 if shared:
                     weights += shared.weights
                     weights_by_path[pair] = weights_by_path.get(pair, 0) + shared.weights
@@ -103,14 +127,21 @@ def estimate(model: SpikingModel, precision: str = "float64", batch: int = 1) ->
         "shared": base
         + weights * (_BYTES_AS_TRAINED + _COPIES_OF_WEIGHT * weight_bytes)
         + max(weights_by_path.values(), default=0) * weight_bytes
-        + batch * explicit * _BYTES_PER_SYNAPSE,
+        + batch * (explicit * _BYTES_PER_SYNAPSE + state_bytes),
         # in rate coding pools have no synapses
         "synapses": base
-        + batch * (connections + (pooled if model.coding == "ttfs" else 0)) * _BYTES_PER_SYNAPSE,
+        + batch * (connections + (pooled if model.coding == "ttfs" else 0)) * _BYTES_PER_SYNAPSE
+        + batch * state_bytes,
     }
     return BuildEstimate(
         neurons, connections, pooled, weights, explicit, memory, by_path, weights_by_path
     )
+
+
+def _bytes_of_state(synapse: SynapseModel) -> int:
+    """Return what each connection needs beside its indices and its weight."""
+    variables = len(synapse.variables) - 1 + synapse.event_driven + isinstance(synapse.delay, str)
+    return variables * _BYTES_PER_VARIABLE + bool(synapse.on_post) * _BYTES_PER_POST
 
 
 def _path_connections(graph: Graph, path: Projection) -> int:
@@ -133,6 +164,7 @@ def check_memory(
     *,
     batch: int = 1,
     processes: int = 1,
+    synapses: Mapping[str, SynapseModel] | None = None,
 ) -> None:
     """Refuse a build that cannot fit, with the numbers; `processes` of them build at once.
 
@@ -142,10 +174,12 @@ def check_memory(
         The connections need more memory than the machine has, or one object more synapses than
         Brian2 counts.
     """
-    expected = estimate(model, precision, batch)
+    expected = estimate(model, precision, batch, synapses)
     stored = expected.explicit_connections if connectivity == "shared" else expected.connections
     stored *= batch
     would_fit = "Simulate a smaller network."
+    if synapses and stored:
+        would_fit = f"Give fewer connections a synapse model of their own. {would_fit}"
     if connectivity != "shared":
         shared = expected.memory_bytes["shared"] / 1e9
         would_fit = f"connectivity='shared' needs about {shared:.1f} GB."

@@ -126,7 +126,7 @@ def _set_parameters(
 
 def _make_group(net: TtfsNetwork, population: Population, order: int) -> b2.NeuronGroup:
     model, name = net.model, population.name
-    options = {"clock": net.clock, "name": name, "dtype": net.dtype}
+    options = {"clock": net.clock, "name": net.label(name), "dtype": net.dtype}
     if population.role == "max_pool" and net.connectivity == "shared":
         source = population.projections[0].source
         source_shape = model.populations[source].shape
@@ -166,7 +166,7 @@ def _make_group(net: TtfsNetwork, population: Population, order: int) -> b2.Neur
         group.thresholder["spike"].order = order
     if equations.every_step:
         group.run_regularly(
-            equations.every_step, when=_BOUNDARY, name=f"{name}_window_start", clock=net.clock
+            equations.every_step, when=_BOUNDARY, name=f"{group.name}_window_start", clock=net.clock
         )
     return group
 

@@ -101,7 +101,7 @@ class TtfsNetwork(SpikingNetwork):
             windows=self.rounds,
             first_step=self.model.populations[name].depth * self.model.steps,
             interval=self.interval,
-            name=f"{name}_levels",
+            name=self.label(f"{name}_levels"),
         )
         self.recorders[name] = recorder
         self.network.add(recorder)
@@ -133,7 +133,7 @@ class TtfsNetwork(SpikingNetwork):
             windows=self.rounds,
             first_step=population.depth * model.steps,
             when="after_thresholds",
-            name=f"{population.name}_read_out",
+            name=self.label(f"{population.name}_read_out"),
         )
         self.network.add(self.read_out)
 

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import brian2 as b2
 import numpy as np
 
+from bsnn.brian.connection_names import connection_name
 from bsnn.brian.connectivity import Connections, projection
 from bsnn.brian.network import SpikingNetwork
+from bsnn.brian.noise import spike_noise
 from bsnn.brian.shared_projection import shared_projection
+from bsnn.brian.synapse_code import (
+    arrival,
+    check_names,
+    delay_of_connections,
+    late_steps,
+    model_equations,
+)
+from bsnn.brian.synapse_models import STATIC, SynapseModel
 from bsnn.conversion import Population, Projection
 from bsnn.errors import BuildError
 
@@ -22,9 +30,11 @@ def connect(
     path: Projection,
     on_pre: str,
     *,
+    synapse: SynapseModel = STATIC,
     delay: b2.Quantity = 0 * b2.second,
     when: str = "synapses",
     order: int = -1,
+    post_order: int = 1,
 ) -> None:
     """Add a projection with the trained weights, as the network's connectivity says.
 
@@ -37,27 +47,43 @@ def connect(
     path : Projection
         From its source.
     on_pre : str
-        What a spike does; ``w`` is the weight.
+        What a spike does to the neuron; ``w`` is the weight, and the synapse's efficacy is in its
+        place.
+    synapse : SynapseModel
+        What the connection does with spikes. One that needs explicit synapses gets them.
     delay : brian2.Quantity
-        None by default. It is given even where it is zero: without it `brian2.Synapses` keeps a
-        delay for each connection.
+        None by default; that of the synapse model comes first. It is given even where it is zero:
+        without it `brian2.Synapses` keeps a delay for each connection.
     when, order : str, int
         At which point of a step spikes arrive; by default where Brian2's synapses have them arrive.
+    post_order : int
+        Order, in the same slot, of what a spike of the target does to the synapse.
     """
     model = net.model
     source = model.populations[path.source]
     factor = model.weight_factor(path, population)
+    name = connection_name(path.source, population.name, net.synapses)
+    check_names(synapse, name, net.neuron.name, on_pre)
+    on_pre = arrival(
+        synapse,
+        on_pre,
+        late="" if net.continuous else late_steps(synapse, net.clock.dt, name),
+        image_steps=model.steps,
+        variables=frozenset(net[population.name].variables),
+    )
+    if isinstance(synapse.delay, b2.Quantity):
+        delay = synapse.delay
     shared = None
-    if net.connectivity == "shared":
+    if net.connectivity == "shared" and not synapse.explicit:
         shared = shared_projection(model.spiking_graph, path, source, population)
     if shared is None:
         connections = projection(model.spiking_graph, path, source, population)
         weights = connections.weight * _by_connection(factor, connections, source, population)
         connect_explicitly(
-            net, population, path, connections, on_pre, weights, delay=delay, when=when, order=order
-        )
+            net, population, path, connections, on_pre, weights, synapse=synapse, delay=delay,
+            when=when, order=order, post_order=post_order,
+        )  # fmt: skip
         return
-    name = _unused(f"{path.source}_to_{population.name}", net.synapses)
     net.synapses[name] = shared.connect(
         net.sender(path.source),
         net[population.name],
@@ -69,7 +95,7 @@ def connect(
         when=when,
         order=order,
         namespace={},
-        name=name,
+        name=net.label(name),
     )
     net.network.add(net.synapses[name])
     count_fan_out(net, path.source, shared.fan_out())
@@ -83,9 +109,11 @@ def connect_explicitly(
     on_pre: str,
     weights: np.ndarray | None = None,
     *,
+    synapse: SynapseModel = STATIC,
     delay: b2.Quantity = 0 * b2.second,
     when: str = "synapses",
     order: int = -1,
+    post_order: int = 1,
 ) -> None:
     """Add a `brian2.Synapses` object with a row for each connection; see `connect`.
 
@@ -93,30 +121,45 @@ def connect_explicitly(
     """
     if not len(connections):
         raise BuildError(f"The projection from {path.source!r} to {population.name!r} is empty.")
-    name = _unused(f"{path.source}_to_{population.name}", net.synapses)
+    name = connection_name(path.source, population.name, net.synapses)
+    delays = {} if isinstance(synapse.delay, str) else {"pre": delay}
     synapses = b2.Synapses(
         net.sender(path.source),
         net[population.name],
-        "" if weights is None else "w : 1 (constant)",
+        "" if weights is None else model_equations(synapse),
         on_pre=on_pre,
+        on_post=synapse.on_post or None,
+        method=synapse.method,
         clock=net.clock,
-        delay=delay,
+        delay={**delays, "post": 0 * b2.second} if synapse.on_post else delays,
         namespace={},
-        name=name,
+        name=net.label(name),
     )
     synapses.pre.when = when
     synapses.pre.order = order
+    if synapse.on_post:
+        synapses.post.when = when
+        synapses.post.order = post_order
+    source_size = net.model.populations[path.source].size
     number = np.arange(net.batch)[:, np.newaxis]
     synapses.connect(
-        i=(number * net.model.populations[path.source].size + connections.source).ravel(),
+        i=(number * source_size + connections.source).ravel(),
         j=(number * population.size + connections.target).ravel(),
     )
     if weights is not None:
         synapses.w = np.tile(weights, net.batch)
+    for parameter, value in synapse.parameters.items():
+        setattr(synapses, parameter, value)
+    if isinstance(synapse.delay, str):
+        delays = delay_of_connections(
+            synapse, seed=net.seed, name=name, sources=source_size, targets=population.size
+        )
+        # the names of this function are none of the expression's
+        synapses.delay.set_item(slice(None), delays, namespace={"spike_noise": spike_noise})
     net.synapses[name] = synapses
     net.stored_connections += net.batch * len(connections)
     net.network.add(synapses)
-    count_fan_out(net, path.source, connections.fan_out(net.model.populations[path.source].size))
+    count_fan_out(net, path.source, connections.fan_out(source_size))
 
 
 def count_fan_out(net: SpikingNetwork, source: str, fan_out: np.ndarray) -> None:
@@ -133,11 +176,3 @@ def _by_connection(
     row = connections.target % target.shape[0]
     column = connections.source % source.shape[0]
     return factor[row, column]
-
-
-def _unused(name: str, taken: Mapping[str, object]) -> str:
-    candidate, number = name, 1
-    while candidate in taken:
-        number += 1
-        candidate = f"{name}_path{number}"
-    return candidate

@@ -76,6 +76,8 @@ class Result:
         The neuron model, with its parameters.
     perturbations : dict of str to float
         What was disturbed, and how strongly.
+    synapses : dict of str to str
+        By connection that is not static, its synapse model, with its parameters.
     workers : int
         Processes that have simulated.
     build_seconds : float
@@ -113,6 +115,7 @@ class Result:
     margins_at_step: np.ndarray | None = None
     neuron: str = ""
     perturbations: dict[str, float] = dataclasses.field(default_factory=dict)
+    synapses: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.predictions)
@@ -207,6 +210,7 @@ class Result:
             "precision": self.precision,
             "neuron": self.neuron,
             "perturbations": self.perturbations,
+            "synapses": self.synapses,
             "workers": self.workers,
             "versions": self.versions,
         }
@@ -247,6 +251,7 @@ class Result:
             ),
             *([("neurons", self.neuron)] if self.neuron else []),
             *((f"perturbation: {name}", f"{x:g}") for name, x in self.perturbations.items()),
+            *((f"synapses: {name}", text) for name, text in self.synapses.items()),
             (
                 "device",
                 f"{self.device}, {self.form} form, {self.connectivity}, {self.precision}"
@@ -292,6 +297,7 @@ class Result:
                 "order": tuple(self.populations),
                 "neuron": self.neuron,
                 "perturbations": self.perturbations,
+                "synapses": self.synapses,
             },
             "populations": populations,
             "provenance": self.versions,
@@ -346,6 +352,7 @@ def load_result(path: str | os.PathLike[str]) -> Result:
             # files of bsnn 0.1 before there was a choice have neither
             neuron=result.get("neuron", ""),
             perturbations=dict(result.get("perturbations", {})),
+            synapses=dict(result.get("synapses", {})),
             **{name: result[name] for name in _SETTINGS},
         )
     except (KeyError, TypeError) as error:

@@ -19,6 +19,7 @@ from bsnn.brian.network import SpikingNetwork
 from bsnn.brian.neuron_models import NeuronModel, neuron_model
 from bsnn.brian.perturbations import check_perturbations
 from bsnn.brian.size import check_memory
+from bsnn.brian.synapse_models import SynapseModel, check_synapses
 from bsnn.conversion import SpikingModel
 from bsnn.errors import SettingsError, SimulationError
 from bsnn.progress import simulation_progress
@@ -87,6 +88,7 @@ def simulate(
     precision: str = "float64",
     neuron: str | NeuronModel | None = None,
     perturbations: Mapping[str, Any] | None = None,
+    synapses: Mapping[str, str | SynapseModel] | None = None,
     workers: int = 1,
     cluster: str | None = None,
     chunk: int | None = None,
@@ -119,9 +121,9 @@ def simulate(
     form, connectivity, precision : str
         If a model is built here: see `bsnn.build`. None of them changes what is computed, but for
         the rounding of ``"float32"``.
-    neuron, perturbations
-        If a model is built here: what its neurons are, and what is disturbed and how strongly; see
-        `bsnn.build`.
+    neuron, perturbations, synapses
+        If a model is built here: what its neurons are, what is disturbed and how strongly, and what
+        its connections do with spikes; see `bsnn.build`.
     workers : int
         Processes that simulate. With one it is this process. With more, each builds the network
         and needs memory for it; a script must do its work under ``if __name__ == "__main__":``,
@@ -180,7 +182,7 @@ def simulate(
         if number < 1:
             raise SimulationError(f"{name} is {number}; at least one is needed.")
     if own is not None:
-        _check_own_network(device, workers, cluster, checkpoint)
+        _check_own_network(own, device, workers, cluster, checkpoint)
     if cluster is not None and (workers > 1 or directory is not None):
         raise SimulationError(
             "The workers of a cluster are those that it has, and generate their code where they "
@@ -191,6 +193,8 @@ def simulate(
     images = checked_images(model, images, labels)
     neuron = neuron_model(neuron, model.coding)
     strengths = check_perturbations(perturbations, model)
+    models = check_synapses(synapses, model)
+    _check_nothing_learns(models)
     form = check_options(model, form, connectivity, precision, neuron, strengths)
     chunk = min(chunk, -(-len(images) // workers))
     options = {
@@ -200,6 +204,7 @@ def simulate(
         "seed": seed,
         "neuron": neuron,
         "perturbations": strengths,
+        "synapses": models,
     }
     job = Job(
         model=model,
@@ -211,7 +216,14 @@ def simulate(
         first_image=first_image,
     )
     if workers > 1:
-        check_memory(model, connectivity, precision, batch=job.batch, processes=workers)
+        check_memory(
+            model,
+            connectivity,
+            precision,
+            batch=job.batch,
+            processes=workers,
+            synapses=models,
+        )
     folder = None if directory is None else Path(directory)
 
     def executor(stack: ExitStack) -> Executor:
@@ -237,6 +249,10 @@ def simulate(
             "device": job.device,
             "neuron": str(neuron if own is None else own.neuron),
             "perturbations": strengths if own is None else dict(own.perturbations),
+            "synapses": {
+                name: str(synapse)
+                for name, synapse in (models if own is None else own.synapse_models).items()
+            },
             "form": form if own is None else own.form,
             "connectivity": connectivity if own is None else own.connectivity,
             "precision": precision if own is None else own.precision,
@@ -341,9 +357,25 @@ def _default_chunk(model: SpikingModel, device: str) -> int:
     return min(500, max(1, count_bytes // (4 * neurons)))
 
 
+def _check_nothing_learns(synapses: Mapping[str, SynapseModel]) -> None:
+    for name, synapse in synapses.items():
+        if synapse.learns:
+            raise SettingsError(
+                f"The connection {name!r} learns ({synapse.name}): what an image finds would "
+                "depend on those before it, and so on how images are dealt out to runs, workers "
+                "and batches. Build the network with bsnn.build, present the images in your order "
+                "and run it."
+            )
+
+
 def _check_own_network(
-    device: str | None, workers: int, cluster: str | None, checkpoint: Any
+    own: SpikingNetwork, device: str | None, workers: int, cluster: str | None, checkpoint: Any
 ) -> None:
+    if own.source is not None:
+        raise SimulationError(
+            f"The input of the network is the group {own.source.name!r}, so that no images can be "
+            "presented. Run its .network as it is, or build it without source=..."
+        )
     if device not in (None, active_device()):
         raise SimulationError(
             f"The network was built on the device {active_device()!r}, not on {device!r}. "

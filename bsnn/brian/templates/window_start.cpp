@@ -6,7 +6,9 @@
         // scalar code
         const size_t _vectorisation_idx = -1;
         {{scalar_code|autoindent}}
-        for (size_t _idx = 0; _idx < N; _idx++)
+        {# of synapses the number is known only when they are made #}
+        const size_t _all = {{constant_or_scalar('N', variables['N'])}};
+        for (size_t _idx = 0; _idx < _all; _idx++)
         {
             const size_t _vectorisation_idx = _idx;
             {{vector_code|autoindent}}

@@ -5,7 +5,7 @@
         # scalar code
         _vectorisation_idx = 1
         {{ scalar_code | autoindent }}
-        for _idx in range(N):
+        for _idx in range({{constant_or_scalar('N', variables['N'])}}):
             _vectorisation_idx = _idx
             {{ vector_code | autoindent }}
 {% endblock %}
