@@ -75,7 +75,7 @@ def replayed(net, **options) -> b2.SpikeGeneratorGroup:
 
 # --- limits in which dynamics do nothing ---
 
-UNDEPRESSED = SHORT_TERM.with_parameters(U=1.0, tau_rec=1 * b2.us)
+UNDEPRESSED = SHORT_TERM.with_parameters(use=1.0, tau_rec=1 * b2.us)
 
 
 @pytest.mark.usefixtures("numpy_target")
@@ -148,7 +148,7 @@ def test_short_term_plasticity_is_that_of_a_plain_script(averaging, static_run):
     net = run_here(
         model,
         images,
-        synapses={"fc2": SHORT_TERM.with_parameters(U=0.3, tau_facil=10 * MS, tau_rec=40 * MS)},
+        synapses={"fc2": SHORT_TERM.with_parameters(use=0.3, tau_facil=10 * MS, tau_rec=40 * MS)},
     )
     # as in Brian2's examples, divided by what the first spike releases
     for image in range(3):
@@ -377,7 +377,7 @@ def test_simulate(averaging, tmp_path):
     assert list(result.synapses) == ["conv2_to_fc1", "fc1_to_fc2"]
     result.save(tmp_path / "result.h5")
     assert bsnn.load_result(tmp_path / "result.h5").synapses == result.synapses
-    assert "short-term (U = 0.5" in str(result)
+    assert "short-term (use = 0.5" in str(result)
 
 
 # --- inside a larger network ---
@@ -471,9 +471,9 @@ def test_what_does_not_go_together(averaging):
         bsnn.simulate(model, images, synapses={"fc2": "stdp"})
     with pytest.raises(bsnn.BuildError, match=r"1.5 ms .*not a whole number of steps"):
         bsnn.build(model, synapses={"fc2": STATIC.with_delay(1.5 * MS)})
-    neuron = bsnn.RateNeuron(name="clash", equations="v : 1", parameters={"U": 1.0},
-                             on_pre="v_post += w*U")  # fmt: skip
-    with pytest.raises(bsnn.BuildError, match="defines U, which the neuron 'clash' uses"):
+    neuron = bsnn.RateNeuron(name="clash", equations="v : 1", parameters={"use": 1.0},
+                             on_pre="v_post += w*use")  # fmt: skip
+    with pytest.raises(bsnn.BuildError, match="defines use, which the neuron 'clash' uses"):
         bsnn.build(model, neuron=neuron, synapses={"fc2": "short-term"})
 
 

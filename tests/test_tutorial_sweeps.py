@@ -23,7 +23,8 @@ def commands():
     cells = nbformat.read(TUTORIAL, as_version=4).cells
     text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
     found = re.findall(r"^\$ bsnn (sweep (?:.*\\\n)*.*)$", text, re.MULTILINE)
-    return {arguments[-1]: arguments for arguments in map(shlex.split, found)}
+    one_line = [command.replace("\\\n", " ") for command in found]
+    return {arguments[-1]: arguments for arguments in map(shlex.split, one_line)}
 
 
 def test_the_sweeps_that_are_named():

@@ -290,14 +290,14 @@ SHORT_TERM = register_synapse(
 du/dt = -u/tau_facil : 1 (event-driven)
 dspent/dt = -spent/tau_rec : 1 (event-driven)
 """,
-        before_effect="u += U*(1 - u)",
-        efficacy="w*u*(1 - spent)/U",
+        before_effect="u += use*(1 - u)",
+        efficacy="w*u*(1 - spent)/use",
         after_effect="spent += u*(1 - spent)",
         at_start="""
 u = 0
 spent = 0
 """,
-        parameters={"U": 0.5, "tau_facil": 50 * b2.ms, "tau_rec": 200 * b2.ms},
+        parameters={"use": 0.5, "tau_facil": 50 * b2.ms, "tau_rec": 200 * b2.ms},
     )
 )
 

@@ -17,6 +17,7 @@ from bsnn.brian.builder import build
 from bsnn.brian.devices import generate, generated_file, use_generator
 from bsnn.brian.network import SpikingNetwork
 from bsnn.brian.neuron_models import NeuronModel
+from bsnn.brian.synapse_models import SynapseModel
 from bsnn.conversion import SpikingModel
 from bsnn.errors import SettingsError
 from bsnn.simulation.reader import reader
@@ -43,6 +44,7 @@ def export(
     precision: str = "float64",
     neuron: str | NeuronModel | None = None,
     perturbations: Mapping[str, Any] | None = None,
+    synapses: Mapping[str, str | SynapseModel] | None = None,
     batch: int | None = None,
     seed: int = 0,
     first_image: int = 0,
@@ -65,7 +67,7 @@ def export(
         Folder to make.
     target : str
         A name in `TARGETS`: ``"cpp"`` or ``"cuda"``.
-    form, connectivity, precision, neuron, perturbations, seed
+    form, connectivity, precision, neuron, perturbations, synapses, seed
         See `bsnn.build`.
     batch : int, optional
         Images that are simulated side by side: see `bsnn.build`. By default 1, for CUDA all.
@@ -107,6 +109,7 @@ def export(
                 precision=precision,
                 neuron=neuron,
                 perturbations=perturbations,
+                synapses=synapses,
                 seed=seed,
             )
             numbers = first_image + np.arange(len(images))

@@ -28,6 +28,11 @@ CASES = {
             },
         },
     ),
+    "synapses": (
+        ("nguyen_2020", "mnist", 8),
+        {"synapses": {"fc": bsnn.brian.SHORT_TERM.with_delay(1 * b2.ms),
+                      "conv2": bsnn.brian.STATIC.with_delay(2 * b2.ms)}},
+    ),
     "escape": (("nguyen_2020", "mnist", 8), {"neuron": "escape-noise"}),
     "ttfs": (
         ("lopez_randulfe_2022", "mnist_cnn", 8),
@@ -38,6 +43,12 @@ CASES = {
         },
     ),
 }  # fmt: skip
+
+
+#: What Brian2CUDA does with delays that differ cannot be emulated.
+DELAYS = {
+    "synapses": {"fc": bsnn.brian.SHORT_TERM.with_delay("1*ms + 2*ms*uniform_late")},
+}
 
 
 @pytest.fixture(autouse=True)
@@ -61,9 +72,9 @@ def test_neurons_and_perturbations(case):
 
 
 @pytest.mark.skipif(not has_nvcc(), reason="nvcc is not installed")
-@pytest.mark.parametrize("case", ["rate", "ttfs"])
+@pytest.mark.parametrize("case", ["rate", "ttfs", "delays"])
 def test_nvcc_compiles_them(tmp_path, case):
-    network, options = CASES[case]
+    network, options = CASES[case] if case in CASES else (CASES["rate"][0], DELAYS)
     model = shipped(*network)
     folder = bsnn.export(
         model, images(2), directory=tmp_path / "project", target="cuda", precision="float32",
