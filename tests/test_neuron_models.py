@@ -80,6 +80,12 @@ PLAIN = {
         "x += w", "v += b; v += x*(1 - exp(-dt/(5*ms)))", "v >= 1", "v -= 1", "v = 0; x = 0",
         0 * ms,
     ),
+    "exponential-current-volts": (
+        "dv/dt = (-65*mV - v)/(20*ms) : volt\ndx/dt = -x/(5*ms) : amp",
+        # 3 pC move 200 pF by 15 mV
+        "x += w*3000*pA*ms/(5*ms)", "v += b*15*mV; v += x*5*ms*(1 - exp(-dt/(5*ms)))/(200*pF)",
+        "v >= -50*mV", "v -= 15*mV", "v = -65*mV; x = 0*amp", 0 * ms,
+    ),
     "conductance": (
         """dv/dt = (10*nS*(-65*mV - v) + ge*(0*mV - v) + gi*(-80*mV - v))/(200*pF) : volt
         dge/dt = -ge/(3*ms) : siemens

@@ -34,6 +34,7 @@ __all__ = [
     "active_device",
     "check_device",
     "code_target",
+    "default_step",
     "generate",
     "generated_file",
     "start",
@@ -193,8 +194,19 @@ def _cuda_standalone(directory: Path | None) -> Iterator[Path]:
                 f"There is no GPU to simulate on: {found.no_gpu}. To compile for one elsewhere, "
                 "use bsnn export."
             )
-        with _standalone("cuda_standalone", directory) as folder:
+        with _standalone("cuda_standalone", directory) as folder, default_step():
             yield folder
+
+
+@contextmanager
+def default_step() -> Iterator[None]:
+    """Give the clock on which networks run on CUDA the step that they have elsewhere."""
+    before = b2.defaultclock.dt
+    b2.defaultclock.dt = DEFAULT_STEP
+    try:
+        yield
+    finally:
+        b2.defaultclock.dt = before
 
 
 @contextmanager
@@ -209,13 +221,9 @@ def _standalone(device: str, directory: Path | None) -> Iterator[Path]:
     ) as folder:
         Path(folder).mkdir(parents=True, exist_ok=True)
         b2.set_device(device, build_on_run=False)
-        # the only clock that CUDA knows, with the step that networks have elsewhere
-        step_before = b2.defaultclock.dt
-        b2.defaultclock.dt = DEFAULT_STEP
         try:
             yield Path(folder)
         finally:
-            b2.defaultclock.dt = step_before
             b2.device.reinit()
             b2.device.activate()
             reset_device()

@@ -329,6 +329,37 @@ i_syn = 0
     )
 )
 
+CURRENT_VOLTS = register_neuron(
+    RateNeuron(
+        name="exponential-current-volts",
+        about="the same in volts and amperes: a weight of one is the charge that moves the "
+        "potential by v_gap",
+        equations="""
+dv/dt = (v_rest - v)/tau : volt (unless refractory)
+di_syn/dt = -i_syn/tau_syn : amp
+""",
+        on_pre="i_syn_post += w*v_gap*capacitance/tau_syn",
+        drive="v += drive*v_gap",
+        update="v += i_syn*tau_syn/capacitance*(1 - exp(-dt/tau_syn))",
+        threshold="v >= v_rest + v_th*v_gap",
+        resets={"subtract": "v -= v_th*v_gap", "zero": "v = v_rest"},
+        refractory="refractory_period",
+        at_start="""
+v = v_rest + v_start*v_gap
+i_syn = 0*amp
+""",
+        potential_unit="v_gap",
+        parameters={
+            "tau": 20 * b2.ms,
+            "tau_syn": 5 * b2.ms,
+            "capacitance": 200 * b2.pF,
+            "refractory_period": 0 * b2.ms,
+            "v_rest": -65 * b2.mV,
+            "v_gap": 15 * b2.mV,
+        },
+    )
+)
+
 #: How a weight becomes the peak of a conductance: so that a small one, at the potential halfway
 #: between rest and a threshold of one, moves the potential by ``w*v_gap`` in all.
 CONDUCTANCE_MAPPING = {

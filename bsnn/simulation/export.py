@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from bsnn.brian.builder import build
-from bsnn.brian.devices import generate, generated_file, use_generator
+from bsnn.brian.devices import default_step, generate, generated_file, use_generator
 from bsnn.brian.network import SpikingNetwork
 from bsnn.brian.neuron_models import NeuronModel
 from bsnn.brian.synapse_models import SynapseModel
@@ -99,7 +99,7 @@ def export(
     folder.absolute().parent.mkdir(parents=True, exist_ok=True)
     made = Path(tempfile.mkdtemp(dir=folder.absolute().parent, prefix=f"{folder.name}."))
     try:
-        with use_generator(TARGETS[target][0]):
+        with use_generator(TARGETS[target][0]), default_step():
             net = build(
                 model,
                 images=len(images),
