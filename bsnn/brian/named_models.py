@@ -15,6 +15,7 @@ from bsnn.errors import SettingsError
 __all__ = ["NamedModel", "find_by_name", "parameter_equations", "register"]
 
 Model = TypeVar("Model", bound="NamedModel")
+Entry = TypeVar("Entry")
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -81,8 +82,8 @@ def register(model: Model, registry: dict[str, Any], where: str) -> Model:
     return model
 
 
-def find_by_name(wanted: str, registry: Mapping[str, Model], kind: str) -> Model:
-    """Return a model of a registry.
+def find_by_name(wanted: str, registry: Mapping[str, Entry], kind: str) -> Entry:
+    """Return an entry of a registry, of what `kind` says.
 
     Raises
     ------
@@ -92,7 +93,7 @@ def find_by_name(wanted: str, registry: Mapping[str, Model], kind: str) -> Model
     if wanted not in registry:
         close = difflib.get_close_matches(wanted, registry, 1)
         raise SettingsError(
-            f"There is no {kind} model {wanted!r}."
+            f"There is no {kind} {wanted!r}."
             + (f" Did you mean {close[0]!r}?" if close else "")
             + f" Known are {', '.join(registry)}."
         )

@@ -241,7 +241,7 @@ def neuron_model(wanted: str | NeuronModel | None, coding: str) -> NeuronModel:
     if isinstance(wanted, NeuronModel):
         found = wanted
     else:
-        found = find_by_name(wanted, NEURON_MODELS, "neuron")
+        found = find_by_name(wanted, NEURON_MODELS, "neuron model")
     if found.coding != coding:
         known = [name for name, model in NEURON_MODELS.items() if model.coding == coding]
         raise SettingsError(

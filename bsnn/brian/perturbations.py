@@ -9,13 +9,13 @@ on every target.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 from scipy.special import ndtri
 
+from bsnn.brian.named_models import find_by_name
 from bsnn.brian.neuron_models import RateNeuron, check_dimensionless
 from bsnn.brian.neurons import NeuronForm, PopulationEquations
 from bsnn.conversion import SpikingModel
@@ -143,14 +143,7 @@ def check_perturbations(wanted: Mapping[str, Any] | None, model: SpikingModel) -
     """
     wanted = dict(wanted or {})
     for name in wanted:
-        if name not in PERTURBATIONS:
-            close = difflib.get_close_matches(name, PERTURBATIONS, 1)
-            raise SettingsError(
-                f"There is no perturbation {name!r}."
-                + (f" Did you mean {close[0]!r}?" if close else "")
-                + f" Known are {', '.join(PERTURBATIONS)}."
-            )
-        reason = PERTURBATIONS[name].refused.get(model.coding)
+        reason = find_by_name(name, PERTURBATIONS, "perturbation").refused.get(model.coding)
         if reason:
             raise SettingsError(
                 f"{name!r} has no meaning for a network in the coding {model.coding}: {reason}"

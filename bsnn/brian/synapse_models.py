@@ -273,7 +273,7 @@ def check_synapses(
 def _found(wanted: Any) -> SynapseModel:
     if isinstance(wanted, SynapseModel):
         return wanted
-    return find_by_name(wanted, SYNAPSE_MODELS, "synapse")
+    return find_by_name(wanted, SYNAPSE_MODELS, "synapse model")
 
 
 STATIC = register_synapse(

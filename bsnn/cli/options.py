@@ -11,6 +11,7 @@ from bsnn.brian import CONNECTIVITIES, DEVICES, FORMS
 from bsnn.datasets import DATASETS
 
 __all__ = [
+    "Cluster",
     "Connectivity",
     "DataFolder",
     "Device",
@@ -27,6 +28,14 @@ DataFolder = Annotated[
 ]
 
 Device = Annotated[str, typer.Option(help=f"Where to simulate: {', '.join(DEVICES)}.")]
+
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Simulate on the Dask cluster with this scheduler, such as tcp://host:8786.",
+    ),
+]
 
 JsonFile = Annotated[Path | None, typer.Option(help="Write the figures to this file.")]
 

@@ -12,6 +12,7 @@ import bsnn
 from bsnn.brian import check_device, estimate
 from bsnn.cli.neuron_options import Neuron, Parameters, chosen_neuron, with_perturbations
 from bsnn.cli.options import (
+    Cluster,
     Connectivity,
     DataFolder,
     Device,
@@ -54,13 +55,7 @@ def run(
     workers: Annotated[
         int, typer.Option(min=1, help="Processes that simulate; each builds the network.")
     ] = 1,
-    cluster: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ADDRESS",
-            help="Simulate on the Dask cluster with this scheduler, such as tcp://host:8786.",
-        ),
-    ] = None,
+    cluster: Cluster = None,
     chunk: Annotated[
         int | None, typer.Option(min=1, help="Most images in one run of the network.")
     ] = None,

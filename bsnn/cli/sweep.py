@@ -11,6 +11,7 @@ from rich.table import Table
 import bsnn
 from bsnn.cli.neuron_options import Neuron, Parameters, chosen_neuron, with_perturbations
 from bsnn.cli.options import (
+    Cluster,
     Connectivity,
     DataFolder,
     Device,
@@ -76,13 +77,7 @@ def sweep(
     workers: Annotated[
         int, typer.Option(min=1, help="Processes that share the images of each simulation.")
     ] = 1,
-    cluster: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ADDRESS",
-            help="Simulate on the Dask cluster with this scheduler, such as tcp://host:8786.",
-        ),
-    ] = None,
+    cluster: Cluster = None,
     out: Annotated[
         Path | None,
         typer.Option(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import brian2 as b2
 import pytest
 from projects import emulate
 
@@ -11,6 +12,15 @@ echo "Emulated GPU, 9.0, {memory}, {memory}, 0.0"
 NVCC = """#!/bin/sh
 echo "Cuda compilation tools, release 13.0, V13.0"
 """
+
+
+@pytest.fixture(autouse=True)
+def numpy_target():
+    """What is simulated here is too short to be worth compiling."""
+    before = b2.prefs.codegen.target
+    b2.prefs.codegen.target = "numpy"
+    yield
+    b2.prefs.codegen.target = before
 
 
 @pytest.fixture

@@ -51,14 +51,6 @@ DELAYS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def numpy_target():
-    before = b2.prefs.codegen.target
-    b2.prefs.codegen.target = "numpy"
-    yield
-    b2.prefs.codegen.target = before
-
-
 @pytest.mark.usefixtures("emulated_gpu")
 @pytest.mark.parametrize("case", CASES)
 def test_neurons_and_perturbations(case):

@@ -37,14 +37,6 @@ def assert_same(found: bsnn.Result, expected: bsnn.Result) -> None:
             np.testing.assert_array_equal(found.populations[name].spikes, population.spikes)
 
 
-@pytest.fixture(autouse=True)
-def numpy_target():
-    before = b2.prefs.codegen.target
-    b2.prefs.codegen.target = "numpy"
-    yield
-    b2.prefs.codegen.target = before
-
-
 @pytest.mark.usefixtures("emulated_gpu")
 @pytest.mark.parametrize(
     ("name", "network", "steps"),
