@@ -102,7 +102,8 @@ def build(
         several networks are in one `brian2.Network`.
     dt : brian2.Quantity, optional
         Duration of a step; by default 1 ms, or that of the source. On CUDA it is that of
-        `brian2.defaultclock`, the only clock that Brian2CUDA's synapses know.
+        `brian2.defaultclock`, the only clock that Brian2CUDA's synapses know: in a script of your
+        own set ``defaultclock.dt = 1*ms`` before, if neurons or synapses have time constants.
     monitors : mapping, optional
         By population, one or more of ``"count"``, ``"spikes"`` and names of variables.
 
