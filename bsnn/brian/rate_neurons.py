@@ -9,6 +9,7 @@ input is lost in the step of a spike. Potentials are in the units that the model
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -28,9 +29,6 @@ from bsnn.conversion.rate_dynamics import pools_of
 from bsnn.errors import BuildError
 
 __all__ = ["RateEquations", "population_neuron", "rate_equations"]
-
-# By how much a reset lowers the potential.
-_REMOVED = {"subtract": "v_th", "zero": "v"}
 
 # Brian2's own state of a refractory period.
 _END_OF_REFRACTORINESS = """
@@ -68,6 +66,48 @@ class RateEquations:
     at_start: tuple[str, ...]
     random: tuple[str, ...]
 
+
+@dataclasses.dataclass(frozen=True)
+class _Kept:
+    """What neurons keep for the gate of a max-pooling over them.
+
+    Attributes
+    ----------
+    variable : str
+        Its equation.
+    at_start, before_input, update : str
+        Statements, as in `RateEquations`.
+    before_reset : mapping of str to str
+        By the reset rule, what is run for a neuron that spikes before it is reset.
+    after_reset : str
+        What is run after that.
+    """
+
+    variable: str
+    at_start: str = ""
+    before_input: str = ""
+    update: str = ""
+    before_reset: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    after_reset: str = ""
+
+
+#: By name in `bsnn.conversion.GATE_QUANTITIES`; the others are there in any case.
+_KEPT = {
+    "v_before": _Kept("v_before : 1", before_input="v_before = v"),
+    "v_reached": _Kept("v_reached : 1", update="v_reached = v"),
+    "v_removed": _Kept(
+        "v_removed : 1",
+        at_start="v_removed = 0",
+        before_reset={"subtract": "v_removed += v_th", "zero": "v_removed += v"},
+    ),
+    "spiked": _Kept("spiked : integer", update="spiked = 0", after_reset="spiked = 1"),
+    "since_first_spike": _Kept(
+        "since_first_spike : integer",
+        at_start="since_first_spike = 0",
+        update="since_first_spike += int(spike_count > 0)",
+        after_reset="since_first_spike += int(spike_count == 1)",
+    ),
+}
 
 #: A last layer that adds up its input and does not spike is an observer rather than a neuron: it
 #: is the same for all neuron models.
@@ -125,8 +165,7 @@ def rate_equations(
             current = f"floor(current*{steps}.0 + 0.5)/{steps}.0"
         update.append(renamed(neuron.drive, {"drive": current}))
         start.append("current = 0")
-    if neuron.update:
-        update.append(neuron.update)
+    update.append(neuron.update)
     reset = []
     if spikes:
         varied = "v_th" in neuron.varied or np.ndim(model.threshold(population.name))
@@ -139,26 +178,16 @@ def rate_equations(
             raise _refusal(neuron, "a lowest potential (potential_floor)", "has a unit")
         variables.append("lowest_v_per_th : 1 (shared, constant)")
         update.append("v = clip(v, lowest_v_per_th*v_th, inf)")
-    before = [neuron.before_input] if neuron.before_input else []
-    if "v_before" in asked:
-        variables.append("v_before : 1")
-        before.append("v_before = v")
-    if "v_reached" in asked:
-        variables.append("v_reached : 1")
-        update.append("v_reached = v")
-    if "v_removed" in asked:
-        variables.append("v_removed : 1")
-        start.append("v_removed = 0")
-        reset.insert(0, f"v_removed += {_REMOVED[model.reset]}")
-    if "spiked" in asked:
-        variables.append("spiked : integer")
-        update.append("spiked = 0")
-        reset.append("spiked = 1")
-    if "since_first_spike" in asked:
-        variables.append("since_first_spike : integer")
-        start.append("since_first_spike = 0")
-        update.append("since_first_spike += int(spike_count > 0)")
-        reset.append("since_first_spike += int(spike_count == 1)")
+    kept = [_KEPT[name] for name in _KEPT if name in asked]
+    variables += [quantity.variable for quantity in kept]
+    start += [quantity.at_start for quantity in kept]
+    before = [neuron.before_input, *(quantity.before_input for quantity in kept)]
+    update += [quantity.update for quantity in kept]
+    reset = [
+        *(quantity.before_reset.get(model.reset, "") for quantity in kept),
+        *reset,
+        *(quantity.after_reset for quantity in kept),
+    ]
     v_start = "0"
     if spikes and model.initial_potential:
         variables.append("initial_v_per_th : 1 (shared, constant)")
@@ -168,7 +197,7 @@ def rate_equations(
     if random:
         variables += ["image_steps : integer (shared, constant)", NOISE_MODEL, seeds_model(random)]
         start.append(NOISE_AT_START)
-    starts = ("\n".join(start),)
+    starts = (_lines(start),)
     if spikes and neuron.refractory:
         # first, as what a refractory neuron does not take in it would not be set to, either
         starts = (_END_OF_REFRACTORINESS, *starts)
@@ -178,14 +207,18 @@ def rate_equations(
 
     return RateEquations(
         model=drawn("\n".join(variables)),
-        before_input=drawn("\n".join(before)),
-        update=drawn("\n".join(update)),
+        before_input=drawn(_lines(before)),
+        update=drawn(_lines(update)),
         threshold=drawn(neuron.threshold) if spikes else "",
-        reset=drawn("\n".join(reset)),
+        reset=drawn(_lines(reset)),
         refractory=neuron.refractory if spikes else "",
         at_start=starts,
         random=random,
     )
+
+
+def _lines(statements: Iterable[str]) -> str:
+    return "\n".join(text for text in statements if text)
 
 
 def _reset(neuron: RateNeuron, rule: str) -> str:
