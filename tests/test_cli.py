@@ -23,7 +23,7 @@ RUN_KEYS = {
     "images", "correct", "accuracy", "ann_accuracy", "coding", "steps", "spikes_per_neuron",
     "spikes_per_neuron_with_pools", "synaptic_operations", "ann_macs", "ann_flops", "layer_rmse",
     "build_seconds", "run_seconds", "cpu_seconds", "wall_seconds", "device", "form",
-    "connectivity", "precision", "workers", "versions",
+    "connectivity", "precision", "workers", "versions", "neuron", "perturbations", "synapses",
 }  # fmt: skip
 
 SPARSE = str(paper("lopez_randulfe_2022").SHIPPED["mnist_cnn_sparse"])
