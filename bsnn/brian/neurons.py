@@ -24,7 +24,8 @@ forms, which emit the same spikes:
     spiking stage begins, so that a neuron costs something once a window and when it spikes, and
     nothing in other steps (`bsnn.brian.spiking_groups.CalendarGroup`).
 
-A form is one entry in `NEURON_FORMS`; write another to give the network neurons of your own.
+A form is one entry in `NEURON_FORMS`. Neurons of your own have forms of their own: give them to a
+`bsnn.brian.neuron_models.TtfsNeuron`.
 """
 
 from __future__ import annotations
