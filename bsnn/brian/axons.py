@@ -13,10 +13,9 @@ import brian2 as b2
 from bsnn.brian.perturbations import AxonPart
 from bsnn.brian.random_numbers import (
     NOISE_AT_START,
-    NOISE_MODEL,
     STEP_AND_NEURON,
     random_names,
-    seeds_model,
+    step_noise_model,
     with_random_numbers,
 )
 from bsnn.brian.rate_network import RateNetwork
@@ -80,7 +79,7 @@ def add_axon(
         *_VALUE.get(net.model.populations[name].role, ()),
     ]
     if random:
-        model += ["image_steps : integer (shared, constant)", NOISE_MODEL, seeds_model(random)]
+        model.append(step_noise_model(random))
     source = net[name]
     axon = b2.NeuronGroup(
         len(source),
@@ -99,7 +98,6 @@ def add_axon(
     for key, value in parameters.items():
         setattr(axon, key, value)
     if random:
-        axon.image_steps = net.clear_steps
         net.seed_random_numbers(axon, name, random)
     axon.run_regularly(
         with_random_numbers(code, STEP_AND_NEURON),

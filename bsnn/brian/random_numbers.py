@@ -24,6 +24,7 @@ __all__ = [
     "noise_seed",
     "random_names",
     "seeds_model",
+    "step_noise_model",
     "uniform_of_neurons",
     "with_random_numbers",
 ]
@@ -57,6 +58,11 @@ NOISE_AT_START_OF_WINDOW = (
 def random_names(texts: Iterable[str]) -> tuple[str, ...]:
     """Return the names of the random numbers in some strings, each of which needs a seed."""
     return tuple(sorted({name for text in texts for _, name in _NAME.findall(text)}))
+
+
+def step_noise_model(names: Iterable[str]) -> str:
+    """Return the equations that random numbers which differ from step to step need."""
+    return "\n".join(["image_steps : integer (shared, constant)", NOISE_MODEL, seeds_model(names)])
 
 
 def seeds_model(names: Iterable[str]) -> str:

@@ -180,7 +180,6 @@ def _add_neurons(
             refractory=equations.refractory or False,
         )
         if equations.random:
-            group.image_steps = net.clear_steps
             net.seed_random_numbers(group, name, equations.random)
         factors = {
             pattern: factor

@@ -76,7 +76,8 @@ class RateNetwork(SpikingNetwork):
         return self.to_neurons(name, np.broadcast_to(per_channel(values, shape), shape))
 
     def seed_random_numbers(self, group: b2.NeuronGroup, name: str, random: Iterable[str]) -> None:
-        """Set the seeds of the random numbers of a population's group or axon."""
+        """Set what the random numbers of a population's group or axon depend on."""
+        group.image_steps = self.clear_steps
         for number in random:
             setattr(group, f"seed_{number}", noise_seed(self.seed, name, number))
 

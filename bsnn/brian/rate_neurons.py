@@ -17,10 +17,9 @@ from bsnn.brian.named_models import parameter_equations
 from bsnn.brian.neuron_models import RESET_STATEMENTS, RateNeuron, renamed
 from bsnn.brian.random_numbers import (
     NOISE_AT_START,
-    NOISE_MODEL,
     STEP_AND_NEURON,
     random_names,
-    seeds_model,
+    step_noise_model,
     with_random_numbers,
 )
 from bsnn.conversion import Population, RateModel
@@ -195,7 +194,7 @@ def rate_equations(
     start.append(renamed(neuron.at_start, {"v_start": v_start}))
     random = random_names(neuron.texts)
     if random:
-        variables += ["image_steps : integer (shared, constant)", NOISE_MODEL, seeds_model(random)]
+        variables.append(step_noise_model(random))
         start.append(NOISE_AT_START)
     starts = (_lines(start),)
     if spikes and neuron.refractory:

@@ -15,7 +15,8 @@
   const lastStep = (frame) => Math.min((frame + 1) * data.frame, data.steps) - 1;
 
   // Spikes of one image in one layer: the neurons that spike, where those of each frame begin among
-  // them, how often they spike in it, and the spikes of each frame.
+  // them, how often they spike in it, the spikes of each frame, and the highest rate of a neuron at
+  // the end of the image.
   function spikesOf(image, layer) {
     const key = `${image}/${layer}`;
     if (!spiking.has(key)) {
@@ -30,17 +31,12 @@
       counts.forEach((count, frame) => { begins[frame + 1] = begins[frame] + count; });
       const spikes = Array.from(counts, (_, frame) => times
         .subarray(begins[frame], begins[frame + 1]).reduce((a, b) => a + b, 0));
-      spiking.set(key, { neurons, times, begins, spikes });
+      const totals = new Uint32Array(data.layers[layer].shape.reduce((a, b) => a * b));
+      neurons.forEach((neuron, k) => { totals[neuron] += times[k]; });
+      const highestRate = totals.reduce((a, b) => Math.max(a, b), 1) / data.steps;
+      spiking.set(key, { neurons, times, begins, spikes, highestRate });
     }
     return spiking.get(key);
-  }
-
-  // The highest rate that a neuron of a layer has at the end of an image.
-  function highestRate(image, layer) {
-    const { neurons, times } = spikesOf(image, layer);
-    const counts = new Uint32Array(data.layers[layer].shape.reduce((a, b) => a * b));
-    neurons.forEach((neuron, k) => { counts[neuron] += times[k]; });
-    return counts.reduce((a, b) => Math.max(a, b), 1) / data.steps;
   }
 
   // What the class is read from, at the end of each frame; NaN before there is anything.
@@ -82,12 +78,12 @@
     canvas.height = Math.ceil(maps / abreast) * (rows + 1) + 1;
     // few neurons are not drawn as large as many
     canvas.style.maxWidth = `${Math.max(160, 14 * canvas.width)}px`;
-    const { neurons, times, begins } = spikesOf(image, layer);
+    const { neurons, times, begins, highestRate } = spikesOf(image, layer);
     const size = shape.reduce((a, b) => a * b);
     const told = new Float32Array(size);
     const ttfs = data.coding === "ttfs";
     // in a deep layer even the busiest neurons spike seldom
-    const highest = ttfs ? 1 : highestRate(image, layer);
+    const highest = ttfs ? 1 : highestRate;
     const end = data.layers[layer].start + data.window;
     for (let k = 0, at = 0; at <= frame; at += 1) {
       for (; k < begins[at + 1]; k += 1) {
