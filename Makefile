@@ -1,5 +1,6 @@
-# make demo   set up without PyTorch, then the main job on images that come with the project
-# make test   set up with the test extras, then everything that is checked
+# make demo      set up without PyTorch, then the main job on images that come with the project
+# make test      set up with the test extras, then what guards every change
+# make test-all  the same, and what takes long by nature: deep proofs, every network on every target
 
 PYTHON ?= python3
 VENV := .venv
@@ -8,20 +9,29 @@ SOURCES := pyproject.toml tests/constraints.txt
 # Brian2CUDA needs a Brian2 of its own
 VENV_CUDA := .venv-cuda
 
-.PHONY: demo test test-cuda test-hardware lint clean
+# tests marked as long are left out
+MARKED := -m "not long"
+HARDWARE_TEST := test
+test-all: MARKED := -m ""
+test-all: HARDWARE_TEST := test-all
+
+.PHONY: demo test test-all test-cuda test-hardware lint clean
 
 demo: $(VENV)/.demo
 	$(BIN)/bsnn demo --out bsnn_demo.png --json bsnn_demo.json
 
 test: $(VENV)/.test lint test-cuda test-hardware
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest $(MARKED) -n auto --dist loadfile
+
+test-all: test
 
 test-cuda: $(VENV_CUDA)/.test
-	$(VENV_CUDA)/bin/python -m pytest -rs tests/cuda --confcutdir=tests/cuda
+	$(VENV_CUDA)/bin/python -m pytest $(MARKED) -rs tests/cuda --confcutdir=tests/cuda \
+	  --ignore tests/cuda/test_cuda_configuration.py
 
 # makes an environment of its own, too
 test-hardware:
-	$(MAKE) -C hardware test PYTHON3=$(PYTHON)
+	$(MAKE) -C hardware $(HARDWARE_TEST) PYTHON3=$(PYTHON)
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

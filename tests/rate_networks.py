@@ -107,3 +107,8 @@ def make_rate_model(net, shape, seed: int = 0, *, mean=None, std=None, **options
     # would be a matter of rounding
     options = {"norm": "percentile", "percentile": 97.0, "steps": 30, **options}
     return bsnn.convert_to_rate(graph, images[16:], progress=False, **options), images[:16]
+
+
+def tiny_dense(**options):
+    net = nn.Sequential(nn.Flatten(), nn.Linear(9, 6), nn.ReLU(), nn.Linear(6, 3))
+    return make_rate_model(net, (1, 3, 3), **options)

@@ -7,6 +7,38 @@ import rate_reference
 
 import bsnn
 
+OPTIONS = {
+    "encoder": ("constant", "poisson", "regular"),
+    "potential_floor": (None, 0.0, -0.5),
+    "reset": ("subtract", "zero"),
+    "balance": ("weights", "thresholds"),
+    "channels": (False, True),
+    "initial_potential": (0.0, 0.5),
+    "read_out": ("count", "potential"),
+    "form": ("one-pass", "neuron-group"),
+    "connectivity": ("shared", "synapses"),
+}
+
+#: Values of `OPTIONS` in their order, so chosen that each pair of values meets in a case.
+CASES = [
+    ("poisson", 0.0, "zero", "weights", True, 0.0, "potential", "neuron-group", "synapses"),
+    ("constant", 0.0, "subtract", "thresholds", False, 0.5, "count", "one-pass", "shared"),
+    ("regular", None, "zero", "thresholds", True, 0.0, "count", "one-pass", "synapses"),
+    ("regular", -0.5, "zero", "weights", False, 0.5, "potential", "neuron-group", "shared"),
+    ("poisson", -0.5, "subtract", "thresholds", False, 0.0, "count", "neuron-group", "synapses"),
+    ("constant", None, "subtract", "weights", False, 0.0, "potential", "neuron-group", "shared"),
+    ("poisson", -0.5, "subtract", "weights", True, 0.5, "potential", "one-pass", "shared"),
+    ("constant", -0.5, "zero", "thresholds", True, 0.5, "potential", "neuron-group", "synapses"),
+    ("regular", 0.0, "subtract", "weights", True, 0.0, "count", "one-pass", "shared"),
+    ("poisson", None, "zero", "weights", False, 0.5, "count", "neuron-group", "synapses"),
+]
+
+
+def options_of(case) -> tuple[dict, dict]:
+    """Arguments for the conversion, and for the building."""
+    options = dict(zip(OPTIONS, case, strict=True))
+    return options, {name: options.pop(name) for name in ("form", "connectivity")}
+
 
 def spiking(model) -> dict[str, str]:
     return {name: "spikes" for name in model.populations if model.spikes(name)}

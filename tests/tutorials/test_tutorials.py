@@ -13,7 +13,7 @@ import pytest
 
 from bsnn.datasets import DATA_VARIABLE
 
-TUTORIALS = Path(__file__).parents[1] / "tutorials"
+TUTORIALS = Path(__file__).parents[2] / "tutorials"
 
 # Notebooks that read a data set which does not come with the project.
 NEED_DATA = ("2-rate-coding-and-deep-nets",)

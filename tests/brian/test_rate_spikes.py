@@ -12,39 +12,21 @@ import rate_reference
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rate_networks import AverageCnn, ResidualNet, make_rate_model
-from rate_runs import assert_same_spikes, run_here, spikes_of, spiking
+from rate_networks import AverageCnn, ResidualNet, make_rate_model, tiny_dense
+from rate_runs import (
+    CASES,
+    OPTIONS,
+    assert_same_spikes,
+    options_of,
+    run_here,
+    spikes_of,
+    spiking,
+)
 from torch import nn
 
 import bsnn
 from bsnn.brian.devices import start, use_code_target, use_device
 from bsnn.conversion import ENCODERS
-
-OPTIONS = {
-    "encoder": ("constant", "poisson", "regular"),
-    "potential_floor": (None, 0.0, -0.5),
-    "reset": ("subtract", "zero"),
-    "balance": ("weights", "thresholds"),
-    "channels": (False, True),
-    "initial_potential": (0.0, 0.5),
-    "read_out": ("count", "potential"),
-    "form": ("one-pass", "neuron-group"),
-    "connectivity": ("shared", "synapses"),
-}
-
-#: Values of `OPTIONS` in their order, so chosen that each pair of values meets in a case.
-CASES = [
-    ("poisson", 0.0, "zero", "weights", True, 0.0, "potential", "neuron-group", "synapses"),
-    ("constant", 0.0, "subtract", "thresholds", False, 0.5, "count", "one-pass", "shared"),
-    ("regular", None, "zero", "thresholds", True, 0.0, "count", "one-pass", "synapses"),
-    ("regular", -0.5, "zero", "weights", False, 0.5, "potential", "neuron-group", "shared"),
-    ("poisson", -0.5, "subtract", "thresholds", False, 0.0, "count", "neuron-group", "synapses"),
-    ("constant", None, "subtract", "weights", False, 0.0, "potential", "neuron-group", "shared"),
-    ("poisson", -0.5, "subtract", "weights", True, 0.5, "potential", "one-pass", "shared"),
-    ("constant", -0.5, "zero", "thresholds", True, 0.5, "potential", "neuron-group", "synapses"),
-    ("regular", 0.0, "subtract", "weights", True, 0.0, "count", "one-pass", "shared"),
-    ("poisson", None, "zero", "weights", False, 0.5, "count", "neuron-group", "synapses"),
-]
 
 KINDS = [
     {"form": form, "connectivity": connectivity}
@@ -54,12 +36,6 @@ KINDS = [
 
 every_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: "-".join(kind.values()))
 every_encoder = pytest.mark.parametrize("encoder", OPTIONS["encoder"])
-
-
-def options_of(case) -> tuple[dict, dict]:
-    """Arguments for the conversion, and for the building."""
-    options = dict(zip(OPTIONS, case, strict=True))
-    return options, {name: options.pop(name) for name in ("form", "connectivity")}
 
 
 def dense_model(weights, steps: int, biases=None, **options) -> bsnn.RateModel:
@@ -261,11 +237,6 @@ def test_past_64_seconds(numpy_target, encoder):
     net = run_here(model, images[:9], dt=0.3 * b2.second)
     assert net.duration > 80 * b2.second
     assert_same_spikes(net, images[:9])
-
-
-def tiny_dense(**options):
-    net = nn.Sequential(nn.Flatten(), nn.Linear(9, 6), nn.ReLU(), nn.Linear(6, 3))
-    return make_rate_model(net, (1, 3, 3), **options)
 
 
 def test_cpp_standalone_past_64_seconds(tmp_path):

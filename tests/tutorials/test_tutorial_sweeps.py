@@ -15,7 +15,7 @@ import bsnn
 from bsnn.networks import paper
 from bsnn.simulation import parse_axis
 
-TUTORIAL = Path(__file__).parents[1] / "tutorials" / "5-what-biology-does-to-a-cnn.ipynb"
+TUTORIAL = Path(__file__).parents[2] / "tutorials" / "5-what-biology-does-to-a-cnn.ipynb"
 
 
 def commands():

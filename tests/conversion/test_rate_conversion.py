@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import rate_reference
 import torch
-from rate_networks import AverageCnn, ResidualNet, make_rate_model, random_graph
-from test_rate_spikes import CASES, options_of, run_here, spikes_of, spiking, tiny_dense
+from rate_networks import AverageCnn, ResidualNet, make_rate_model, random_graph, tiny_dense
+from rate_runs import CASES, options_of, run_here, spikes_of, spiking
 from torch import nn
 
 import bsnn
