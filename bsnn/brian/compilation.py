@@ -41,6 +41,9 @@ _CACHE_BYTES = 256 * 2**20
 _FILES_IN_A_UNIT = {".cpp": 64, ".cu": 128}
 
 _PROGRAM = "main"
+
+# The file that holds all arrays: optimising what fills them once takes longer than all else.
+_ARRAYS = "objects.cpp"
 _INCLUDE = re.compile(r"^[ \t]*#[ \t]*include[ \t]*(<[^>\n]+>|\"[^\"\n]+\")", re.MULTILINE)
 _DECLARED = re.compile(r"^\s*void\s+(\w+)\(\)\s*;", re.MULTILINE)
 
@@ -217,8 +220,9 @@ def _remove_oldest(folder: Path) -> None:
 
 def _compile(directory: Path, sources: list[str]) -> None:
     few = write_units(directory, sources)
+    (directory / "bsnn.mk").write_text("include makefile\nobjects.o: OPTIMISATIONS += -O0\n")
     # no list of dependencies is needed if everything is compiled
-    if _make(directory, f"SRCS={' '.join(few)}", "DEPS="):
+    if _make(directory, "-f", "bsnn.mk", f"SRCS={' '.join(few)}", "DEPS="):
         # code of a user's own may not bear to share a file with other code
         message = _make(directory)
         if message:
@@ -261,8 +265,7 @@ def write_units(directory: Path, sources: list[str]) -> list[str]:
     if not small:
         return others
     ending = posixpath.splitext(next(iter(small)))[1]
-    # the headers of CUDA are worth a unit less
-    together = others if ending == ".cu" else []
+    together = [name for name in others if name != _ARRAYS]
     objects, step = sorted(small), _FILES_IN_A_UNIT[ending]
     units = []
     for first in range(0, len(objects), step):
@@ -270,7 +273,7 @@ def write_units(directory: Path, sources: list[str]) -> list[str]:
         files = [sorted(small[name], key=name.__ne__) for name in objects[first : first + step]]
         (directory / unit).write_text(_unit(directory, files, [] if units else together))
         units.append(unit)
-    return units if together else others + units
+    return [name for name in others if name not in together] + units
 
 
 def _unit(directory: Path, objects: list[list[str]], others: list[str]) -> str:

@@ -21,5 +21,8 @@ run: main
 	mkdir -p results
 	./main --results_dir results/ ${arguments}
 
+# arrays, which are filled once
+objects.o: CXXFLAGS += -O0
+
 clean:
 	rm -f main $$(OBJECTS)
