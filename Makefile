@@ -11,8 +11,10 @@ VENV_CUDA := .venv-cuda
 
 # tests marked as long are left out
 MARKED := -m "not long"
+EXAMPLES := quick
 HARDWARE_TEST := test
 test-all: MARKED := -m ""
+test-all: EXAMPLES := long
 test-all: HARDWARE_TEST := test-all
 
 .PHONY: demo test test-all test-cuda test-hardware lint clean
@@ -21,7 +23,7 @@ demo: $(VENV)/.demo
 	$(BIN)/bsnn demo --out bsnn_demo.png --json bsnn_demo.json
 
 test: $(VENV)/.test lint test-cuda test-hardware
-	$(BIN)/python -m pytest $(MARKED) -n auto --dist loadfile
+	$(BIN)/python -m pytest $(MARKED) --hypothesis-profile $(EXAMPLES) -n auto --dist loadfile
 
 test-all: test
 

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from pathlib import Path
 
 import brian2 as b2
+import fuzzing  # noqa: F401, registers the profiles of hypothesis
 import pytest
 from brian2.devices.device import reset_device
 from hypothesis import settings
+from targets import RUNTIME_TARGETS
 from ttfs_networks import ResidualCnn, SmallCnn, make_model
 
 import bsnn
-from bsnn.brian.compilation import CACHE_VARIABLE
+from bsnn.brian.compilation import CACHE_VARIABLE, compile_project
+from bsnn.brian.devices import use_code_target
 from bsnn.cli import main
 from bsnn.cli.output import console
 from bsnn.datasets import DATA_VARIABLE
 
-settings.register_profile("bsnn", deadline=None, print_blob=True)
-settings.load_profile("bsnn")
+settings.load_profile("quick")
+
+# Brian2 collects garbage at each run: all that the libraries have made need not be looked through
+gc.collect()
+gc.freeze()
 
 # networks that a test builds and does not run are deleted on purpose
 b2.BrianLogger.suppress_name("unused_brian_object")
@@ -57,27 +64,40 @@ def mnist_test(data_folder):
 @pytest.fixture
 def numpy_target():
     """Run Brian2 without compilation: these networks are too small to be worth it."""
-    before = b2.prefs.codegen.target
-    b2.prefs.codegen.target = "numpy"
-    yield
-    b2.prefs.codegen.target = before
+    with use_code_target("numpy"):
+        yield
+
+
+@pytest.fixture
+def cython_target():
+    """Cython, compiled without optimisation, which takes longer than these networks run."""
+    flags = b2.prefs.codegen.cpp.extra_compile_args_gcc
+    b2.prefs.codegen.cpp.extra_compile_args_gcc = ["-w", "-O0"]
+    with use_code_target("cython"):
+        yield
+    b2.prefs.codegen.cpp.extra_compile_args_gcc = flags
 
 
 @pytest.fixture
 def cpp_standalone(tmp_path):
     """C++ standalone mode; call the fixture to build and run what was set up."""
     b2.set_device("cpp_standalone", build_on_run=False)
+
+    def build_and_run(*, run: bool = True) -> None:
+        b2.device.build(directory=str(tmp_path), compile=False, run=False, with_output=False)
+        compile_project(tmp_path, b2.device.writer.source_files)
+        if run:
+            b2.device.run(with_output=False)
+
     try:
-        yield lambda **options: b2.device.build(
-            directory=str(tmp_path), with_output=False, **options
-        )
+        yield build_and_run
     finally:
         b2.device.reinit()
         b2.device.activate()
         reset_device()
 
 
-@pytest.fixture(params=["numpy", "cython", "cpp"])
+@pytest.fixture(params=[*RUNTIME_TARGETS, "cpp"])
 def run(request):
     """Function that runs a network for a time on each of the targets."""
     if request.param == "cpp":
@@ -89,10 +109,8 @@ def run(request):
 
         yield simulate
         return
-    before = b2.prefs.codegen.target
-    b2.prefs.codegen.target = request.param
-    yield lambda network, duration: network.run(duration, namespace={})
-    b2.prefs.codegen.target = before
+    with use_code_target(request.param):
+        yield lambda network, duration: network.run(duration, namespace={})
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ import test_max_pooling
 import test_shared_connections
 import torch
 from brian2 import ms
-from hypothesis import assume, given, settings
+from fuzzing import examples
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from test_max_pooling import expected_winners
 from test_shared_connections import channel_last, dyadic, pooled
@@ -74,7 +75,7 @@ def assert_same_spikes(monitors) -> None:
     offsets=st.tuples(st.integers(0, 5), st.integers(0, 5)),
     dense=st.booleans(),
 )
-@settings(max_examples=40)
+@examples(40)
 def test_any_geometry_is_that_of_each_image(geometry, batch, offsets, dense):
     """Spikes and values of a batch, a part of each group, are those of as many objects."""
     rng = np.random.default_rng(geometry["seed"])
@@ -278,7 +279,7 @@ def phases_and_keys(seed: int, batch: int, shape) -> np.ndarray:
 
 
 @given(geometry=test_max_pooling.geometries(), batch=st.integers(2, 4))
-@settings(max_examples=40)
+@examples(40)
 def test_any_pool_is_that_of_each_image(geometry, batch):
     values = phases_and_keys(geometry["seed"], batch, geometry["shape"])
     with use_code_target("numpy"):

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import rate_reference
 import torch
-from hypothesis import given, settings
+from fuzzing import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from rate_networks import MaxCnn, make_rate_model
 from rate_runs import assert_same_spikes, run_here, spikes_of, spiking
+from targets import RUNTIME_TARGETS
 from torch import nn
 
 import bsnn
@@ -70,10 +72,9 @@ def test_the_vectorised_network_tells_the_same(gate, reset):
         np.testing.assert_array_equal(np.stack([step[name] for step in steps], 1), spikes)
 
 
-def test_cython_target():
+def test_cython_target(cython_target):
     model, images = make(EXPRESSION, encoder="poisson", reset="zero")
-    with use_code_target("cython"):
-        assert_same_spikes(run_here(model, images[:3]), images[:3])
+    assert_same_spikes(run_here(model, images[:3]), images[:3])
 
 
 @pytest.mark.parametrize("gate", [DEFAULT_GATE, "first_spike"])
@@ -190,7 +191,7 @@ def with_ties(shape: tuple[int, ...], seed: int) -> tuple[np.ndarray, np.ndarray
 
 
 @given(geometry=geometries())
-@settings(max_examples=40, deadline=None)
+@examples(40)
 def test_any_window(geometry):
     """Whole numbers as keys, with many ties."""
     b2.prefs.codegen.target = "numpy"
@@ -227,11 +228,11 @@ def assert_ties_are_decided(expected) -> None:
             np.testing.assert_array_equal(np.asarray(monitor.i)[steps == step], wanted)
 
 
-def test_ties_in_cython():
-    with use_code_target("cython"):
-        net, expected = tied_pools()
-        net.run(3 * b2.ms)
-        assert_ties_are_decided(expected)
+@pytest.mark.long
+def test_ties_in_cython(cython_target):
+    net, expected = tied_pools()
+    net.run(3 * b2.ms)
+    assert_ties_are_decided(expected)
 
 
 def test_ties_in_cpp_standalone(cpp_standalone):
@@ -275,7 +276,7 @@ def test_a_tie_goes_to_the_first(numpy_target):
         assert monitor.num_spikes == passes
 
 
-@pytest.mark.parametrize("target", ["numpy", "cython"])
+@pytest.mark.parametrize("target", RUNTIME_TARGETS)
 def test_pools_of_a_script(target):
     """Several keys over one source, a pool with neurons of its own, and a run that is restored."""
     with use_code_target(target):

@@ -13,6 +13,7 @@ import torch
 from brian2 import Hz, ms, mV, nS, pF, second, volt  # noqa: F401
 from rate_networks import MaxCnn, make_rate_model
 from rate_runs import assert_same_spikes, run_here, spikes_of
+from targets import RUNTIME_TARGETS
 from torch import nn
 
 import bsnn
@@ -192,7 +193,7 @@ def test_neurons_do_what_plain_brian2_does(chain, name, connectivity):
     assert_plain(net, images[:2], name)
 
 
-@pytest.mark.parametrize("target", ["numpy", "cython", "cpp"])
+@pytest.mark.parametrize("target", [*RUNTIME_TARGETS, "cpp"])
 def test_a_neuron_of_ones_own(chain, target, tmp_path):
     model, images = chain
     bsnn.register_neuron(OWN)

@@ -7,6 +7,7 @@ import contextlib
 import brian2 as b2
 import numpy as np
 import pytest
+from targets import RUNTIME_TARGETS
 
 from bsnn.brian import spike_noise
 from bsnn.conversion.noise import splitmix_uniform
@@ -145,7 +146,7 @@ def check(group, monitor):
     np.testing.assert_array_equal(group.often, often)
 
 
-@pytest.mark.parametrize("target", ["numpy", "cython"])
+@pytest.mark.parametrize("target", RUNTIME_TARGETS)
 def test_in_equations(target):
     with codegen_target(target):
         group = noisy_neurons()

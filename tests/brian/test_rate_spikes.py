@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import rate_reference
 import torch
-from hypothesis import given, settings
+from fuzzing import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from rate_networks import AverageCnn, ResidualNet, make_rate_model, tiny_dense
 from rate_runs import (
@@ -144,7 +145,7 @@ def networks(draw):
 
 
 @given(networks(), st.sampled_from(CASES))
-@settings(max_examples=15)
+@examples(15)
 def test_any_geometry(network, case):
     net, shape, seed = network
     options, kind = options_of(case)
@@ -266,12 +267,11 @@ def test_cpp_standalone_residual(tmp_path):
         assert_same_spikes(net, images[:3])
 
 
-def test_cython_target():
+def test_cython_target(cython_target):
     model, images = tiny_dense(
         encoder="poisson", channels=True, potential_floor=-0.5, initial_potential=0.5
     )
-    with use_code_target("cython"):
-        net = run_here(model, images[:4], seed=3)
+    net = run_here(model, images[:4], seed=3)
     assert_same_spikes(net, images[:4], seed=3)
 
 

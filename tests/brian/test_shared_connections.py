@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import torch
 from brian2 import ms, mV, nS
-from hypothesis import given, settings
+from fuzzing import examples
+from hypothesis import given
 from hypothesis import strategies as st
+from targets import RUNTIME_TARGETS
 from torch.nn import functional
 
 import bsnn
@@ -74,7 +76,7 @@ def geometries(draw):
 
 
 @given(geometries())
-@settings(max_examples=60)
+@examples(60)
 def test_any_geometry_against_torch(geometry):
     """The sum of what has arrived is the convolution of the spikes, exactly."""
     rng = np.random.default_rng(geometry["seed"])
@@ -428,7 +430,7 @@ def test_the_slot_can_be_chosen(groups):
     assert monitor.num_spikes == 3 * 2 * 3
 
 
-@pytest.mark.parametrize("target", ["numpy", "cython"])
+@pytest.mark.parametrize("target", RUNTIME_TARGETS)
 def test_store_and_restore_with_spikes_on_their_way(target):
     before = b2.prefs.codegen.target
     b2.prefs.codegen.target = target

@@ -5,6 +5,7 @@ from __future__ import annotations
 import brian2 as b2
 import numpy as np
 import pytest
+from targets import RUNTIME_TARGETS
 
 from bsnn.brian.dense import Dense
 
@@ -19,7 +20,7 @@ def run(connect):
     return target.v[:], target.g[:]
 
 
-@pytest.mark.parametrize("codegen_target", ["numpy", "cython"])
+@pytest.mark.parametrize("codegen_target", RUNTIME_TARGETS)
 def test_numbers_of_neurons_begin_with_their_subgroup(codegen_target):
     weights = np.arange(25).reshape(5, 5) / 8
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import reference
 import torch
-from hypothesis import given, settings
+from fuzzing import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 from ttfs_networks import make_model
@@ -16,18 +17,22 @@ import bsnn
 from bsnn.brian.devices import start, use_device
 from bsnn.networks import paper
 
+
+def kind_name(kind) -> str:
+    return f"{kind['form']}-{kind['connectivity']}"
+
+
 #: Every form of the neuron with every kind of connections.
 KINDS = [
     {"form": form, "connectivity": connectivity}
     for form in ("calendar", "event", "trace")
     for connectivity in ("shared", "synapses")
 ]
-#: The fast kind, Brian2's stock kind, and one that mixes them: where compiling takes its time.
-COMPILED_KINDS = [KINDS[0], KINDS[3], KINDS[4]]
-
-
-def kind_name(kind) -> str:
-    return f"{kind['form']}-{kind['connectivity']}"
+#: The fast kind, and where compiling takes its time Brian2's stock kind and one that mixes them.
+COMPILED_KINDS = [
+    pytest.param(KINDS[number], id=kind_name(KINDS[number]), marks=marks)
+    for number, marks in ((0, ()), (3, pytest.mark.long), (4, pytest.mark.long))
+]
 
 
 every_kind = pytest.mark.parametrize("kind", KINDS, ids=kind_name)
@@ -92,18 +97,13 @@ def test_residual_network(residual_cnn, numpy_target, kind):
     assert_same_spikes(run_here(model, images[:5], **kind), model, images[:5])
 
 
-@pytest.mark.parametrize("kind", COMPILED_KINDS, ids=kind_name)
-def test_cython_target(small_cnn, kind):
+@pytest.mark.parametrize("kind", COMPILED_KINDS)
+def test_cython_target(small_cnn, cython_target, kind):
     model, images = small_cnn(steps=5)
-    before = b2.prefs.codegen.target
-    b2.prefs.codegen.target = "cython"
-    try:
-        assert_same_spikes(run_here(model, images[:4], **kind), model, images[:4])
-    finally:
-        b2.prefs.codegen.target = before
+    assert_same_spikes(run_here(model, images[:4], **kind), model, images[:4])
 
 
-@pytest.mark.parametrize("kind", COMPILED_KINDS, ids=kind_name)
+@pytest.mark.parametrize("kind", COMPILED_KINDS)
 def test_cpp_standalone_past_64_seconds(small_cnn, tmp_path, kind):
     """Comparing times in seconds goes wrong from 64 s on; steps are counted instead."""
     model, images = small_cnn(steps=6, rounding=kind["form"] == "trace")
@@ -177,7 +177,7 @@ def networks(draw):
 
 
 @given(networks(), st.sampled_from(KINDS), st.booleans())
-@settings(max_examples=25)
+@examples(25)
 def test_any_geometry(network, kind, rounding):
     net, shape, steps, seed = network
     try:

@@ -6,6 +6,7 @@ import brian2 as b2
 import numpy as np
 import pytest
 from brian2 import ms
+from targets import RUNTIME_TARGETS
 
 from bsnn.brian import NEURON_FORMS, CalendarGroup, FirstSpikePool, OnePassGroup, Windows
 from bsnn.graph.geometry import tap_positions
@@ -51,15 +52,11 @@ def test_one_pass_is_update_threshold_and_reset(numpy_target, reset):
     assert_same(*objects)
 
 
-def test_one_pass_in_cython():
-    before = b2.prefs.codegen.target
-    b2.prefs.codegen.target = "cython"
-    try:
-        network, *objects = one_pass_and_stock(RESETS["several"])
-        network.run(3 * ms)
-        assert_same(*objects)
-    finally:
-        b2.prefs.codegen.target = before
+@pytest.mark.long
+def test_one_pass_in_cython(cython_target):
+    network, *objects = one_pass_and_stock(RESETS["several"])
+    network.run(3 * ms)
+    assert_same(*objects)
 
 
 def test_one_pass_in_cpp_standalone(cpp_standalone):
@@ -129,7 +126,7 @@ def check_calendar(group, monitor, steps, windows):
     assert (np.array(group.planned) == windows).all(), "planned once a window"
 
 
-@pytest.mark.parametrize("target", ["numpy", "cython"])
+@pytest.mark.parametrize("target", RUNTIME_TARGETS)
 def test_calendar(target):
     before = b2.prefs.codegen.target
     b2.prefs.codegen.target = target

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from brian2.core.base import BrianObjectException
 from brian2.units import ms, mV
+from targets import RUNTIME_TARGETS
 
 from bsnn.brian import OnePassGroup, SpikeStepRecorder, WindowRecorder, WindowStart
 from bsnn.brian.devices import use_code_target
@@ -17,7 +18,7 @@ WINDOWS = STEPS // WINDOW_STEPS
 DT = 0.1 * ms
 
 
-@pytest.fixture(params=["numpy", "cython"])
+@pytest.fixture(params=RUNTIME_TARGETS)
 def runtime_target(request):
     before = b2.prefs.codegen.target
     b2.prefs.codegen.target = request.param
@@ -219,7 +220,7 @@ def test_values_have_no_units(numpy_target):
     assert isinstance(error.value.__cause__, b2.DimensionMismatchError)
 
 
-@pytest.fixture(params=["numpy", "cython"])
+@pytest.fixture(params=RUNTIME_TARGETS)
 def code_target(request):
     with use_code_target(request.param):
         yield

@@ -271,6 +271,7 @@ GEOMETRIES = [
 ]
 
 
+@pytest.mark.long
 @needs_verilator
 def test_brian_and_the_block_agree_in_a_million_words(tmp_path):
     """Neurons with whole-numbered currents, pooled in Brian2 by several gates, and in the block."""

@@ -11,7 +11,8 @@ import warnings
 import brian2 as b2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from fuzzing import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from rate_networks import AverageCnn, MaxCnn, ResidualNet, make_rate_model
 from rate_reference import simulate
@@ -280,7 +281,7 @@ def convolutions(draw):
     return conv, (inputs, *size)
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(convolutions(), st.booleans())
 def test_any_convolution(case, with_metadata):
     conv, shape = case

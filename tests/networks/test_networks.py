@@ -40,6 +40,7 @@ def test_shipped_models(name):
     assert json.loads(log[-1])["epoch"] == 20
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "least"), [("mnist_cnn", 0.995), ("mnist_cnn_sparse", 0.995)])
 def test_accuracy_on_the_whole_test_set(name, least, mnist_test):
     """ANN and closed form of the SNN (which the simulation equals spike for spike)."""
@@ -55,6 +56,7 @@ def test_accuracy_on_the_whole_test_set(name, least, mnist_test):
     assert (ann - snn) / len(labels) <= 0.0005
 
 
+@pytest.mark.long
 def test_the_sparse_network_beats_the_paper(tmp_path, mnist_test):
     """All three of the paper's numbers, on 1,000 images spread over the test set, in Brian2."""
     model = bsnn.load_model(SHIPPED["mnist_cnn_sparse"])
@@ -151,6 +153,7 @@ def test_augmentation_moves_images_and_keeps_their_size():
     assert moved.max() <= 1
 
 
+@pytest.mark.long
 def test_reproduction(tmp_path, data_folder, monkeypatch):
     """Tables and figures are made, and an interrupted frontier goes on where it stopped."""
     from bsnn.networks.lopez_randulfe_2022 import reproduction

@@ -90,6 +90,7 @@ def test_windows_of_four_neurons(noise, expected):
         assert found[gate] == (pytest.approx(mean, abs=0.008), pytest.approx(rms, abs=0.008)), gate
 
 
+@pytest.mark.long
 def test_reproduction_goes_on_after_an_interruption(
     data_folder, tmp_path, numpy_target, monkeypatch
 ):

@@ -212,6 +212,7 @@ def test_shipped_networks(name, macs):
     assert sum(path.stat().st_size for path in PAPER.SHIPPED.values()) < 32e6
 
 
+@pytest.mark.long
 def test_reproduction_goes_on_after_an_interruption(
     data_folder, tmp_path, numpy_target, monkeypatch
 ):

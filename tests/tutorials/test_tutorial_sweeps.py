@@ -40,6 +40,7 @@ def test_the_sweeps_that_are_named():
         assert kept.grid == ("--each" not in arguments)
 
 
+@pytest.mark.long
 # those in rate coding take longer, and what they name is in these
 @pytest.mark.parametrize("name", ["ttfs.json", "refractory.json"])
 def test_the_same_command_finds_the_same(command_line, numpy_target, name):

@@ -18,8 +18,17 @@ TUTORIALS = Path(__file__).parents[2] / "tutorials"
 # Notebooks that read a data set which does not come with the project.
 NEED_DATA = ("2-rate-coding-and-deep-nets",)
 
+# Those that take less than a minute.
+QUICK = ("1-from-pytorch-to-spikes", "4-on-the-gpu")
 
-@pytest.mark.parametrize("path", sorted(TUTORIALS.glob("*.ipynb")), ids=lambda path: path.stem)
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, id=path.stem, marks=() if path.stem in QUICK else pytest.mark.long)
+        for path in sorted(TUTORIALS.glob("*.ipynb"))
+    ],
+)
 def test_notebook(path, tmp_path, request, monkeypatch):
     if path.stem in NEED_DATA:
         monkeypatch.setenv(DATA_VARIABLE, str(request.getfixturevalue("data_folder")))
