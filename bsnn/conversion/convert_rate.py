@@ -58,8 +58,10 @@ def convert_to_rate(
     graph : Graph
         The trained network: convolutions, dense layers, poolings, ReLUs, and sums of branches with
         a ReLU after them. A normalisation of the images is part of it.
-    images : numpy.ndarray
-        Calibration images, from the training set, shape ``(n, *input_shape)``.
+    images : array_like
+        Calibration images, from the training set, shape ``(n, *input_shape)``: plain pixels from 0
+        to 1, or to the values that `input_scale` or the network's normalisation is of. With a
+        constant input also images that were normalised beforehand.
     steps : int
         Time steps for which an image is shown, unless a simulation says otherwise.
     norm : str
@@ -114,8 +116,9 @@ def convert_to_rate(
     Raises
     ------
     ConversionError
-        An argument is out of range, the network breaks a rule of the method (such as a junction
-        that is not rectified), or a layer is never active.
+        An argument is out of range, the images have values that cannot be encoded or meant (such
+        as pixels that were not divided by 255), the network breaks a rule of the method (such as a
+        junction that is not rectified), or a layer is never active.
     """
     if norm not in RATE_NORMALISATIONS:
         raise ConversionError(

@@ -40,7 +40,7 @@ def convert_to_ttfs(
     ----------
     graph : Graph
         The trained network.
-    images : numpy.ndarray
+    images : array_like
         Calibration images, from the training set, shape ``(n, *input_shape)``, values from 0 to
         `input_scale`.
     steps : int

@@ -15,6 +15,7 @@ from bsnn.analysis.tracing import trace_neuron
 from bsnn.comparison.forecast import forecast
 from bsnn.conversion import RateDynamics
 from bsnn.cosimulation import record_pools
+from bsnn.simulation.shown import checked_images
 
 ENCODERS = ("constant", "poisson", "regular")
 CODINGS = ("ttfs", *ENCODERS)
@@ -129,13 +130,18 @@ ENTRIES = {
 }
 
 
-@pytest.mark.parametrize("entry", ENTRIES)
-@pytest.mark.parametrize("coding", ["ttfs", "constant"])
+# of one coding only
+RATE_ONLY, TTFS_ONLY = {"dynamics", "refit", "poolings"}, {"code"}
+
+
+@pytest.mark.parametrize(
+    ("coding", "entry"),
+    [
+        *(("ttfs", entry) for entry in ENTRIES if entry not in RATE_ONLY),
+        *(("constant", entry) for entry in ENTRIES if entry not in TTFS_ONLY),
+    ],
+)
 def test_wherever_they_enter(coding, entry, ttfs, constant, numpy_target, tmp_path, monkeypatch):
-    if (entry in ("dynamics", "refit", "poolings") and coding == "ttfs") or (entry, coding) == (
-        "code", "constant"
-    ):  # fmt: skip
-        pytest.skip("of the other coding")
     monkeypatch.chdir(tmp_path)
     model = ttfs if coding == "ttfs" else constant
     for kind in ("uint8", "bytes as floats", "both signs", "NaN", "masked", "objects"):
@@ -191,10 +197,12 @@ def net_logits(model, images: torch.Tensor) -> np.ndarray:
     return x.numpy()
 
 
-def test_tensors_are_simulated_as_arrays(model, numpy_target):
-    tensor = torch.from_numpy(IMAGES).requires_grad_()
+@pytest.mark.parametrize("coding", ["ttfs", "poisson"])
+def test_tensors_are_simulated_as_arrays(coding, numpy_target):
+    model, tensor = convert(coding), torch.from_numpy(IMAGES).requires_grad_()
     found, wanted = simulate(model, tensor, torch.from_numpy(LABELS)), simulate(model, IMAGES)
     np.testing.assert_array_equal(found.potentials, wanted.potentials)
+    np.testing.assert_array_equal(found.labels, LABELS)
     assert found.accuracy == (wanted.predictions == LABELS).mean()
 
 
@@ -307,11 +315,10 @@ SAME_LABELS = {
 
 
 @pytest.mark.parametrize("form", SAME_LABELS)
-def test_forms_of_the_same_labels(ttfs, numpy_target, form):
-    result = simulate(ttfs, IMAGES, SAME_LABELS[form])
-    np.testing.assert_array_equal(result.labels, LABELS)
-    assert result.labels.dtype == np.int64
-    assert result.accuracy == (result.predictions == LABELS).mean()
+def test_forms_of_the_same_labels(ttfs, form):
+    _, labels = checked_images(ttfs, IMAGES, SAME_LABELS[form])
+    np.testing.assert_array_equal(labels, LABELS)
+    assert labels.dtype == np.int64
 
 
 WRONG_LABELS = {
@@ -373,9 +380,7 @@ def test_a_map_has_no_classes(numpy_target):
             with pytest.raises(bsnn.InputError, match=r"map of 4x2x2.*AdaptiveAvgPool2d"):
                 call(model, IMAGES)
         # the network itself has a meaning
-        built = bsnn.build(model, images=1)
-        built.present(IMAGES[:1])
-        built.network.run(built.duration)
+        bsnn.build(model, images=1).present(IMAGES[:1])
     one = nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU(), nn.Conv2d(3, 4, 2))
     model = convert("ttfs", graph=random_graph(one, SHAPE))
     assert simulate(model, IMAGES, LABELS).potentials.shape == (6, 4)
