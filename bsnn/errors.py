@@ -9,6 +9,7 @@ __all__ = [
     "ConversionError",
     "DatasetError",
     "GraphError",
+    "InputError",
     "SettingsError",
     "SimulationError",
     "StorageError",
@@ -43,6 +44,10 @@ class SimulationError(BsnnError):
 
 class SettingsError(BsnnError, ValueError):
     """Settings that do not fit what they are applied to."""
+
+
+class InputError(SimulationError, SettingsError):
+    """Images or labels that cannot be meant as they were given."""
 
 
 class DatasetError(BsnnError):

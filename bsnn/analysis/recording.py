@@ -100,6 +100,7 @@ def record(
     seed : int
         Of the noise.
     """
+    images = model.check_images(images)
     with ExitStack() as stack:
         folder = None if device is None else stack.enter_context(use_device(device))
         net, watches = watched_network(model, images, seed=seed)

@@ -114,6 +114,7 @@ def trace_neuron(
         raise SettingsError(
             f"The population {layer!r} has the shape {shape}; there is no neuron {position}."
         )
+    (image,) = model.check_images([image])
     further = {"one_at_a_time": True} if model.coding == "ttfs" else {"seed": seed}
     net = build(model, form=trace_form(model), **further)
     watch = Watch(net, layer, [net.neuron_index(layer, *position)])

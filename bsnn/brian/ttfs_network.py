@@ -12,7 +12,7 @@ from bsnn.brian.neurons import NeuronForm
 from bsnn.brian.spike_step_recorder import SpikeStepRecorder
 from bsnn.brian.window_recorder import WindowRecorder
 from bsnn.conversion import TtfsModel
-from bsnn.conversion.time_code import check_pixels, pixel_levels
+from bsnn.conversion.time_code import pixel_levels
 from bsnn.errors import SimulationError
 
 __all__ = ["TtfsNetwork"]
@@ -88,9 +88,8 @@ class TtfsNetwork(SpikingNetwork):
         numpy.ndarray
             float64, a row for each image (or batch); zero where there is no image.
         """
-        images = self.model.graph.check_images(images)
+        images = self.model.check_images(images)
         scale = self.model.scales[self.model.input.name]
-        check_pixels(images, scale)
         return self.input_rows(pixel_levels(images, scale, self.model.steps, self.model.rounding))
 
     def record_levels(self, name: str) -> None:

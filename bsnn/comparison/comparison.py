@@ -19,6 +19,7 @@ from bsnn.errors import SettingsError
 from bsnn.graph import Graph
 from bsnn.progress import progress_bar
 from bsnn.simulation import Result
+from bsnn.simulation.shown import checked_images
 
 __all__ = ["Comparison", "Rung", "compare"]
 
@@ -236,16 +237,16 @@ def compare(
     Raises
     ------
     SettingsError
-        There are no images; labels, result or reference do not fit them.
-    SimulationError
-        The images cannot be coded.
+        Result or reference do not fit the images, or the network has one output.
+    InputError
+        The images or labels do not fit the network, or the network gives no classes.
     GraphError
         The images do not have the network's input shape.
     """
     thresholds = thresholds or Thresholds()
-    images = model.graph.check_images(np.asarray(images, dtype=np.float64))
-    _check(model, images, labels, result)
-    model.check_images(images)
+    images, labels = checked_images(model, images, labels)
+    _check(model, images, result)
+    images = images.astype(np.float64, copy=False)
     wanted = Reference(model, reference, len(images))
     precision = None if result is None else result.precision
     situation = Situation(model, reference is not None, precision)
@@ -281,20 +282,11 @@ def _departs(layers: Mapping[str, LayerComparison], thresholds: Thresholds) -> s
     return next((name for name, layer in layers.items() if layer.relative_error > limit), None)
 
 
-def _check(
-    model: SpikingModel, images: np.ndarray, labels: np.ndarray | None, result: Result | None
-) -> None:
-    if not len(images):
-        raise SettingsError("There are no images to compare the networks on.")
+def _check(model: SpikingModel, images: np.ndarray, result: Result | None) -> None:
     if model.output.size < 2:
         raise SettingsError(
             "The network has one output, so that all images have the same class: networks are "
             "compared by their classes."
-        )
-    if labels is not None and np.shape(labels) != (len(images),):
-        raise SettingsError(
-            f"There are {len(images)} images and labels of shape {np.shape(labels)}: give one "
-            "label for each image, or none."
         )
     if result is None:
         return
@@ -325,7 +317,7 @@ class _Run:
         self._situation = situation
         self._reference = reference
         self._images = images
-        self._labels = None if labels is None else np.asarray(labels)
+        self._labels = labels
         self._seed = seed
         self._streams = first_image + np.arange(len(images))
         self._ann_classes = np.zeros(len(images), np.int64)

@@ -15,6 +15,7 @@ from bsnn.conversion.rate import per_channel
 from bsnn.errors import SettingsError
 from bsnn.progress import progress_bar
 from bsnn.simulation.duration import DEVICE_COSTS, estimate_seconds
+from bsnn.simulation.shown import checked_images
 
 __all__ = ["Forecast", "forecast"]
 
@@ -141,16 +142,14 @@ def forecast(
     Raises
     ------
     SettingsError
-        There are no images, or the agreement is no fraction.
-    SimulationError
-        The images cannot be coded.
+        The agreement is no fraction.
+    InputError
+        The images do not fit the network, or the network gives no classes.
     """
     if not 0 < agreement <= 1:
         raise SettingsError(f"The wanted agreement is {agreement:g}; it is a fraction up to 1.")
-    images = model.graph.check_images(np.asarray(images, dtype=np.float64))
-    if not len(images):
-        raise SettingsError("There are no images to find the steps with.")
-    model.check_images(images)
+    images, _ = checked_images(model, images)
+    images = images.astype(np.float64, copy=False)
     furthest = _FURTHEST * model.steps if steps is None else steps
     exact = model.graph.activations(images)[model.output.potential_layer]
     classes = exact.reshape(len(exact), -1).argmax(axis=1)

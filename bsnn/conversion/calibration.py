@@ -6,23 +6,57 @@ import hashlib
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from bsnn.errors import ConversionError
-from bsnn.graph import Graph
+from bsnn.conversion.pixels import refusal
+from bsnn.errors import ConversionError, InputError
+from bsnn.graph import Graph, image_batch
 
-__all__ = ["calibration_record", "check_calibration_images", "positive_scale"]
+__all__ = ["calibration_images", "calibration_record", "calibration_refused", "positive_scale"]
 
 
-def check_calibration_images(graph: Graph, images: np.ndarray) -> np.ndarray:
-    """Return the images as the network takes them; refuse an empty batch."""
-    images = graph.check_images(images)
+def calibration_images(graph: Graph, images: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Return the images as the network takes them, and their extremes (see `image_batch`).
+
+    Raises
+    ------
+    ConversionError
+        There are none, or they are no numbers.
+    GraphError
+        They have another shape.
+    """
+    try:
+        images, extremes = image_batch(images, graph.input.shape)
+    except InputError as error:
+        raise ConversionError(f"The network cannot be calibrated: {error}") from error
     if not len(images):
         raise ConversionError("No calibration images were given.")
-    return images
+    return images, extremes
+
+
+def calibration_refused(
+    extremes: np.ndarray, expected: tuple[float, float], normalises: bool = False
+) -> ConversionError:
+    """Return the error for calibration images with values that a network does not take.
+
+    `normalises` says that the input encodes them after a normalisation.
+    """
+    text = str(refusal(extremes, expected, "calibration images"))
+    if extremes.min() >= 0:
+        text += " If the network was trained on such values, "
+        if normalises:
+            text += "name their mean and std when it is traced."
+        else:
+            text += f"say so with input_scale={float(extremes.max()):g}."
+    return ConversionError(text)
 
 
 def calibration_record(
-    images: np.ndarray, images_from: str, percentile: float | None = None, **further: Any
+    images: np.ndarray,
+    extremes: np.ndarray,
+    images_from: str,
+    percentile: float | None = None,
+    **further: Any,
 ) -> dict[str, Any]:
     """Return what scales were found with, for the file."""
     record: dict[str, Any] = {
@@ -31,6 +65,8 @@ def calibration_record(
             np.ascontiguousarray(images, dtype="<f4").tobytes()
         ).hexdigest(),
         "images_from": images_from,
+        "lowest": float(extremes.min()),
+        "highest": float(extremes.max()),
         **further,
     }
     if percentile is not None:

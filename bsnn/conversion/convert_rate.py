@@ -5,20 +5,22 @@ from __future__ import annotations
 import numpy as np
 
 from bsnn.conversion.calibration import (
+    calibration_images,
     calibration_record,
-    check_calibration_images,
+    calibration_refused,
     positive_scale,
 )
 from bsnn.conversion.encoders import ENCODERS
 from bsnn.conversion.gates import DEFAULT_GATE
 from bsnn.conversion.noise import check_seed
+from bsnn.conversion.pixels import FAR, is_within
 from bsnn.conversion.populations import relu_before_pool
 from bsnn.conversion.rate import RateModel
 from bsnn.conversion.residual import Junctions
 from bsnn.conversion.scales import NORMALISATIONS, ScaleContext
 from bsnn.conversion.spike_norm import spike_norm
-from bsnn.errors import ConversionError, SimulationError
-from bsnn.graph import Graph
+from bsnn.errors import ConversionError
+from bsnn.graph import Graph, are_counts
 
 __all__ = ["RATE_NORMALISATIONS", "convert_to_rate"]
 
@@ -56,8 +58,10 @@ def convert_to_rate(
     graph : Graph
         The trained network: convolutions, dense layers, poolings, ReLUs, and sums of branches with
         a ReLU after them. A normalisation of the images is part of it.
-    images : numpy.ndarray
-        Calibration images, from the training set, shape ``(n, *input_shape)``.
+    images : array_like
+        Calibration images, from the training set, shape ``(n, *input_shape)``: plain pixels from 0
+        to 1, or to the values that `input_scale` or the network's normalisation is of. With a
+        constant input also images that were normalised beforehand.
     steps : int
         Time steps for which an image is shown, unless a simulation says otherwise.
     norm : str
@@ -112,8 +116,9 @@ def convert_to_rate(
     Raises
     ------
     ConversionError
-        An argument is out of range, the network breaks a rule of the method (such as a junction
-        that is not rectified), or a layer is never active.
+        An argument is out of range, the images have values that cannot be encoded or meant (such
+        as pixels that were not divided by 255), the network breaks a rule of the method (such as a
+        junction that is not rectified), or a layer is never active.
     """
     if norm not in RATE_NORMALISATIONS:
         raise ConversionError(
@@ -124,7 +129,7 @@ def convert_to_rate(
         raise ConversionError(f"percentile is {percentile}; it lies between 0 and 100.")
     if encoder not in ENCODERS:
         raise ConversionError(f"There is no encoder {encoder!r}. Known are {', '.join(ENCODERS)}.")
-    images = check_calibration_images(graph, images)
+    images, extremes = calibration_images(graph, images)
     graph = relu_before_pool(graph)
     norm_steps = steps if norm_steps is None else norm_steps
     if norm_steps < 1:
@@ -144,7 +149,7 @@ def convert_to_rate(
         read_out=read_out,
         norm=norm,
         calibration=calibration_record(
-            images, images_from, percentile if norm == "percentile" else None, **further
+            images, extremes, images_from, percentile if norm == "percentile" else None, **further
         ),
         source=dict(source or {}),
     )
@@ -153,9 +158,10 @@ def convert_to_rate(
         model.scales[model.input.name] = _input_scale(model, input_scale)
         model.check()
         check_seed(seed)
-        model.check_images(images)
-    except (ValueError, SimulationError) as error:
+        model.check_pixels(extremes)
+    except ValueError as error:
         raise ConversionError(f"The network cannot be converted: {error}") from error
+    _check_pixels(model, extremes, input_scale)
     if norm == "spike-norm":
         model = spike_norm(
             model, images, steps=norm_steps, seed=seed, channels=channels, progress=progress
@@ -177,6 +183,27 @@ def _input_scale(model: RateModel, wanted: float | None) -> float:
     extremes = np.stack([np.zeros(graph.input.shape), np.ones(graph.input.shape)])
     told = graph.evaluate(model.input.layer, {graph.input.name: extremes})
     return float(np.abs(told).max())
+
+
+def _check_pixels(model: RateModel, extremes: np.ndarray, stated: float | None) -> None:
+    """Refuse calibration images that the network cannot have been trained on.
+
+    A current can be of any size and sign, so that a network may have been trained on images that
+    were normalised beforehand. Not so pixels that were not divided by 255, unless the network's
+    normalisation, or the scale that was stated, is of these.
+    """
+    low, high = float(extremes.min()), float(extremes.max())
+    plain = model.plain_values
+    if is_within(low, high, plain):
+        return
+    if model.normalises:
+        largest = float(np.abs(model.encoded_values(extremes)).max())
+        scale = model.scales[model.input.name]
+        refused = model.graph.white == 1 and not is_within(0, largest, (0, scale))
+    else:
+        refused = low >= 0 and high > max(FAR, stated or 0)
+    if refused or are_counts(extremes):
+        raise calibration_refused(extremes, plain, model.normalises)
 
 
 def _from_activations(

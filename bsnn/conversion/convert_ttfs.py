@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from bsnn.conversion.calibration import (
+    calibration_images,
     calibration_record,
-    check_calibration_images,
+    calibration_refused,
     positive_scale,
 )
+from bsnn.conversion.pixels import is_within
 from bsnn.conversion.populations import population_levels, populations, relu_before_pool
 from bsnn.conversion.scales import NORMALISATIONS, ScaleContext
 from bsnn.conversion.time_code import decode
@@ -38,7 +40,7 @@ def convert_to_ttfs(
     ----------
     graph : Graph
         The trained network.
-    images : numpy.ndarray
+    images : array_like
         Calibration images, from the training set, shape ``(n, *input_shape)``, values from 0 to
         `input_scale`.
     steps : int
@@ -72,7 +74,10 @@ def convert_to_ttfs(
     """
     _check_arguments(steps, norm, percentile, read_out, input_scale)
     graph = relu_before_pool(graph)
-    images = _check_images(graph, images, input_scale)
+    images, extremes = calibration_images(graph, images)
+    limits = (0.0, float(input_scale))
+    if not is_within(float(extremes.min()), float(extremes.max()), limits):
+        raise calibration_refused(extremes, limits)
     plan = populations(graph)
     exact = graph.activations(images)
     scales: dict[str, float] = {}
@@ -109,7 +114,7 @@ def convert_to_ttfs(
         read_out=read_out,
         norm=norm,
         calibration=calibration_record(
-            images, images_from, percentile if norm == "percentile" else None
+            images, extremes, images_from, percentile if norm == "percentile" else None
         ),
         source=dict(source or {}),
     )
@@ -133,15 +138,3 @@ def _check_arguments(
         )
     if not input_scale > 0:
         raise ConversionError(f"input_scale is {input_scale}; it must be positive.")
-
-
-def _check_images(graph: Graph, images: np.ndarray, input_scale: float) -> np.ndarray:
-    images = check_calibration_images(graph, images)
-    low, high = float(images.min()), float(images.max())
-    if not (low >= 0 and high <= input_scale):
-        raise ConversionError(
-            f"The calibration images have values from {low:g} to {high:g}; spike times code "
-            f"values from 0 to {input_scale:g}. Give plain pixels (divided by 255), and if the "
-            "network was trained on normalised ones, name mean and std when it is traced."
-        )
-    return images

@@ -8,10 +8,11 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from bsnn.conversion.populations import Population, Projection, populations
-from bsnn.errors import StorageError
-from bsnn.graph import Graph
+from bsnn.errors import InputError, StorageError
+from bsnn.graph import Graph, image_batch
 from bsnn.storage import (
     Tree,
     graph_from_tree,
@@ -117,8 +118,31 @@ class SpikingModel:
         """
         raise NotImplementedError
 
-    def check_images(self, images: np.ndarray) -> None:
-        """Refuse images that cannot be coded, with a `SimulationError`."""
+    def check_images(self, images: ArrayLike) -> np.ndarray:
+        """Return images as float32 or float64, if the network can be shown them.
+
+        Raises
+        ------
+        InputError
+            There are none, they are no numbers, or they have values that cannot be coded or meant.
+        GraphError
+            They have another shape than the network takes.
+        """
+        images, extremes = image_batch(images, self.graph.input.shape)
+        if not len(images):
+            raise InputError("There are no images; give at least one.")
+        self.check_pixels(extremes)
+        return images
+
+    def check_pixels(self, extremes: np.ndarray) -> None:
+        """Refuse, with an `InputError`, pixels that cannot be coded or meant.
+
+        Parameters
+        ----------
+        extremes : numpy.ndarray
+            Two images, of the lowest and of the highest value that each pixel has, in the type
+            that the images came in.
+        """
         raise NotImplementedError
 
     def expected_spikes(self, images: np.ndarray) -> dict[str, float]:

@@ -11,6 +11,7 @@ import numpy as np
 from bsnn.conversion.encoders import ENCODERS
 from bsnn.conversion.gates import AVERAGE, DEFAULT_GATE, gate_key
 from bsnn.conversion.model import SpikingModel, register_coding
+from bsnn.conversion.pixels import FAR, advice, is_within, refusal
 from bsnn.conversion.populations import (
     Population,
     Projection,
@@ -18,8 +19,8 @@ from bsnn.conversion.populations import (
     pooled_windows,
     populations,
 )
-from bsnn.errors import ConversionError, SimulationError
-from bsnn.graph import AvgPool2d, Graph, MaxPool2d
+from bsnn.errors import ConversionError, InputError
+from bsnn.graph import AvgPool2d, Graph, MaxPool2d, are_counts
 
 __all__ = ["BALANCES", "RATE_READ_OUTS", "RESETS", "RESIDUAL_RULES", "RateModel", "per_channel"]
 
@@ -130,28 +131,59 @@ class RateModel(SpikingModel):
 
         Raises
         ------
-        SimulationError
-            A value would need more than one spike a step.
+        InputError, GraphError
+            The network cannot be shown them (see `check_images`).
         """
-        images = self.graph.check_images(np.asarray(images, dtype=np.float64))
-        values = self.graph.evaluate(self.input.layer, {self.graph.input.name: images})
-        values = values / self.scales[self.input.name]
-        largest = float(np.abs(values).max()) if values.size else 0.0
-        if not np.isfinite(largest):
-            raise SimulationError("The images have values that are NaN or infinite.")
-        # a pixel that lies on the scale may miss it by a last bit
-        if ENCODERS[self.encoder].spikes and largest > 1 + 1e-6:
-            scale = self.scales[self.input.name]
-            raise SimulationError(
-                f"The images have values up to {largest * scale:g} (after normalisation), which "
-                f"need {largest:.3g} spikes a step: the encoder {self.encoder!r} tells values up "
-                f"to the input's scale, {scale:g}. Convert the network with a larger input_scale "
-                "(--input-scale), or were the images not divided by 255, or normalised twice?"
-            )
-        return values
+        return self.encoded_values(self.check_images(images)) / self.scales[self.input.name]
 
-    def check_images(self, images: np.ndarray) -> None:
-        self.encode(images)
+    @property
+    def image_values(self) -> tuple[float, float]:
+        """Lowest and highest value that images should have.
+
+        Those of plain pixels, or of the calibration images where these are none. Of a network that
+        does not say what it was calibrated with, as in older files, plain pixels are expected.
+        """
+        low, high = self.calibration.get("lowest", 0.0), self.calibration.get("highest", 0.0)
+        return self.plain_values if is_within(low, high, self.plain_values) else (low, high)
+
+    @property
+    def plain_values(self) -> tuple[float, float]:
+        """Lowest and highest value of pixels that were not normalised beforehand.
+
+        Up to one, unless the network's own normalisation or the scale of its input say otherwise.
+        """
+        scale = 1.0 if self.normalises else float(self.scales[self.input.name])
+        return 0.0, max(scale, self.graph.white)
+
+    @property
+    def normalises(self) -> bool:
+        """Whether the input encodes images after a normalisation that is part of the network."""
+        return self.input.layer != self.graph.input.name
+
+    def encoded_values(self, images: np.ndarray) -> np.ndarray:
+        """Return the values that the input encodes: images after a normalisation; float64."""
+        known = {self.graph.input.name: images.astype(np.float64, copy=False)}
+        return self.graph.evaluate(self.input.layer, known)
+
+    def check_pixels(self, extremes: np.ndarray) -> None:
+        scale = self.scales[self.input.name]
+        largest = float(np.abs(self.encoded_values(extremes)).max())
+        if ENCODERS[self.encoder].spikes and not is_within(0, largest, (0, scale)):
+            raise InputError(
+                f"The images have values up to {largest:g} (after normalisation), which need "
+                f"{largest / scale:.3g} spikes a step: the encoder {self.encoder!r} encodes values "
+                f"up to the input's scale, {scale:g}. {advice(extremes, self.plain_values)} If "
+                "they are right, convert the network with a larger input_scale (--input-scale)."
+            )
+        expected, recorded = self.image_values, "lowest" in self.calibration
+        limits = expected
+        if expected != self.plain_values or not recorded:
+            # images that are not plain pixels have no limits but these
+            far = FAR * max(map(abs, expected))
+            limits = (-far if expected[0] < 0 or not recorded else 0.0), far
+        counts = expected[0] < 0 and are_counts(extremes)
+        if counts or not is_within(float(extremes.min()), float(extremes.max()), limits):
+            raise refusal(extremes, expected)
 
     def height(self, projection: Projection, target: Population) -> float | np.ndarray:
         """Return the value that a spike of a projection's source stands for at its target."""
@@ -199,7 +231,7 @@ class RateModel(SpikingModel):
         return self.input_of_silence(name) / unit
 
     def expected_spikes(self, images: np.ndarray) -> dict[str, float]:
-        exact = self.spiking_graph.activations(images)
+        exact = self.spiking_graph.activations(self.check_images(images))
         expected = {}
         for name, population in self.populations.items():
             if self.spikes(name):

@@ -159,13 +159,13 @@ class RateDynamics:
         self._model = model
         self._values = model.encode(images)
         self._seed = seed
-        self._streams = np.arange(len(images)) if streams is None else np.asarray(streams)
+        self._streams = np.arange(len(self._values)) if streams is None else np.asarray(streams)
         self._dtype = dtype
         self._step = 0
         self.populations = {
             name: PoolDynamics(model, name)
             if population.role == "max_pool"
-            else PopulationDynamics(model, population, len(images), dtype)
+            else PopulationDynamics(model, population, len(self._values), dtype)
             for name, population in model.populations.items()
             if population.role != "input"
         }

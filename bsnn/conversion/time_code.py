@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bsnn.errors import SimulationError
-
-__all__ = ["check_pixels", "decode", "levels", "pixel_levels", "rounding_charge"]
+__all__ = ["decode", "levels", "pixel_levels", "rounding_charge"]
 
 # In steps. Pixels such as 77/255 are not exact in binary, not even if they lie on a level.
 _PIXEL_TOLERANCE = 1e-4
@@ -65,18 +63,3 @@ def pixel_levels(pixels: np.ndarray, scale: float, steps: int, rounding: bool) -
 def decode(level: np.ndarray, scale: float, steps: int) -> np.ndarray:
     """Return the values that levels stand for, in the type of `level`."""
     return level * level.dtype.type(scale / steps)
-
-
-def check_pixels(pixels: np.ndarray, scale: float) -> None:
-    """Refuse pixels that no spike time stands for.
-
-    Raises
-    ------
-    SimulationError
-        A pixel is less than zero, larger than the input's scale, or no number.
-    """
-    if pixels.size and not (pixels.min() >= 0 and pixels.max() <= scale):
-        raise SimulationError(
-            f"The images have values from {pixels.min():g} to {pixels.max():g}; the network takes "
-            f"values from 0 to {scale:g}. Were they normalised twice, or not divided by 255?"
-        )

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from bsnn.conversion.model import SpikingModel, register_coding
+from bsnn.conversion.pixels import is_within, refusal
 from bsnn.conversion.populations import Population, Projection, population_levels
-from bsnn.conversion.time_code import check_pixels, decode, rounding_charge
+from bsnn.conversion.time_code import decode, rounding_charge
 
 __all__ = ["READ_OUTS", "CodedImages", "TtfsModel"]
 
@@ -68,8 +69,10 @@ class TtfsModel(SpikingModel):
         # a spike in the first step stands for the source's scale
         return self.scales[projection.source]
 
-    def check_images(self, images: np.ndarray) -> None:
-        check_pixels(images, self.scales[self.input.name])
+    def check_pixels(self, extremes: np.ndarray) -> None:
+        limits = (0, self.scales[self.input.name])
+        if not is_within(float(extremes.min()), float(extremes.max()), limits):
+            raise refusal(extremes, limits)
 
     def expected_spikes(self, images: np.ndarray) -> dict[str, float]:
         levels = self.code(images).levels
@@ -99,7 +102,7 @@ class TtfsModel(SpikingModel):
         """
         coded: dict[str, np.ndarray] = {}
         potentials: dict[str, np.ndarray] = {}
-        known: dict[str, np.ndarray] = {self.graph.input.name: self.graph.check_images(images)}
+        known: dict[str, np.ndarray] = {self.graph.input.name: self.check_images(images)}
         for name, population in self.populations.items():
             if population.role == "max_pool":
                 # the pooling passes spikes on: their times are compared, not coded again

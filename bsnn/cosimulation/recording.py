@@ -128,6 +128,7 @@ def record_pools(
         A max-pooling is of a kind that the hardware block does not have.
     """
     names = poolings(model, names)
+    images = model.check_images(images)
     sources = {name: _checked_source(model, name) for name in names}
     with use_device(device, directory):
         net = build(model, images=len(images), seed=seed)

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from torch import fx, nn
 from torch.nn import functional
 
-from bsnn.errors import ConversionError, GraphError
+from bsnn.errors import ConversionError, GraphError, InputError
 from bsnn.frontends.batch_norm import BatchNorm
 from bsnn.frontends.torch_trace import reject
 from bsnn.graph import (
@@ -33,6 +33,7 @@ from bsnn.graph import (
     Normalise,
     PadChannels,
     ReLU,
+    as_numbers,
 )
 
 __all__ = ["FUNCTIONS", "METHODS", "MODULES", "Draft"]
@@ -199,7 +200,10 @@ _SHORT_NAMES = {
 
 def _per_value(name: str, values: ArrayLike, shape: tuple[int, ...]) -> np.ndarray:
     """Return a mean or a deviation with the axes of an image."""
-    array = np.asarray(values, dtype=np.float32)
+    try:
+        array = as_numbers(values, f"values of {name}").astype(np.float32)
+    except InputError as error:
+        raise ConversionError(f"The network cannot be converted: {error}") from error
     per_channel = (shape[0], *(1,) * (len(shape) - 1))
     if array.shape == shape[:1]:
         array = array.reshape(per_channel)

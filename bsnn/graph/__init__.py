@@ -1,5 +1,6 @@
 """The trained network as plain data: layers, shapes, weights, and the forward pass in numpy."""
 
+from bsnn.graph.arrays import are_counts, as_numbers, image_batch
 from bsnn.graph.cost import GraphCost, LayerCost, count
 from bsnn.graph.graph import Graph
 from bsnn.graph.layers import (
@@ -35,5 +36,8 @@ __all__ = [
     "Normalise",
     "PadChannels",
     "ReLU",
+    "are_counts",
+    "as_numbers",
     "count",
+    "image_batch",
 ]

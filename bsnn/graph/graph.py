@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from bsnn.errors import GraphError
-from bsnn.graph.layers import Input, Layer, Shape
+from bsnn.errors import GraphError, InputError
+from bsnn.graph.arrays import are_counts, image_batch
+from bsnn.graph.layers import Input, Layer, Normalise, Shape
 
 __all__ = ["Graph"]
 
@@ -128,7 +130,7 @@ class Graph:
 
         Parameters
         ----------
-        images : numpy.ndarray
+        images : array_like
             Shape ``(n, *input_shape)``; float64 images are computed in float64, others in float32.
         transform : mapping, optional
             For some layers a function that replaces the layer's output; what follows sees the
@@ -143,6 +145,8 @@ class Graph:
         ------
         GraphError
             The images do not have the network's input shape.
+        InputError
+            They are no numbers, or not all of them finite.
         """
         images = self.check_images(images)
         values: dict[str, np.ndarray] = {}
@@ -169,12 +173,33 @@ class Graph:
         """Run the network on a batch and return its result (see `activations`)."""
         return self.activations(images)[self.output]
 
-    def check_images(self, images: np.ndarray) -> np.ndarray:
-        """Return a batch as float32 or float64; refuse other shapes with a `GraphError`."""
-        images = np.asarray(images)
-        if images.shape[1:] != self.input.shape:
-            raise GraphError(
-                f"images of shape {images.shape} do not fit the network, which takes "
-                f"(n, {', '.join(map(str, self.input.shape))})"
+    @cached_property
+    def white(self) -> float:
+        """Value of a white pixel that the network's own normalisation is of, 1 or 255.
+
+        Neither the mean of pixels from 0 to 1 is above one, nor their deviation.
+        """
+        for layer in self:
+            if isinstance(layer, Normalise) and layer.inputs == (self.input.name,):
+                return 255.0 if max(np.abs(layer.mean).max(), layer.std.max()) > 1 else 1.0
+        return 1.0
+
+    def check_images(self, images: ArrayLike) -> np.ndarray:
+        """Return a batch as float32 or float64, if the network takes it (see `image_batch`).
+
+        Raises
+        ------
+        InputError
+            They are no numbers, not all of them finite, or pixels of a type of whole numbers that
+            the network's normalisation is not of.
+        GraphError
+            They have another shape.
+        """
+        images, extremes = image_batch(images, self.input.shape)
+        if are_counts(extremes) and self.white == 1:
+            raise InputError(
+                f"The images are whole numbers ({extremes.dtype}) up to {extremes.max()}. Divide "
+                "them as for training, by 255 for pixels of 8 bits; if the network was trained on "
+                "such values, give them as floats."
             )
-        return images if images.dtype == np.float64 else images.astype(np.float32, copy=False)
+        return images

@@ -53,7 +53,7 @@ class Collected:
             for name, population in self._model.populations.items()
             if population.role in ("neurons", "read_out") and name in records.spikes
         ]
-        right = None if labels is None else records.predictions[done] == np.asarray(labels)[done]
+        right = None if labels is None else records.predictions[done] == labels[done]
         return SimulationState(
             done=int(done.sum()),
             images=len(done),
@@ -101,7 +101,7 @@ class Collected:
         return Result(
             predictions=records.predictions,
             ann_predictions=records.ann_predictions,
-            labels=None if labels is None else np.asarray(labels)[indices],
+            labels=None if labels is None else labels[indices],
             potentials=records.potentials,
             indices=indices,
             populations=populations,

@@ -59,10 +59,8 @@ def export(
     ----------
     model : SpikingModel
         What to simulate.
-    images : numpy.ndarray
-        Shape ``(n, *input_shape)``, values from 0 to the input's scale.
-    labels : numpy.ndarray, optional
-        True classes, shape ``(n,)``.
+    images, labels : array_like
+        As for `bsnn.simulate`; labels may be left out.
     directory : path
         Folder to make.
     target : str
@@ -93,7 +91,7 @@ def export(
         raise SettingsError(f"There is no target {target!r}. Known are {', '.join(TARGETS)}.")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise SettingsError(f"{folder} exists and is not an empty folder: name another one.")
-    images = checked_images(model, images, labels)
+    images, labels = checked_images(model, images, labels)
     if batch is None:
         batch = len(images) if target == "cuda" else 1
     folder.absolute().parent.mkdir(parents=True, exist_ok=True)
@@ -179,7 +177,7 @@ def _write_inputs(
         np.ascontiguousarray(values, dtype=np.float64).tofile(folder / f"{name}.dat")
     np.save(folder / "images.npy", images)
     if labels is not None:
-        np.save(folder / "labels.npy", np.asarray(labels))
+        np.save(folder / "labels.npy", labels)
 
 
 def _write_texts(

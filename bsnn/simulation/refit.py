@@ -81,7 +81,7 @@ def refit_thresholds(
             "Only rates can be fitted by a threshold: in time-to-first-spike coding the time of "
             "the spike is the value."
         )
-    model.check_images(images)
+    images = model.check_images(images)
     names = [
         name
         for name, population in model.populations.items()

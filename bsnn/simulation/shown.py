@@ -1,34 +1,93 @@
-"""What can be shown to a network."""
+"""What can be shown to a network, and how it is labelled."""
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from bsnn.conversion import SpikingModel
-from bsnn.errors import SimulationError
+from bsnn.errors import InputError
+from bsnn.graph import as_numbers
 
-__all__ = ["checked_images"]
+__all__ = ["checked_images", "checked_labels"]
 
 
 def checked_images(
-    model: SpikingModel, images: np.ndarray, labels: np.ndarray | None = None
-) -> np.ndarray:
-    """Return images as float32 or float64, if a model can be shown them.
+    model: SpikingModel, images: ArrayLike, labels: ArrayLike | None = None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return images and labels as arrays, if a model can be shown them and find their classes.
+
+    Parameters
+    ----------
+    model : SpikingModel
+        The network.
+    images : array_like
+        Shape ``(n, *input_shape)``: arrays, tensors of PyTorch, lists of them.
+    labels : array_like, optional
+        See `checked_labels`.
+
+    Returns
+    -------
+    images, labels : numpy.ndarray
+        float32 or float64, and int64 or None.
 
     Raises
     ------
-    SimulationError
-        There are none, or not as many as labels, or values that cannot be coded.
+    InputError
+        The network gives no classes; there are no images, or they have values that cannot be coded
+        or meant; labels do not fit them.
     GraphError
-        They have another shape than the network takes.
+        The images have another shape than the network takes.
     """
-    images = np.asarray(images)
-    if not len(images):
-        raise SimulationError("There are no images to simulate.")
-    if labels is not None and len(labels) != len(images):
-        raise SimulationError(f"There are {len(images)} images but {len(labels)} labels.")
-    images = model.graph.check_images(images)
-    if not np.isfinite(images).all():
-        raise SimulationError("The images have values that are NaN or infinite.")
-    model.check_images(images)
-    return images
+    output = model.output
+    if output.size > output.shape[0]:
+        raise InputError(
+            f"The network's last layer, {output.layer!r}, is a map of "
+            f"{'x'.join(map(str, output.shape))} values (channels, rows, columns), from which no "
+            "class can be read. Let the network end with one value for each class, such as by "
+            "nn.AdaptiveAvgPool2d(1) and nn.Flatten(), and convert it again; or build it "
+            "(bsnn.build), present images and record what its last layer does."
+        )
+    images = model.check_images(images)
+    return images, None if labels is None else checked_labels(model, labels, len(images))
+
+
+def checked_labels(model: SpikingModel, labels: ArrayLike, images: int) -> np.ndarray:
+    """Return the labels of so many images as int64, if each is the number of a class.
+
+    Raises
+    ------
+    InputError
+        There is not one for each image, or one that is not a class of the network.
+    """
+    labels, classes = as_numbers(labels, "labels"), model.output.size
+    if labels.shape != (images,):
+        raise InputError(_other_shape(labels.shape, images, classes))
+    if not (np.isfinite(labels).all() and (labels == np.rint(labels)).all()):
+        raise InputError(
+            "The labels are not all whole numbers. A label is the number of a class, from 0 to "
+            f"{classes - 1}."
+        )
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= classes:
+        counted_from_one = low == 1 and high == classes
+        raise InputError(
+            f"The labels go from {low} to {high}, and the network has {classes} output(s): a label "
+            f"is the number of a class, from 0 to {classes - 1}."
+            + (" They are counted from 1: subtract 1." if counted_from_one else "")
+        )
+    return labels.astype(np.int64, copy=False)
+
+
+def _other_shape(shape: tuple[int, ...], images: int, classes: int) -> str:
+    if len(shape) == 1:
+        return (
+            f"There are {images} images but {shape[0]} labels: give one label for each image, or "
+            "none."
+        )
+    text = f"The labels have the shape {shape}: give one label for each image, shape ({images},)."
+    if shape == (images, 1):
+        return f"{text} Drop the second axis, labels[:, 0]."
+    if shape == (images, classes):
+        return f"{text} If they are one-hot or scores, labels.argmax(axis=1) is their classes."
+    return text

@@ -111,10 +111,11 @@ def simulate(
     network : SpikingModel or SpikingNetwork
         A model is built here, on `device`. A network that you have built yourself, and perhaps
         changed, is run as it is on the device that it was built on, in this process.
-    images : numpy.ndarray
-        Shape ``(n, *input_shape)``, values from 0 to the input's scale.
-    labels : numpy.ndarray, optional
-        True classes, shape ``(n,)``.
+    images : array_like
+        Shape ``(n, *input_shape)``, values like those that the network was trained on: plain pixels
+        from 0 to 1, or to the scale that the network was converted with.
+    labels : array_like, optional
+        True classes, whole numbers from 0, shape ``(n,)``.
     device : str, optional
         ``"runtime"``, ``"cpp"`` (C++ standalone) or ``"cuda"`` (see `bsnn.cuda`). By default the
         one that is active.
@@ -160,8 +161,12 @@ def simulate(
 
     Raises
     ------
+    InputError
+        The images or labels do not fit the network, or the network gives no classes.
+    GraphError
+        The images do not have the network's input shape.
     SimulationError
-        The images or labels do not fit the network, or arguments do not fit each other.
+        Arguments do not fit each other.
     IncompleteSimulation
         Some images could not be simulated; holds the result of the others.
     BuildError
@@ -190,7 +195,7 @@ def simulate(
         )
     if resume and checkpoint is None:
         raise SimulationError("To resume, name the checkpoint in which the last run is kept.")
-    images = checked_images(model, images, labels)
+    images, labels = checked_images(model, images, labels)
     neuron = neuron_model(neuron, model.coding)
     strengths = check_perturbations(perturbations, model)
     models = check_synapses(synapses, model)

@@ -370,7 +370,7 @@ def sweep(
         raise SettingsError(f"The seeds are {seeds}: give at least one, and each once.")
     if resume and file is None:
         raise SimulationError("To resume, name the file in which the sweep is kept.")
-    images = checked_images(model, images, labels)
+    images, labels = checked_images(model, images, labels)
     device_name = device or active_device()
     check_device(device_name)
     start = Case(
@@ -397,7 +397,7 @@ def sweep(
         first_image=first_image,
     )
     settings = all_settings(job.settings(), images)
-    settings["labels"] = "none" if labels is None else array_sha256(np.asarray(labels))
+    settings["labels"] = "none" if labels is None else array_sha256(labels)
     empty = Sweep(
         axes=axes,
         grid=grid,

@@ -180,6 +180,13 @@ def test_a_small_deviation_beside_a_large_mean():
         (None, [0.2, 0.0], "std has values that are not positive"),
         (None, [0.2, 1e-60], "std has values that are not positive"),
         ([0.2, float("nan")], None, "mean has values that are NaN"),
+        (["0.2", "0.3"], None, "values of mean are text"),
+        ("0.2", None, "values of mean are text"),
+        ([0.2, None], None, "values of mean are a NoneType"),
+        ([0.2, 0.3j], None, "values of mean are complex numbers"),
+        ([[0.2], [0.3, 0.4]], None, "values of mean cannot be read"),
+        (None, np.ma.masked_array([0.2, 0.3], [0, 1]), "values of std are masked"),
+        (None, {0: 0.2, 1: 0.3}, "values of std are a dict"),
     ],
 )
 def test_a_normalisation_that_does_not_fit_is_refused(mean, std, message):

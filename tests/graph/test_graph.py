@@ -238,3 +238,35 @@ def test_images_of_another_shape_are_refused():
     graph = bsnn.from_torch(SmallCnn(), (1, 9, 8))
     with pytest.raises(bsnn.GraphError, match=r"takes \(n, 1, 9, 8\)"):
         graph.forward(np.zeros((2, 8, 9)))
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (np.full((2, 1, 9, 8), np.nan), "NaN or infinite"),
+        (np.ones((2, 1, 9, 8), complex), "complex numbers"),
+        (np.ma.masked_all((2, 1, 9, 8)), "masked in 144 places"),
+        (np.full((2, 1, 9, 8), 200, np.uint8), "uint8.*up to 200.*by 255"),
+        ([[1.0], [1.0, 2.0]], "cannot be read"),
+    ],
+)
+def test_images_that_cannot_be_meant_are_refused(images, message):
+    graph = bsnn.from_torch(SmallCnn(), (1, 9, 8))
+    with pytest.raises(bsnn.InputError, match=message):
+        graph.forward(images)
+
+
+@pytest.mark.parametrize(
+    ("shape", "advice"),
+    [
+        ((2, 9, 8, 1), "channels first"),
+        ((2, 9, 8), "axis for their one channel"),
+        ((1, 9, 8), "single image a batch axis"),
+        ((2, 72), r"images.reshape\(-1, 1, 9, 8\)"),
+        ((2, 1, 8, 8), r"8\)$"),
+    ],
+)
+def test_how_images_of_another_shape_become_those_that_are_taken(shape, advice):
+    graph = bsnn.from_torch(SmallCnn(), (1, 9, 8))
+    with pytest.raises(bsnn.GraphError, match=advice):
+        graph.forward(np.zeros(shape))

@@ -41,6 +41,7 @@ from bsnn.comparison import Comparison
 from bsnn.conversion import SpikingModel
 from bsnn.graph import count
 from bsnn.simulation import Result
+from bsnn.simulation.shown import checked_labels
 from bsnn.storage import replacing, weights_sha256
 
 __all__ = ["report_html", "write_report"]
@@ -147,6 +148,8 @@ def report_html(
     data = None
     if recording is not None:
         frame = frame_length(recording)
+        if labels is not None:
+            labels = checked_labels(recording.model, labels, len(recording.images))
         data = embedded(recording, labels=labels, classes=classes, first=first, frame=frame)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("bsnn.analysis.report"),
