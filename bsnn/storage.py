@@ -1,6 +1,11 @@
 """Storage in HDF5: versioned, self-describing, written atomically and checked when read.
 
-A file is a tree of groups. Arrays are datasets, everything else is an attribute:
+A file begins with its seal: two lines of text with the SHA-256 of all that follows. It is checked
+before anything else is read, so that no damaged byte becomes another number. The seal lies in what
+HDF5 calls a user block, which other readers of HDF5 skip; files from before there were seals, which
+begin with HDF5's own signature, are read without.
+
+What follows is a tree of groups. Arrays are datasets, everything else is an attribute:
 
     /                     format = "bsnn", schema_version, content
     /graph                layers (names in order), output, array_layout = "NCHW"
@@ -8,7 +13,8 @@ A file is a tree of groups. Arrays are datasets, everything else is an attribute
     /conversion           coding, steps per window, scales, thresholds, calibration
     /provenance           versions, date, and the SHA-256 of the trained arrays in float32
 
-Results are files of the same form with other sections.
+Results and checkpoints are files of the same form with other sections. What is kept as JSON has its
+SHA-256 as the last of its keys.
 """
 
 from __future__ import annotations
@@ -17,13 +23,15 @@ import contextlib
 import dataclasses
 import datetime
 import hashlib
+import json
 import os
 import platform
+import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import h5py
 import numpy as np
@@ -43,11 +51,13 @@ __all__ = [
     "load_graph",
     "package_version",
     "provenance",
+    "read_json",
     "read_tree",
     "replacing",
     "save_graph",
     "versions",
     "weights_sha256",
+    "write_json",
     "write_tree",
 ]
 
@@ -62,6 +72,13 @@ ARRAY_TYPES = ("float32", "float16")
 Tree = dict[str, Any]
 
 _FORMAT = "bsnn"
+
+# The smallest user block that HDF5 knows, and with what it and an HDF5 file without one begin.
+_SEAL_BYTES = 512
+_SEAL_MARK = b"bsnn: "
+_HDF5_MARK = b"\x89HDF\r\n\x1a\n"
+
+_JSON_SEAL = "sha256"
 
 
 def _from_version_1(tree: Tree) -> Tree:
@@ -89,20 +106,42 @@ def write_tree(path: str | os.PathLike[str], content: str, tree: Mapping[str, An
     path : path
         File to write; replaced if it exists.
     content : str
-        What the file holds: ``"model"`` or ``"result"``.
+        What the file holds: ``"model"``, ``"result"`` or ``"checkpoint"``.
     tree : mapping
-        Mappings become groups, arrays become datasets (with a checksum), other values attributes.
+        Mappings become groups, arrays become datasets, other values attributes.
 
     Raises
     ------
     StorageError
         The file cannot be written.
     """
-    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
-        file.attrs["format"] = _FORMAT
-        file.attrs["schema_version"] = SCHEMA_VERSION
-        file.attrs["content"] = content
-        _write_group(file, tree)
+    with replacing(path) as temporary:
+        with h5py.File(temporary, "w", userblock_size=_SEAL_BYTES) as file:
+            file.attrs["format"] = _FORMAT
+            file.attrs["schema_version"] = SCHEMA_VERSION
+            file.attrs["content"] = content
+            _write_group(file, tree)
+        _write_seal(temporary)
+
+
+def _write_seal(path: Path) -> None:
+    """Fill the user block of an HDF5 file."""
+    with path.open("r+b") as file:
+        seal = _seal(file)
+        file.seek(0)
+        file.write(seal)
+
+
+def _seal(file: BinaryIO) -> bytes:
+    """Return the seal that fits what follows it."""
+    file.seek(_SEAL_BYTES)
+    digest, size = hashlib.sha256(), 0
+    while part := file.read(1 << 20):
+        digest.update(part)
+        size += len(part)
+    lines = f"{_SEAL_MARK.decode()}HDF5 after {_SEAL_BYTES} bytes\n"
+    lines += f"sha256 {digest.hexdigest()} of {size} bytes\n"
+    return lines.encode().ljust(_SEAL_BYTES, b"\0")
 
 
 @contextlib.contextmanager
@@ -141,8 +180,17 @@ def file_mask() -> int:
     return mask
 
 
-def read_tree(path: str | os.PathLike[str], content: str) -> Tree:
+def read_tree(path: str | os.PathLike[str], content: str, *, sealed: bool = False) -> Tree:
     """Read a file that `write_tree` made, and bring older versions up to date.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    content : str
+        What it must hold.
+    sealed : bool
+        Refuse a file from before there were seals.
 
     Raises
     ------
@@ -150,7 +198,7 @@ def read_tree(path: str | os.PathLike[str], content: str) -> Tree:
         The file is missing, no bsnn file, of an unknown version, of other content, or damaged.
     """
     path = Path(path)
-    with _opened(path) as file:
+    with _opened(path, sealed=sealed) as file:
         tree = _read_group(file, path)
     if tree.pop("format", None) != _FORMAT:
         raise StorageError(
@@ -181,24 +229,107 @@ def file_content(path: str | os.PathLike[str]) -> str | None:
     Raises
     ------
     StorageError
-        The file is missing or no HDF5 file.
+        The file is missing, no HDF5 file, or damaged.
     """
     with _opened(Path(path)) as file:
         return file.attrs.get("content")
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[h5py.File]:
+def _opened(path: Path, *, sealed: bool = False) -> Iterator[h5py.File]:
     if not path.is_file():
         raise StorageError(f"{path} does not exist or is no file.")
     try:
+        with path.open("rb") as file:
+            _check_seal(path, file, needed=sealed)
         with h5py.File(path, "r") as file:
             yield file
     except OSError as error:
-        raise StorageError(
-            f"{path} is not a readable HDF5 file ({error}). It may be truncated or of another "
-            "format: make or fetch it again."
-        ) from error
+        raise _unreadable(path, str(error)) from error
+
+
+def _check_seal(path: Path, file: BinaryIO, *, needed: bool) -> None:
+    head = file.read(_SEAL_BYTES)
+    if head.startswith(_HDF5_MARK):
+        if needed:
+            raise _not_sealed(path)
+    elif not head.startswith(_SEAL_MARK):
+        raise _unreadable(path, "it begins neither as one of bsnn's nor as HDF5 does")
+    elif head != _seal(file):
+        written = re.search(rb" of (\d+) bytes", head)
+        found = max(0, path.stat().st_size - _SEAL_BYTES)
+        if written is not None and found < int(written[1]):
+            raise _unreadable(path, f"{found:,} of {int(written[1]):,} bytes follow its head")
+        raise _changed(path)
+
+
+def _unreadable(path: Path, reason: str) -> StorageError:
+    return StorageError(
+        f"{path} is not a readable HDF5 file ({reason}). It may be truncated or of another format: "
+        "make or fetch it again."
+    )
+
+
+def _changed(path: Path) -> StorageError:
+    return StorageError(
+        f"{path} is not what was written: it does not have the SHA-256 that it names. It is "
+        "damaged, or another program has changed it: make or fetch it again."
+    )
+
+
+def _not_sealed(path: Path) -> StorageError:
+    return StorageError(
+        f"{path} names no SHA-256 of what it holds, so that damage would not be noticed: it is of "
+        "an earlier version of bsnn. It is not gone on with: delete it to begin anew."
+    )
+
+
+def write_json(path: str | os.PathLike[str], tree: Mapping[str, Any]) -> None:
+    """Write a tree to a JSON file with its SHA-256, which appears whole or not at all.
+
+    Raises
+    ------
+    StorageError
+        The file cannot be written.
+    """
+    with replacing(path) as temporary, temporary.open("w") as file:
+        json.dump({**tree, _JSON_SEAL: _json_sha256(tree)}, file, indent=1, allow_nan=False)
+        file.write("\n")
+
+
+def read_json(path: str | os.PathLike[str], *, sealed: bool = False) -> Any:
+    """Read a file that `write_json` made.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    sealed : bool
+        Refuse a file from before there were checksums.
+
+    Raises
+    ------
+    StorageError
+        The file is missing, no JSON file, or damaged.
+    """
+    path = Path(path)
+    try:
+        tree = json.loads(path.read_text())
+    except OSError as error:
+        raise StorageError(f"{path} cannot be read: {error}") from error
+    except ValueError as error:
+        raise StorageError(f"{path} is no JSON file ({error}). Make it again.") from error
+    digest = tree.pop(_JSON_SEAL, None) if isinstance(tree, dict) else None
+    if digest is None and sealed:
+        raise _not_sealed(path)
+    if digest is not None and digest != _json_sha256(tree):
+        raise _changed(path)
+    return tree
+
+
+def _json_sha256(tree: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a tree, however its file is laid out."""
+    return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
 
 
 def as_stored(graph: Graph, dtype: str) -> Graph:
@@ -273,8 +404,9 @@ def graph_from_tree(tree: Tree, path: str | os.PathLike[str]) -> Graph:
     ------
     StorageError
         A layer is missing or of an unknown kind, an array is missing, of a wrong shape or not
-        finite.
+        finite, or the arrays do not have the SHA-256 under ``/provenance``.
     """
+    digest = tree.get("provenance", {}).get("weights_sha256")
     tree = _required(tree, "graph", path, "/")
     layers = []
     for name in _required(tree, "layers", path, "/graph"):
@@ -308,9 +440,15 @@ def graph_from_tree(tree: Tree, path: str | os.PathLike[str]) -> Graph:
                 f"{path}: {where} does not describe a layer of kind {kind!r}: {error}."
             ) from error
     try:
-        return Graph(layers, output=_required(tree, "output", path, "/graph"))
+        graph = Graph(layers, output=_required(tree, "output", path, "/graph"))
     except (GraphError, IndexError, AttributeError) as error:
         raise StorageError(f"{path}: /graph is not a consistent network: {error}.") from error
+    if digest != weights_sha256(graph):
+        raise StorageError(
+            f"{path}: the trained arrays under /graph do not have the SHA-256 under /provenance: "
+            "they were changed after the file was written. Make or fetch it again."
+        )
+    return graph
 
 
 def save_graph(
@@ -403,7 +541,8 @@ def _write_group(group: h5py.Group, tree: Mapping[str, Any]) -> None:
         if isinstance(value, Mapping):
             _write_group(group.create_group(name, track_order=True), value)
         elif isinstance(value, np.ndarray) and value.ndim:
-            # compressed as long as it is not empty; fletcher32 notices flipped bits when reading
+            # compressed as long as it is not empty; fletcher32 names the array that was damaged to
+            # other readers of HDF5, which know no seal
             options = {"compression": "gzip", "shuffle": True, "fletcher32": True}
             group.create_dataset(name, data=value, **(options if value.size else {}))
         elif isinstance(value, tuple) and not value:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import shutil
 
 import h5py
@@ -22,6 +24,26 @@ def file(small_cnn, tmp_path):
     path = tmp_path / "model.h5"
     model.save(path)
     return path
+
+
+def edit(file, change):
+    """Change a file as if it had been written so."""
+    with h5py.File(file, "a") as f:
+        change(f)
+    storage._write_seal(file)
+
+
+def without_seal(file):
+    """Make a file what it would have been before there were seals."""
+    content = file.read_bytes()
+    assert content[512:520] == b"\x89HDF\r\n\x1a\n"
+    file.write_bytes(content[512:])
+
+
+def flip(file, place, bits=0x10):
+    content = bytearray(file.read_bytes())
+    content[place] ^= bits
+    file.write_bytes(content)
 
 
 @pytest.mark.parametrize(("net", "shape"), [(SmallCnn(), (1, 9, 8)), (ResidualCnn(), (2, 6, 7))])
@@ -182,19 +204,118 @@ def test_truncated_file(file, keep):
         load_model(file)
 
 
-def test_flipped_bits_in_an_array(file):
+def middle_of(file, array):
+    """Return the place in a file, which has no seal, of a byte in the middle of an array."""
     with h5py.File(file) as f:
-        chunk = f["graph/fc1/weight"].id.get_chunk_info(0)
-    content = bytearray(file.read_bytes())
-    content[chunk.byte_offset + chunk.size // 2] ^= 0x10
-    file.write_bytes(content)
+        chunk = f[array].id.get_chunk_info(0)
+        return chunk.byte_offset + chunk.size // 2
+
+
+def test_flipped_bits_in_an_array(file):
+    without_seal(file)
+    flip(file, middle_of(file, "graph/fc1/weight"))
     with pytest.raises(bsnn.StorageError, match="/graph/fc1/weight"):
         load_model(file)
 
 
-def test_future_version_is_refused(file):
+@pytest.mark.parametrize("load", [bsnn.load_graph, load_model])
+def test_other_weights_are_not_loaded(file, load):
+    """Nor from a file without a seal: arrays are checked whatever HDF5 says of them."""
+    edit(file, lambda f: f["graph/fc1/bias"].write_direct(np.ones(9, "f4")))
+    with pytest.raises(bsnn.StorageError, match="do not have the SHA-256 under /provenance"):
+        load(file)
+    without_seal(file)
+    with pytest.raises(bsnn.StorageError, match="do not have the SHA-256 under /provenance"):
+        load(file)
+
+
+@pytest.mark.parametrize("load", [bsnn.load_graph, load_model])
+def test_a_network_that_another_program_has_changed(file, load):
     with h5py.File(file, "a") as f:
-        f.attrs["schema_version"] = 999
+        f["graph/conv1"].attrs["stride"] = (2, 2)
+    with pytest.raises(bsnn.StorageError, match="not what was written.*another program"):
+        load(file)
+
+
+def arrays_of(tree, path=""):
+    """Yield all values of a tree by their paths, arrays as types, shapes and bytes."""
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            yield from arrays_of(value, f"{path}/{name}")
+        elif isinstance(value, np.ndarray):
+            yield f"{path}/{name}", (value.dtype, value.shape, value.tobytes())
+        else:
+            yield f"{path}/{name}", (type(value), value)
+
+
+def test_no_flipped_byte_loads_as_something_else(tmp_path, numpy_target):
+    """Of none that bsnn writes, wherever the byte lies: the library of HDF5 never sees it."""
+    rng = np.random.default_rng(0)
+    graph = bsnn.Graph([
+        Input(name="x", shape=(4,)),
+        Linear(name="fc", inputs=("x",), weight=rng.random((2, 4), np.float32)),
+    ])  # fmt: skip
+    model = bsnn.convert_to_rate(graph, rng.random((5, 4), np.float32), steps=4)
+    kept = tmp_path / "checkpoint"
+    result = bsnn.simulate(model, rng.random((3, 4)), checkpoint=kept, progress=False)
+    bsnn.save_graph(graph, tmp_path / "graph")
+    model.save(tmp_path / "model")
+    result.save(tmp_path / "result")
+    loads = {
+        "graph": bsnn.load_graph,
+        "model": load_model,
+        "result": bsnn.load_result,
+        "checkpoint": lambda path: storage.read_tree(path, "checkpoint", sealed=True),
+    }
+    for name, load in loads.items():
+        path = tmp_path / name
+        good = path.read_bytes()
+        load(path)
+        places = {*range(0, 140, 5), 511, len(good) - 1, *rng.integers(len(good), size=80).tolist()}
+        for place in places:
+            flip(path, place, 1 << int(rng.integers(8)))
+            with pytest.raises(bsnn.StorageError, match=str(path)):
+                load(path)
+            path.write_bytes(good)
+        for size in rng.integers(len(good), size=20).tolist():
+            path.write_bytes(good[:size])
+            with pytest.raises(bsnn.StorageError, match=str(path)):
+                load(path)
+
+
+def test_what_is_kept_without_a_seal_is_read_but_not_gone_on_with(tmp_path):
+    path = tmp_path / "kept"
+    tree = {"some": {"array": np.arange(3.0), "text": "x", "none": ()}, "number": 2}
+    storage.write_tree(path, "checkpoint", tree)
+    sealed = storage.read_tree(path, "checkpoint", sealed=True)
+    without_seal(path)
+    assert dict(arrays_of(storage.read_tree(path, "checkpoint"))) == dict(arrays_of(sealed))
+    with pytest.raises(bsnn.StorageError, match="names no SHA-256.*delete it to begin anew"):
+        storage.read_tree(path, "checkpoint", sealed=True)
+
+
+def test_json_is_checked(tmp_path):
+    path = tmp_path / "kept.json"
+    tree = {"b": [1, 2.5, "x"], "a": {"0.1": None, "c": 1e-300}}
+    storage.write_json(path, tree)
+    assert storage.read_json(path, sealed=True) == tree
+    good = path.read_bytes()
+    for place in range(len(good)):
+        flip(path, place, 1 << place % 7)
+        with contextlib.suppress(bsnn.StorageError):
+            assert storage.read_json(path, sealed=True) == tree
+        path.write_bytes(good)
+    # how it is laid out is not what it holds
+    path.write_text(json.dumps(dict(reversed(json.loads(good).items()))))
+    assert storage.read_json(path, sealed=True) == tree
+    path.write_text(json.dumps(tree))
+    assert storage.read_json(path) == tree
+    with pytest.raises(bsnn.StorageError, match="names no SHA-256.*delete it to begin anew"):
+        storage.read_json(path, sealed=True)
+
+
+def test_future_version_is_refused(file):
+    edit(file, lambda f: f.attrs.__setitem__("schema_version", 999))
     with pytest.raises(bsnn.StorageError, match="schema version 999.*versions up to 2.*Update"):
         load_model(file)
 
@@ -204,6 +325,7 @@ def test_future_version_is_refused(file):
     [("max", "data-based"), ("worst-case", "model-based"), ("percentile", "percentile")],
 )
 def test_a_model_of_version_1_is_migrated(file, rule, norm):
+    without_seal(file)
     with h5py.File(file, "a") as f:
         f.attrs["schema_version"] = 1
         del f["conversion"].attrs["norm"]
@@ -215,11 +337,6 @@ def retype(group, name, dtype):
     values = group[name][:].astype(dtype)
     del group[name]
     group[name] = values
-
-
-def edit(file, change):
-    with h5py.File(file, "a") as f:
-        change(f)
 
 
 @pytest.mark.parametrize(

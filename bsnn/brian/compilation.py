@@ -44,6 +44,10 @@ _PROGRAM = "main"
 
 # The file that holds all arrays: optimising what fills them once takes longer than all else.
 _ARRAYS = "objects.cpp"
+
+# A binary is kept with its SHA-256 after it.
+_DIGEST_BYTES = hashlib.sha256().digest_size
+
 _INCLUDE = re.compile(r"^[ \t]*#[ \t]*include[ \t]*(<[^>\n]+>|\"[^\"\n]+\")", re.MULTILINE)
 _DECLARED = re.compile(r"^\s*void\s+(\w+)\(\)\s*;", re.MULTILINE)
 
@@ -172,10 +176,15 @@ def _output(*command: str | Path) -> bytes | None:
 
 
 def _fetch(kept: Path, program: Path) -> bool:
-    """Put a binary that was kept into a project; return whether there was one."""
+    """Put a binary that was kept into a project; return whether there was one, undamaged."""
     temporary = program.with_name(f"{program.name}.new")
     try:
-        shutil.copy(kept, temporary)
+        content = kept.read_bytes()
+        binary, digest = content[:-_DIGEST_BYTES], content[-_DIGEST_BYTES:]
+        if hashlib.sha256(binary).digest() != digest:
+            return False
+        temporary.write_bytes(binary)
+        shutil.copymode(kept, temporary)
     except OSError:
         return False
     with suppress(OSError):
@@ -189,7 +198,8 @@ def _keep(program: Path, kept: Path) -> None:
     descriptor, temporary = tempfile.mkstemp(dir=kept.parent, prefix="new_")
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(program.read_bytes())
+            binary = program.read_bytes()
+            file.write(binary + hashlib.sha256(binary).digest())
             file.flush()
             os.fsync(file.fileno())
         shutil.copymode(program, temporary)

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from bsnn.errors import ConversionError
 from bsnn.graph import Conv2d, Layer, Linear
@@ -32,7 +33,9 @@ class BatchNorm(Layer):
         return inputs[0]
 
 
-def fold(layers: Sequence[Layer], output: str) -> tuple[list[Layer], str]:
+def fold(
+    layers: Sequence[Layer], output: str, dtype: DTypeLike = np.float32
+) -> tuple[list[Layer], str]:
     """Remove every `BatchNorm` from a list of layers.
 
     It goes into the weights of the `Conv2d` or `Linear` before it, unless something else reads
@@ -45,6 +48,8 @@ def fold(layers: Sequence[Layer], output: str) -> tuple[list[Layer], str]:
         In an order in which each layer comes after those that it reads.
     output : str
         Name of the layer that gives the network's result.
+    dtype : dtype
+        Of the arrays into which something was folded.
 
     Returns
     -------
@@ -75,14 +80,14 @@ def fold(layers: Sequence[Layer], output: str) -> tuple[list[Layer], str]:
             continue
         source = folded[inputs[0]]
         if isinstance(source, (Conv2d, Linear)) and readers[original_input] == 1:
-            folded[source.name] = _absorb(source, layer)
+            folded[source.name] = _absorb(source, layer, dtype)
             renamed[layer.name] = source.name
         elif is_map[source.name]:
             folded[layer.name] = Conv2d(
                 name=layer.name,
                 inputs=inputs,
-                weight=layer.scale.astype(np.float32).reshape(-1, 1, 1, 1),
-                bias=layer.shift.astype(np.float32),
+                weight=layer.scale.astype(dtype).reshape(-1, 1, 1, 1),
+                bias=layer.shift.astype(dtype),
                 groups=len(layer.scale),
             )
             is_map[layer.name] = True
@@ -101,9 +106,9 @@ def _gives_map(layer: Layer, is_map: dict[str, bool]) -> bool:
     return layer.kind not in ("flatten", "linear") and is_map[layer.inputs[0]]
 
 
-def _absorb(layer: Conv2d | Linear, norm: BatchNorm) -> Conv2d | Linear:
+def _absorb(layer: Conv2d | Linear, norm: BatchNorm, dtype: DTypeLike) -> Conv2d | Linear:
     scale = norm.scale.reshape(-1, *(1,) * (layer.weight.ndim - 1))
     bias = norm.shift if layer.bias is None else norm.shift + layer.bias * norm.scale
     return dataclasses.replace(
-        layer, weight=(layer.weight * scale).astype(np.float32), bias=bias.astype(np.float32)
+        layer, weight=(layer.weight * scale).astype(dtype), bias=bias.astype(dtype)
     )

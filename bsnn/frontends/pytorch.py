@@ -18,6 +18,7 @@ from torch import nn
 
 from bsnn.errors import ConversionError, GraphError
 from bsnn.frontends.batch_norm import fold
+from bsnn.frontends.torch_check import check
 from bsnn.frontends.torch_operations import MODULES, Draft
 from bsnn.frontends.torch_trace import run, trace
 from bsnn.graph import Graph
@@ -42,8 +43,8 @@ def from_torch(
     ----------
     model : torch.nn.Module
         The network; left as it is. Layers may be modules or functions (``F.relu``, ``x.relu()``,
-        ``torch.flatten``, ``x.view``, ``+``), and may be used more than once. BatchNorm is folded,
-        Dropout and Identity are dropped.
+        ``torch.flatten``, ``x.view``, ``+``), in place or not, and may be used more than once.
+        BatchNorm is folded, Dropout and Identity are dropped.
     input_shape : sequence of int
         Shape of one image, such as ``(1, 28, 28)``.
     mean, std : array_like, optional
@@ -58,8 +59,9 @@ def from_torch(
     Raises
     ------
     ConversionError
-        An operation has no counterpart, a weight is not finite, BatchNorm is in training mode, or
-        `input_shape`, `mean` or `std` does not fit.
+        An operation has no counterpart, a weight is not finite, BatchNorm is in training mode,
+        `input_shape`, `mean` or `std` does not fit, or the model's results are not those of what
+        was traced: because of a hook, say.
     """
     shape = _check_input_shape(input_shape)
     if not isinstance(model, nn.Module):
@@ -67,17 +69,18 @@ def from_torch(
     _check_mode(model)
     model = copy.deepcopy(model).cpu().eval()
     _check_parameters(model)
+    # a copy of its own, because a forward pass may change the model
+    reference = copy.deepcopy(model)
     traced = trace(model, MODULES)
     generator = torch.Generator().manual_seed(0)
     sample = torch.rand((_SAMPLES, *shape), generator=generator)
-    values = run(traced, sample, shape)
-    draft = Draft(model, traced, values, shape, mean, std)
+    draft = Draft(model, run(traced, sample, shape), shape, mean, std)
     try:
-        layers, output = fold(draft.layers, draft.output)
-        graph = Graph(layers, output=output)
+        graph = Graph(*fold(draft.layers, draft.output))
+        exact = Graph(*fold(draft.layers, draft.output, np.float64))
     except GraphError as error:
         raise ConversionError(f"The traced network is not consistent: {error}.") from error
-    _compare(graph, draft.raw_sample(sample), values[draft.result])
+    check(graph, exact, reference, draft.raw_images)
     return graph
 
 
@@ -119,16 +122,3 @@ def _check_parameters(model: nn.Module) -> None:
                 f"{name!r} has {bad} of {tensor.numel()} values that are NaN or infinite. The "
                 "training diverged, or the wrong weights were loaded."
             )
-
-
-def _compare(graph: Graph, images: np.ndarray, expected: torch.Tensor) -> None:
-    """Check the graph against the model on a sample: a conversion is exact or it is an error."""
-    found = graph.forward(images)
-    reference = expected.numpy()
-    tolerance = 1e-4 * max(1.0, float(np.abs(reference).max()))
-    difference = float(np.abs(found - reference).max())
-    if not difference <= tolerance:
-        raise ConversionError(
-            f"The converted network differs from the model by {difference:.3g} on a random image, "
-            "more than rounding can explain. Please report this model as a bug of bsnn."
-        )

@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from bsnn.errors import ConversionError, GraphError, InputError
 from bsnn.frontends.batch_norm import BatchNorm
-from bsnn.frontends.torch_trace import reject
+from bsnn.frontends.torch_trace import Execution, reject
 from bsnn.graph import (
     AdaptiveAvgPool2d,
     Add,
@@ -45,21 +45,23 @@ class Draft:
     def __init__(
         self,
         model: nn.Module,
-        traced: fx.GraphModule,
-        values: dict[fx.Node, Any],
+        execution: Execution,
         shape: tuple[int, ...],
         mean: ArrayLike | None,
         std: ArrayLike | None,
     ) -> None:
         self.layers: list[Layer] = []
         self.model = model
-        self.values = values
+        self.values = execution.values
+        self._execution = execution
+        self._superseded: set[str] = set()
         self._names: dict[fx.Node, str] = {}
         self._used: set[str] = set()
         self._kinds: dict[str, int] = {}
         self._normalisation: Normalise | None = None
-        for node in traced.graph.nodes:
+        for node in execution.values:
             self._visit(node, shape, mean, std)
+        self._remove_superseded()
 
     def _visit(
         self,
@@ -79,7 +81,6 @@ class Draft:
                 raise ConversionError(
                     f"The model returns {result}; one tensor, the logits, is needed."
                 )
-            self.result = result
             self.output = self._names[result]
         elif isinstance(self.values[node], torch.Tensor):
             self._visit_tensor(node)
@@ -109,7 +110,72 @@ class Draft:
             arguments = node
         if convert is None:
             raise reject(node, _advice(node, self.model))
-        convert(self, node, arguments)
+        if node in self._execution.written:
+            self._write(node, convert, arguments)
+        else:
+            convert(self, node, arguments)
+
+    # Operations in place
+
+    def _write(self, node: fx.Node, convert: _Converter, arguments: Any) -> None:
+        """Convert an operation in place, and give its result to all who read the tensor later.
+
+        Layers that have read the tensor before keep what they have read. What has the same elements
+        in the same shape has the new value at once; views that are read later are taken anew.
+        """
+        run = self._execution
+        target = run.target(node)
+        if target not in self._names:
+            raise reject(
+                node,
+                "it changes a tensor in place that is not its result. If a hook does so, remove "
+                "it; otherwise write it so that it makes a new tensor.",
+            )
+        aliases = [other for other in run.aliases(node) if other in self._names]
+        self._superseded.update(self._names[other] for other in aliases)
+        needed = {other for other in aliases if run.is_read_after(other, node)}
+        if all(run.is_view(other, target) for other in needed):
+            changed = target
+            convert(self, node, arguments)
+        else:
+            # a view was written, and what it is a view of is read: for an operation on each element
+            # by itself, the whole may change first, and the view be taken then
+            changed = aliases[0]
+            if convert is not _convert_relu or not self._is_all_of(target, changed):
+                raise reject(
+                    node,
+                    "it changes in place a part of a tensor, or a tensor in another shape, that is "
+                    "read again later. Write it so that it makes a new tensor, such as "
+                    "x = F.relu(x) or x = x + y.",
+                )
+            self.append(node, ReLU, (self._names[changed],))
+            if run.is_read_after(node, node):
+                needed.add(target)
+        value = self._names[node]
+        for other in reversed(aliases):
+            if other in needed and not run.same_elements(other, changed):
+                needed.add(run.viewed(other))
+        for other in aliases:
+            if run.same_elements(other, changed):
+                self._names[other] = value
+            elif other in needed:
+                if other in run.written:
+                    self._names[other] = self._names[run.target(other)]
+                else:
+                    self._visit_tensor(other)
+        self._names[node] = self._names[target]
+
+    def _is_all_of(self, view: fx.Node, whole: fx.Node) -> bool:
+        return self.values[view].numel() == self.values[whole].numel()
+
+    def _remove_superseded(self) -> None:
+        """Remove what has made values that were changed in place before anybody has read them."""
+        read = {self.output}
+        for layer in reversed(self.layers):
+            if layer.name in self._superseded and layer.name not in read:
+                self.layers.remove(layer)
+            else:
+                read.update(layer.inputs)
 
     # What the converters below use
 
@@ -178,12 +244,10 @@ class Draft:
         self._normalisation = layer
         return layer.name
 
-    def raw_sample(self, sample: torch.Tensor) -> np.ndarray:
-        """Images that the graph takes, for a sample that the model takes."""
-        images = sample.numpy()
+    def raw_images(self, images: np.ndarray) -> np.ndarray:
+        """Images that the graph takes, in float64, for images that the model takes."""
         if self._normalisation is None:
             return images
-        # a small deviation beside a large mean is lost in float32
         mean, std = (array.astype(np.float64) for array in self._normalisation.arrays.values())
         return images * std + mean
 
@@ -416,7 +480,7 @@ def _convert_nothing(draft: Draft, node: fx.Node, _: Any) -> None:
 
 def _convert_dropout(draft: Draft, node: fx.Node, _: Any) -> None:
     training = node.kwargs.get("training", node.args[2] if len(node.args) > 2 else True)
-    if training is True:
+    if training:
         raise reject(
             node,
             "this dropout stays active in evaluation. Write F.dropout(x, p, self.training) or use "

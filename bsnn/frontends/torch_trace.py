@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import operator
 import os
 import re
 import traceback
@@ -13,7 +15,25 @@ from torch import fx, nn
 
 from bsnn.errors import ConversionError
 
-__all__ = ["describe", "origin", "reject", "run", "trace"]
+__all__ = ["Execution", "describe", "origin", "reject", "run", "trace"]
+
+
+class _Proxy(fx.Proxy):
+    """Keeps ``x += y`` apart from ``x = x + y``: it changes the tensor that others may hold too."""
+
+
+def _in_place(name: str) -> None:
+    function = getattr(operator, f"i{name}")
+
+    def method(self: _Proxy, other: Any) -> fx.Proxy:
+        # named as torch.fx names it, which knows no difference
+        return self.tracer.create_proxy("call_function", function, (self, other), {}, name=name)
+
+    setattr(_Proxy, f"__i{name}__", method)
+
+
+for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul"):
+    _in_place(_name)
 
 
 class _Tracer(fx.Tracer):
@@ -23,6 +43,9 @@ class _Tracer(fx.Tracer):
         super().__init__()
         self.record_stack_traces = True
         self._leaves = leaves
+
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        return _Proxy(node, self)
 
     def is_leaf_module(self, module: nn.Module, qualified_name: str) -> bool:
         return type(module) in self._leaves or super().is_leaf_module(module, qualified_name)
@@ -42,7 +65,7 @@ def trace(model: nn.Module, leaves: Container[type[nn.Module]]) -> fx.GraphModul
         frames = [
             frame
             for frame in traceback.extract_tb(error.__traceback__)
-            if not _is_torch_file(frame.filename) and frame.filename != __file__
+            if _is_of_user(frame.filename)
         ]
         where = f"{frames[-1].filename}, line {frames[-1].lineno}: " if frames else ""
         raise ConversionError(
@@ -51,16 +74,96 @@ def trace(model: nn.Module, leaves: Container[type[nn.Module]]) -> fx.GraphModul
         ) from error
 
 
+@dataclasses.dataclass(frozen=True)
+class Execution:
+    """What a traced module did with a sample.
+
+    Attributes
+    ----------
+    values : dict of torch.fx.Node to any
+        The value of every node, in the order of execution.
+    written : dict of torch.fx.Node to list of torch.fx.Node
+        By node that has changed tensors in place, the nodes among its arguments that gave them.
+    """
+
+    values: dict[fx.Node, Any]
+    written: dict[fx.Node, list[fx.Node]]
+
+    def aliases(self, node: fx.Node) -> list[fx.Node]:
+        """Return the nodes before this one whose tensors lie in the memory of its tensor."""
+        memory = _memory(self.values[node])
+        found = []
+        for other, value in self.values.items():
+            if other is node:
+                break
+            if isinstance(value, torch.Tensor) and _memory(value) == memory:
+                found.append(other)
+        return found
+
+    def same_elements(self, one: fx.Node, other: fx.Node) -> bool:
+        """Whether aliases have the same elements in the same shape."""
+        return _layout(self.values[one]) == _layout(self.values[other])
+
+    def target(self, node: fx.Node) -> fx.Node | None:
+        """Return the node whose tensor a node has changed in place and then returned.
+
+        None if there is no such node, or if something else was changed too.
+        """
+        written = self.written[node]
+        if not set(written) <= set(self.aliases(node)):
+            return None
+        return next((target for target in written if self.same_elements(target, node)), None)
+
+    def viewed(self, node: fx.Node) -> fx.Node | None:
+        """Return the node whose tensor, or a view of it, a node has returned."""
+        if node in self.written:
+            return self.target(node)
+        aliases = self.aliases(node)
+        return next((source for source in node.all_input_nodes if source in aliases), None)
+
+    def is_view(self, node: fx.Node | None, base: fx.Node) -> bool:
+        """Whether a node was made of the elements that another has, as a view or as they are."""
+        while node is not None and not self.same_elements(node, base):
+            node = self.viewed(node)
+        return node is not None
+
+    def is_read_after(self, node: fx.Node, moment: fx.Node) -> bool:
+        """Whether a tensor's elements, not only its size, are read after another node has run."""
+        place = {n: number for number, n in enumerate(self.values)}
+        return any(
+            place[user] > place[moment]
+            and (user.op == "output" or isinstance(self.values[user], torch.Tensor))
+            for user in node.users
+        )
+
+
+def _memory(tensor: torch.Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
+
+
+def _layout(tensor: torch.Tensor) -> tuple[Any, ...]:
+    strides = zip(tensor.shape, tensor.stride(), strict=True)
+    return (
+        tensor.storage_offset(),
+        tuple(tensor.shape),
+        tuple(stride for size, stride in strides if size > 1),
+    )
+
+
 class _Runner(fx.Interpreter):
     """Keeps the value of every node; says where it failed."""
 
     def __init__(self, traced: fx.GraphModule, shape: tuple[int, ...]) -> None:
         super().__init__(traced, garbage_collect_values=False)
         self.extra_traceback = False
-        self.values: dict[fx.Node, Any] = {}
+        self.execution = Execution({}, {})
         self._shape = shape
 
     def run_node(self, node: fx.Node) -> Any:
+        values = self.execution.values
+        tensors = [n for n in node.all_input_nodes if isinstance(values[n], torch.Tensor)]
+        # torch counts the changes of a tensor, for all views of it together
+        before = {n: (values[n]._version, _layout(values[n])) for n in tensors}
         try:
             value = super().run_node(node)
         except Exception as error:
@@ -70,19 +173,28 @@ class _Runner(fx.Interpreter):
                 f"{describe(node)} fails ({reason}). Is input_shape right? It is "
                 "(channels, height, width), without the batch axis."
             ) from error
-        self.values[node] = value
+        values[node] = value
+        for n, (_, layout) in before.items():
+            if _layout(values[n]) != layout:
+                raise reject(
+                    node,
+                    "it changes the shape of a tensor in place. Give its result a name of its own.",
+                )
+        written = [n for n, (version, _) in before.items() if values[n]._version != version]
+        if written:
+            self.execution.written[node] = written
         return value
 
 
-def run(traced: fx.GraphModule, sample: torch.Tensor, shape: tuple[int, ...]) -> dict[fx.Node, Any]:
-    """Run a sample through a traced module and return the value of every node.
+def run(traced: fx.GraphModule, sample: torch.Tensor, shape: tuple[int, ...]) -> Execution:
+    """Run a sample through a traced module and return what it did.
 
     Parameters
     ----------
     traced : torch.fx.GraphModule
         From `trace`.
     sample : torch.Tensor
-        A batch of images.
+        A batch of images; the module may change it in place.
     shape : tuple of int
         Shape of one of them, as the user gave it, for errors.
 
@@ -100,17 +212,17 @@ def run(traced: fx.GraphModule, sample: torch.Tensor, shape: tuple[int, ...]) ->
     runner = _Runner(traced, shape)
     with torch.no_grad():
         runner.run(sample)
-    return runner.values
+    return runner.execution
 
 
-def _is_torch_file(file_name: str) -> bool:
-    return file_name.startswith(os.path.dirname(torch.__file__))
+def _is_of_user(file_name: str) -> bool:
+    return file_name != __file__ and not file_name.startswith(os.path.dirname(torch.__file__))
 
 
 def origin(node: fx.Node) -> str:
     """Return ``"file, line n: "`` of the operation in the model, or nothing if unknown."""
     places = re.findall(r'File "([^"]+)", line (\d+)', node.stack_trace or "")
-    own = [place for place in places if not _is_torch_file(place[0])]
+    own = [place for place in places if _is_of_user(place[0])]
     return f"{own[-1][0]}, line {own[-1][1]}: " if own else ""
 
 

@@ -50,11 +50,11 @@ class Checkpoint:
         SimulationError
             There is one and it was not `wanted`, or it is of a simulation with other settings.
         StorageError
-            The file is damaged.
+            The file is damaged, or has no seal that would show it.
         """
         if not self.path.exists():
             return
-        tree = read_tree(self.path, "checkpoint")
+        tree = read_tree(self.path, "checkpoint", sealed=True)
         try:
             settings = tree["settings"]
             if not wanted:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import os
 import time
@@ -25,7 +24,7 @@ from bsnn.simulation.job import Job
 from bsnn.simulation.result import Result
 from bsnn.simulation.shown import checked_images
 from bsnn.simulation.simulator import simulate
-from bsnn.storage import replacing
+from bsnn.storage import read_json, write_json
 
 __all__ = ["Sweep", "SweepPoint", "SweepRun", "load_sweep", "sweep"]
 
@@ -207,9 +206,7 @@ class Sweep:
         StorageError
             The file cannot be written.
         """
-        with replacing(path) as temporary, temporary.open("w") as file:
-            json.dump(self.tree(), file, indent=1, allow_nan=False)
-            file.write("\n")
+        write_json(path, self.tree())
 
     def tree(self) -> dict[str, Any]:
         """Return all of it, ready for JSON."""
@@ -257,13 +254,10 @@ def load_sweep(path: str | os.PathLike[str]) -> Sweep:
     StorageError
         The file is missing, damaged, or holds no sweep.
     """
-    path = Path(path)
-    try:
-        tree = json.loads(path.read_text())
-    except OSError as error:
-        raise StorageError(f"{path} cannot be read: {error}") from error
-    except ValueError as error:
-        raise StorageError(f"{path} is no JSON file ({error}). Make it again.") from error
+    return _sweep_from_json(read_json(path), path)
+
+
+def _sweep_from_json(tree: Any, path: str | os.PathLike[str]) -> Sweep:
     if not isinstance(tree, dict) or (tree.get("format"), tree.get("version")) != (
         _FORMAT,
         _VERSION,
@@ -506,7 +500,7 @@ class _Kept:
         return dataclasses.replace(self._sweep, points=tuple(points))
 
     def _restore(self, file: Path, wanted: bool) -> None:
-        there = load_sweep(file)
+        there = _sweep_from_json(read_json(file, sealed=True), file)
         if not wanted:
             raise SimulationError(
                 f"{file} holds {there.done:,} of {there.runs:,} simulations of a sweep. Go on with "

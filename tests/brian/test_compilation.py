@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -107,6 +108,21 @@ def test_the_least_recently_used_is_removed(compiled, monkeypatch, tmp_path):
     assert len(binaries()) == 3
     assert old.exists()
     assert not older.exists()
+
+
+@pytest.mark.parametrize("place", [0, 5000, -1])
+def test_a_damaged_binary_is_compiled_anew(compiled, tmp_path, place):
+    compilation.compile_project(*project(tmp_path / "first"))
+    (kept,) = binaries()
+    content = bytearray(kept.read_bytes())
+    content[place] ^= 1
+    kept.write_bytes(content)
+    compilation.compile_project(*project(tmp_path / "second"))
+    compilation.compile_project(*project(tmp_path / "third"))
+    assert len(compiled) == 2
+    first, second, third = (tmp_path / name / "main" for name in ("first", "second", "third"))
+    assert first.read_bytes() == second.read_bytes() == third.read_bytes()
+    assert subprocess.run([third], check=False).returncode == 0
 
 
 def test_without_a_place_to_keep_them(compiled, monkeypatch, tmp_path):

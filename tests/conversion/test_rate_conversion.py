@@ -17,7 +17,7 @@ from torch import nn
 import bsnn
 from bsnn.conversion import RATE_NORMALISATIONS, RateDynamics
 from bsnn.networks import paper
-from bsnn.storage import as_stored
+from bsnn.storage import _write_seal, as_stored
 
 every_norm = pytest.mark.parametrize("norm", RATE_NORMALISATIONS)
 
@@ -469,6 +469,7 @@ def test_a_file_with_values_out_of_range(tmp_path, name, value, message):
     model.save(tmp_path / "model.h5")
     with h5py.File(tmp_path / "model.h5", "r+") as file:
         file["conversion"].attrs[name] = value
+    _write_seal(tmp_path / "model.h5")
     with pytest.raises(bsnn.StorageError, match=message):
         bsnn.load_model(tmp_path / "model.h5")
 

@@ -12,6 +12,7 @@ import threading
 import time
 from pathlib import Path
 
+import h5py
 import numpy as np
 import psutil
 import pytest
@@ -297,6 +298,29 @@ def test_damaged_checkpoints(small_cnn, tmp_path):
     kept.write_bytes(kept.read_bytes()[:1000])
     with pytest.raises(bsnn.StorageError, match="not a readable HDF5 file"):
         simulate(model, images[:4], checkpoint=kept, resume=True)
+
+
+def test_damage_to_what_a_checkpoint_holds_is_noticed(small_cnn, tmp_path):
+    """Whatever part it is in, and though HDF5 may give it out as if it had been written."""
+    model, images = small_cnn(steps=6)
+    kept = tmp_path / "kept"
+    simulate(model, images[:4], checkpoint=kept)
+    good = kept.read_bytes()
+    # a place within the file of HDF5, without bsnn's seal
+    plain = tmp_path / "plain"
+    plain.write_bytes(good[512:])
+    with h5py.File(plain) as file:
+        done = 512 + file["done"].id.get_chunk_info(0).byte_offset
+    settings = good.index(b"calendar")
+    for place in (done, settings, 600, len(good) // 2, len(good) - 1):
+        kept.write_bytes(good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :])
+        with pytest.raises(bsnn.StorageError, match="not what was written"):
+            simulate(model, images[:4], checkpoint=kept, resume=True)
+    kept.write_bytes(good[512:])
+    with pytest.raises(bsnn.StorageError, match="names no SHA-256.*delete it to begin anew"):
+        simulate(model, images[:4], checkpoint=kept, resume=True)
+    kept.write_bytes(good)
+    simulate(model, images[:4], checkpoint=kept, resume=True)
 
 
 def test_arguments_that_do_not_fit_each_other(small_cnn, tmp_path):

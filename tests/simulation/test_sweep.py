@@ -255,6 +255,23 @@ def test_another_sweeps_file_is_refused(ttfs, tmp_path, change, message):
     assert file.read_text() == before
 
 
+def test_a_damaged_sweep_is_not_gone_on_with(ttfs, tmp_path):
+    file, axes = tmp_path / "sweep.json", [bsnn.Axis("loss", [0.2])]
+    whole = sweep(*ttfs, axes, file=file)
+    good = file.read_text()
+    correct = whole.points[0].runs[0].correct
+    file.write_text(good.replace(f'"correct": {correct}', f'"correct": {correct + 1}'))
+    with pytest.raises(bsnn.StorageError, match="not what was written"):
+        bsnn.load_sweep(file)
+    with pytest.raises(bsnn.StorageError, match="not what was written"):
+        sweep(*ttfs, axes, file=file, resume=True)
+    # as sweeps were kept before they had a checksum
+    file.write_text(json.dumps({k: v for k, v in json.loads(good).items() if k != "sha256"}))
+    assert bsnn.load_sweep(file) == whole
+    with pytest.raises(bsnn.StorageError, match="names no SHA-256"):
+        sweep(*ttfs, axes, file=file, resume=True)
+
+
 def test_resuming_needs_a_file(ttfs):
     with pytest.raises(bsnn.SimulationError, match="name the file"):
         sweep(*ttfs, AXES, resume=True)
