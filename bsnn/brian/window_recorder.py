@@ -50,7 +50,8 @@ class WindowRecorder(VariableOwner, TemplateRunner):
     recorded = "_rows"
 
     def __init__(self, group, expression, *, window_steps, windows, first_step=None,
-                 origin: TimeOrigin | None = None, dtype=float, name=None, when="end", order=0) -> None:  # fmt: skip
+                 origin: TimeOrigin | None = None, dtype=float, name=None, when="end",
+                 order=0) -> None:  # fmt: skip
         if window_steps < 1 or windows < 1:
             raise ValueError(
                 f"There is at least one window of at least one step, not {windows} of "
