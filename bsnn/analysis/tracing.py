@@ -195,10 +195,16 @@ class Watch:
         ]
 
     def _sampled(self, neuron: int, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        rows = self._rows(steps)
         return tuple(
-            np.asarray(getattr(monitor[neuron], self._potential))[steps]
+            np.asarray(getattr(monitor[neuron], self._potential))[rows]
             for monitor in (self._reached, self._left)
         )
+
+    def _rows(self, steps: np.ndarray) -> np.ndarray:
+        """Return where monitors, which may have seen earlier images, have steps of these."""
+        net = self.net
+        return net.origin.start + steps - round(self._left.t_[0] / net.clock.dt_)
 
     def _ttfs(self, neuron: int, start: int, spiked: np.ndarray, **about) -> NeuronTrace:
         model, layer = self.net.model, self.layer
@@ -207,7 +213,7 @@ class Watch:
         end = (depth + 1) * window if spikes else depth * window + 1
         steps = np.arange((depth - 1) * window, end)
         potential, left = self._sampled(neuron, start + steps)
-        current = np.array(self._left[neuron].slope)[start + steps]
+        current = np.array(self._left[neuron].slope)[self._rows(start + steps)]
         told = np.zeros(len(steps))
         spiked = spiked[(spiked >= depth * window) & (spiked < end)]
         if spikes:

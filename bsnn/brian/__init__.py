@@ -31,6 +31,7 @@ from bsnn.brian.synapse_models import (
     check_synapses,
     register_synapse,
 )
+from bsnn.brian.time_origin import TimeOrigin
 from bsnn.brian.window_recorder import WindowRecorder
 from bsnn.brian.window_start import WindowStart
 
@@ -61,6 +62,7 @@ __all__ = [
     "SpikeStepRecorder",
     "SpikingNetwork",
     "SynapseModel",
+    "TimeOrigin",
     "TtfsNeuron",
     "WindowRecorder",
     "WindowStart",

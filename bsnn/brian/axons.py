@@ -92,6 +92,7 @@ def add_axon(
         namespace=net.noise_namespace(name) if random else {},
         dtype=net.dtype,
     )
+    net.origin.link(axon)
     axon.source_count = b2.linked_var(source, "spike_count")
     if "value" in axon.equations:
         axon.value = b2.linked_var(source, "value")

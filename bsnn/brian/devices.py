@@ -361,4 +361,10 @@ def start(
             "The standalone device was set to build at the first run. Set it with "
             "set_device(..., build_on_run=False), so that one binary runs many times."
         )
+    if b2.device.has_been_run:
+        raise BuildError(
+            "The standalone device has built and run a program already. Simulate all images in one "
+            "call, or call device.reinit() and device.activate(build_on_run=False), and build the "
+            "network again."
+        )
     return _StandaloneRunner(net, directory or Path("output"), profile)

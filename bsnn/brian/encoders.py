@@ -9,24 +9,26 @@ from __future__ import annotations
 
 import dataclasses
 
+from bsnn.brian.time_origin import MIDDLE_OF_STEP, STEP
+
 __all__ = ["ENCODER_EQUATIONS", "INPUT_AT_START", "INPUT_MODEL", "EncoderEquations"]
 
 #: The input neurons. ``noise_stream`` is the number of the image; random numbers depend on it, on
 #: ``noise_seed``, and on step and neuron.
-INPUT_MODEL = """
+INPUT_MODEL = f"""
 image_steps : integer (shared, constant)
+image_count : integer (shared, constant)
 noise_seed : 1 (shared, constant)
 noise_stream : 1
 value : 1
 spike_count : integer
-image_step = t_in_timesteps % image_steps : integer (shared)
+image_step = {STEP} % image_steps : integer (shared)
 """
 
-#: In the first step of an image. Timed arrays are read in the middle of a step, where no rounding
-#: of the time matters.
-INPUT_AT_START = """
-value = image_values(t + 0.5*dt, i)
-noise_stream = image_numbers(t + 0.5*dt, i//input_size)
+#: In the first step of an image. After the last one nothing is shown.
+INPUT_AT_START = f"""
+value = image_values({MIDDLE_OF_STEP}, i)*int({STEP} < image_count*image_steps)
+noise_stream = image_numbers({MIDDLE_OF_STEP}, i//input_size)
 spike_count = 0
 """
 
@@ -52,10 +54,10 @@ class EncoderEquations:
 
 #: By the name of the encoder, as in `bsnn.conversion.ENCODERS`.
 ENCODER_EQUATIONS: dict[str, EncoderEquations] = {
-    # t_in_timesteps has 64 bits, so that the number of a random number does not overflow
+    # the step has 64 bits, so that the number of a random number does not overflow
     "poisson": EncoderEquations(
         "spike_noise(noise_seed, noise_stream,"
-        " (t_in_timesteps % image_steps)*input_size + i % input_size) < abs(value)"
+        f" ({STEP} % image_steps)*input_size + i % input_size) < abs(value)"
     ),
     "regular": EncoderEquations(
         "floor(abs(value)*(image_step + 1)) > floor(abs(value)*image_step)"

@@ -14,6 +14,7 @@ from bsnn.brian.batch import check_countable, checked_batch, images
 from bsnn.brian.own_spikes import OwnSpikes, SpikeRunner
 from bsnn.brian.pooling import Windows
 from bsnn.brian.targets import TemplateRunner
+from bsnn.brian.time_origin import TimeOrigin, add_start_step
 
 __all__ = ["FirstSpikePool", "GatedPool"]
 
@@ -65,22 +66,26 @@ class FirstSpikePool(_Pool):
         Which rows and columns each neuron pools.
     window_steps : int
         A neuron passes one spike in each time window of this many steps.
+    origin : TimeOrigin, optional
+        Where the first time window begins; by default at time zero.
     batch : int
         Images side by side: the source holds that many, one after another, and so does the pool.
     model : str
-        Further equations; ``passed_window``, the number of the time window in which the neuron
-        last passed a spike, is defined.
+        Further equations; ``passed_window``, the step with which the time window began in which
+        the neuron last passed a spike, is defined.
     order : int
         Order in the slot ``thresholds``; must be above the source's.
     **options
         As for `brian2.NeuronGroup`.
     """
 
-    def __init__(self, source, source_shape, windows: Windows, *, window_steps, batch=1, model="",
-                 order, **options):  # fmt: skip
+    def __init__(self, source, source_shape, windows: Windows, *, window_steps,
+                 origin: TimeOrigin | None = None, batch=1, model="", order,
+                 **options):  # fmt: skip
         model += "\npassed_window : integer"
         super().__init__(source, source_shape, windows, model, batch=batch, order=order, **options)
         self.passed_window = -1
+        add_start_step(self, self.variables, origin)
         _add_tables(self.variables, {"_first_window": self._first, "_windows": self._containing})
         # a bit a neuron, for those that a step's spikes have reached
         self.variables.add_array("_reached", size=-(-len(self) // 64), dtype=np.int64)

@@ -7,13 +7,17 @@ from typing import Any, ClassVar
 
 import brian2 as b2
 import numpy as np
+from brian2.devices.device import RuntimeDevice
 
 from bsnn.brian.connectivity import neuron_order
 from bsnn.brian.neuron_models import NeuronModel
 from bsnn.brian.noise import spike_noise
 from bsnn.brian.shared import SharedConnections
+from bsnn.brian.spike_step_recorder import SpikeStepRecorder
 from bsnn.brian.synapse_models import SynapseModel
 from bsnn.brian.targets import runs_in_parallel
+from bsnn.brian.time_origin import TimeOrigin
+from bsnn.brian.window_recorder import WindowRecorder
 from bsnn.conversion import SpikingModel
 from bsnn.errors import BuildError, SimulationError
 
@@ -52,6 +56,8 @@ class SpikingNetwork:
         Holds all objects.
     clock : brian2.Clock
         Clock of all objects; give it to objects that you add.
+    origin : TimeOrigin
+        The step in which what was presented last begins; ``start_step`` in strings.
     groups : dict of str to brian2.NeuronGroup
         By population.
     synapses : dict of str to Convolution, Dense or brian2.Synapses
@@ -112,11 +118,14 @@ class SpikingNetwork:
         self.capacity = self.rounds * batch
         self.connectivity = connectivity
         self.precision = precision
-        self.network = b2.Network()
+        self.origin = TimeOrigin(self.clock, name=self.label("time_origin*"))
+        self.network = b2.Network(self.origin)
         self.groups: dict[str, b2.NeuronGroup] = {}
         self.axons: dict[str, b2.NeuronGroup] = {}
         self.synapses: dict[str, SharedConnections | b2.Synapses] = {}
         self.monitors: dict[str, dict[str, b2.BrianObject]] = {}
+        self.recorders: dict[str, WindowRecorder | SpikeStepRecorder] = {}
+        self.read_out: WindowRecorder | None = None
         self.fan_out: dict[str, np.ndarray] = {}
         self.stored_connections = 0
 
@@ -157,7 +166,10 @@ class SpikingNetwork:
 
     @property
     def duration(self) -> b2.Quantity:
-        """Simulated time of one run."""
+        """Simulated time in which what is presented is shown and read out.
+
+        It may be run in several parts. Run for longer, the network is shown nothing more.
+        """
         raise NotImplementedError
 
     def presentation(
@@ -183,13 +195,28 @@ class SpikingNetwork:
     def present(self, images: np.ndarray, numbers: np.ndarray | None = None) -> None:
         """Choose the images that the next run presents (see `presentation`).
 
-        In standalone mode this holds for the build; later runs of the same binary take theirs by
+        They begin with the first step of that run, whatever the time is by then, and what the
+        readers of this network return is theirs. So it may be called before each run of a loop.
+        Images whose run has not ended are dropped, with all that is under way; monitors, as
+        Brian2's do, go on. The images are no part of what `brian2.Network.store` keeps: after
+        ``restore`` present them again, if others were presented since.
+
+        In standalone mode a program presents one set of images, those that are chosen before its
+        run is set up; later runs of the same binary take theirs by
         ``run_args=net.presentation(images)``.
 
         Raises
         ------
         SimulationError
-            The images do not fit, or a group of the user's is the input.
+            The images do not fit, or a group of the user's is the input, or, in standalone mode,
+            the run was set up already.
+
+        Examples
+        --------
+        >>> for image in images:                                       # doctest: +SKIP
+        ...     net.present(image[np.newaxis])
+        ...     net.network.run(net.duration)
+        ...     print(net.read_potentials())
         """
         if self.source is not None:
             raise SimulationError(
@@ -197,8 +224,25 @@ class SpikingNetwork:
                 "is to see, and no images are presented. Run the network as it is, or build it "
                 "without source=..."
             )
-        for timed_array, values in self.presentation(images, numbers).items():
+        presentation = self.presentation(images, numbers)
+        if self.origin.start is not None:
+            self._begin_anew()
+        for timed_array, values in presentation.items():
             timed_array.values[:] = values
+
+    def _begin_anew(self) -> None:
+        if not isinstance(b2.get_device(), RuntimeDevice):
+            raise SimulationError(
+                "A run of this network is set up already, and in standalone mode a program "
+                "presents one set of images. Present all images at once (build the network with "
+                "images=...), or run the built program again with others: "
+                "device.run(run_args=net.presentation(images)). For another program, call "
+                "device.reinit() and device.activate(), and build the network again."
+            )
+        for recorder in (*self.recorders.values(), self.read_out):
+            if recorder is not None:
+                recorder.clear()
+        self.origin.reset()
 
     def neuron_index(self, name: str, *position: int) -> int:
         """Return the number of the neuron at ``(channel, row, column)`` of a population.
@@ -257,20 +301,24 @@ class SpikingNetwork:
         return monitor
 
     def recorded_spikes(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """Return what a monitor of ``"spikes"`` has recorded, in the same order on every device.
+        """Return what a monitor of ``"spikes"`` has recorded since the images were presented.
 
-        On CUDA the spikes of a step are in the monitor in any order.
+        It is in the same order on every device; on CUDA the spikes of a step are in the monitor in
+        any order.
 
         Returns
         -------
         neurons, steps : numpy.ndarray
-            Of each spike, sorted by step and then by neuron.
+            Of each spike, sorted by step and then by neuron; steps count from the first image's
+            first.
         """
-        monitor = self.monitors[name]["spikes"]
+        monitor, start = self.monitors[name]["spikes"], self.origin.start
         steps = np.rint(monitor.t_[:] / self.clock.dt_).astype(np.int64)
         neurons = np.asarray(monitor.i[:])
         order = np.lexsort((neurons, steps))
-        return neurons[order], steps[order]
+        # none yet, if the images are still to be shown
+        order = order[:0] if start is None else order[steps[order] >= start]
+        return neurons[order], steps[order] - (start or 0)
 
     def to_neurons(self, name: str, values: Any) -> np.ndarray:
         """Bring values of one image from the layout of a population to the order of its neurons."""

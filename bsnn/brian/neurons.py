@@ -1,6 +1,7 @@
 """Equations of the populations, as Brian2 strings.
 
-All populations share one clock and count its steps. A window has ``window_steps`` steps; a
+All populations share one clock and count its steps, from ``start_step`` on, in which the images
+begin (`bsnn.brian.time_origin`). A window has ``window_steps`` steps; a
 population spikes in the window ``first_window`` for the first image, and in every
 ``image_interval``-th window from there on, once for each of ``image_count`` images. Time is
 compared as whole numbers of steps only: comparing seconds goes wrong after some simulated time,
@@ -32,6 +33,8 @@ from __future__ import annotations
 
 import dataclasses
 
+from bsnn.brian.time_origin import MIDDLE_OF_STEP
+
 __all__ = [
     "MAX_POOL",
     "NEURON_FORMS",
@@ -45,8 +48,8 @@ window_steps : integer (shared, constant)
 first_window : integer (shared, constant)
 image_interval : integer (shared, constant)
 image_count : integer (shared, constant)
-window_step = t_in_timesteps % window_steps : integer (shared)
-window_number = t_in_timesteps // window_steps - first_window : integer (shared)
+window_step = (t_in_timesteps - start_step) % window_steps : integer (shared)
+window_number = (t_in_timesteps - start_step) // window_steps - first_window : integer (shared)
 image_number = window_number // image_interval : integer (shared)
 image_shown = int(window_number >= 0) * int(image_number < image_count) : integer (shared)
 spiking_stage = image_shown * int(window_number % image_interval == 0) : integer (shared)
@@ -112,12 +115,14 @@ class NeuronForm:
 #: The input: pixel values as levels, one row of the timed array an image.
 _INPUT = PopulationEquations(
     model=_SCHEDULE,
-    threshold="spiking_stage == 1 and pixel_levels(t, i) == window_steps - window_step",
+    threshold=f"spiking_stage == 1 and pixel_levels({MIDDLE_OF_STEP}, i)"
+    " == window_steps - window_step",
 )
 
 _INPUT_CALENDAR = PopulationEquations(
     model=_SCHEDULE + "spike_step : integer",
-    at_start_of_window="spike_step = window_steps - spiking_stage*int(pixel_levels(t, i))",
+    at_start_of_window="spike_step = window_steps"
+    f" - spiking_stage*int(pixel_levels({MIDDLE_OF_STEP}, i))",
 )
 
 #: Max-pooling: the first spike of each window of neurons passes, in the same step.

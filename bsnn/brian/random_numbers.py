@@ -13,6 +13,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from bsnn.brian.time_origin import MIDDLE_OF_STEP, STEP
 from bsnn.conversion.noise import splitmix_uniform
 
 __all__ = [
@@ -32,7 +33,7 @@ __all__ = [
 _NAME = re.compile(r"\b(uniform|normal)_(\w+)\b")
 
 #: What is counted within an image: a number for each step and neuron, or for each neuron.
-STEP_AND_NEURON = "((t_in_timesteps % image_steps)*image_size + i % image_size)"
+STEP_AND_NEURON = f"(({STEP} % image_steps)*image_size + i % image_size)"
 NEURON = "(i % image_size)"
 
 # Of two numbers one of the normal distribution is made (Box and Muller 1958).
@@ -45,13 +46,12 @@ _DISTRIBUTIONS = {
 #: The number of the image.
 NOISE_MODEL = "noise_stream : 1"
 
-#: Statement for the first step of an image. Timed arrays are read in the middle of a step, where no
-#: rounding of the time matters.
-NOISE_AT_START = "noise_stream = image_numbers(t + 0.5*dt, i//image_size)"
+#: Statement for the first step of an image.
+NOISE_AT_START = f"noise_stream = image_numbers({MIDDLE_OF_STEP}, i//image_size)"
 
 #: The same for the window in which a population tells an image, in time-to-first-spike coding.
 NOISE_AT_START_OF_WINDOW = (
-    "noise_stream = image_numbers(t + 0.5*dt - first_window*window_steps*dt, i//image_size)"
+    f"noise_stream = image_numbers({MIDDLE_OF_STEP} - first_window*window_steps*dt, i//image_size)"
 )
 
 

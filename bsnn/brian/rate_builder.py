@@ -146,6 +146,7 @@ def _add_input(net: RateNetwork, population: Population, order: int) -> list[str
         dtype=np.float64,
     )
     group.image_steps = net.model.steps
+    group.image_count = net.rounds
     group.noise_seed = net.seed
     return [INPUT_AT_START]
 
@@ -296,6 +297,7 @@ def _group(
         _reset_in_slot(group, order)
         if update:
             _every_step(group, update, order + _UPDATE)
+    net.origin.link(group)
     net.groups[population.name] = group
     return group
 
@@ -314,6 +316,7 @@ def _at_start_of_image(net: RateNetwork, group: b2.Group, statements: Sequence[s
                 group,
                 code,
                 window_steps=net.clear_steps,
+                origin=net.origin,
                 order=order,
                 name=f"{group.name}_image_start" + ("" if order == 0 else f"_{order}"),
             )

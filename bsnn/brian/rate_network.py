@@ -39,7 +39,6 @@ class RateNetwork(SpikingNetwork):
 
     def __init__(self, model: RateModel, **options: Any) -> None:
         super().__init__(model, **options)
-        self.recorders: dict[str, WindowRecorder] = {}
         duration = model.steps * self.clock.dt
         blank = np.zeros((self.rounds, self.batch * model.input.size))
         self.image_values = b2.TimedArray(blank, dt=duration, name="image_values*")
@@ -88,6 +87,7 @@ class RateNetwork(SpikingNetwork):
             "spike_count",
             window_steps=self.model.steps,
             windows=self.rounds,
+            origin=self.origin,
             dtype=np.int32,
             name=self.label(f"{name}_counts"),
         )
@@ -95,7 +95,11 @@ class RateNetwork(SpikingNetwork):
         self.network.add(recorder)
 
     def recorded_counts(self, name: str) -> np.ndarray:
-        """Return spikes of the last run; int32, a row an image, in the order of neurons."""
+        """Return spikes for the images presented last.
+
+        `record_counts` must have been called before their run. int32, a row an image, in the order
+        of neurons.
+        """
         return self.by_image(self.recorders[name].values)
 
     def record_read_out(self) -> None:
@@ -106,6 +110,7 @@ class RateNetwork(SpikingNetwork):
             "spike_count" if self.model.spikes(name) else "v",
             window_steps=1,
             windows=self.rounds * self.model.steps,
+            origin=self.origin,
             name=self.label(f"{name}_read_out"),
         )
         self.network.add(self.read_out)
@@ -124,10 +129,10 @@ class RateNetwork(SpikingNetwork):
         Raises
         ------
         SimulationError
-            The run was stopped before all images were read out.
+            The images are not run yet, or not to the end, and some were not read out.
         """
         model = self.model
-        done = round(float(self.clock.t / self.clock.dt))
+        done = self.origin.steps
         wanted = self.rounds * model.steps
         if done < wanted:
             raise SimulationError(

@@ -7,6 +7,7 @@ from brian2.core.variables import Variables
 from brian2.groups.group import VariableOwner
 
 from bsnn.brian.targets import TemplateRunner
+from bsnn.brian.time_origin import TimeOrigin, add_start_step
 from bsnn.errors import SimulationError
 
 __all__ = ["SpikeStepRecorder"]
@@ -32,6 +33,8 @@ class SpikeStepRecorder(VariableOwner, TemplateRunner):
         The step in which the first window begins.
     interval : int
         One window is recorded, and the ``interval - 1`` after it are not.
+    origin : TimeOrigin, optional
+        Where steps are counted from; by default time zero.
     name : str, optional
         Unique name.
 
@@ -45,7 +48,7 @@ class SpikeStepRecorder(VariableOwner, TemplateRunner):
     recorded = "_levels"
 
     def __init__(self, group, *, window_steps, windows, first_step=0, interval=1,
-                 name=None) -> None:  # fmt: skip
+                 origin: TimeOrigin | None = None, name=None) -> None:  # fmt: skip
         if min(window_steps, windows, interval) < 1 or first_step < 0:
             raise ValueError(
                 f"There is at least one window of at least one step, from step 0 on: {windows} "
@@ -85,6 +88,7 @@ class SpikeStepRecorder(VariableOwner, TemplateRunner):
         )
         # whether a neuron has spiked outside of its windows, and twice in one
         self.variables.add_array("_misplaced", size=2, dtype=np.int32)
+        add_start_step(self, self.variables, origin)
 
     @property
     def steps_left(self) -> np.ndarray:
@@ -106,6 +110,11 @@ class SpikeStepRecorder(VariableOwner, TemplateRunner):
             )
         levels = self.variables["_levels"].get_value()
         return np.array(levels).view(self.recorded_type).reshape(self._shape)
+
+    def clear(self) -> None:
+        """Forget what was recorded, before windows are counted anew."""
+        self.variables["_levels"].set_value(0)
+        self.variables["_misplaced"].set_value(0)
 
     @property
     def recorded_type(self) -> type:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from bsnn.brian.own_spikes import OwnSpikes, SpikeRunner
+from bsnn.brian.time_origin import TimeOrigin, add_start_step
 
 __all__ = ["CalendarGroup", "OnePassGroup"]
 
@@ -18,7 +19,7 @@ class CalendarGroup(OwnSpikes):
     """Neurons that plan at the start of each window in which step of it they spike.
 
     The plan is sorted by step, so that a step costs its spikes only. All neurons plan at once:
-    windows begin at time zero and last `window_steps` steps of the clock.
+    windows follow one another and last `window_steps` steps of the clock.
 
     Parameters
     ----------
@@ -32,13 +33,16 @@ class CalendarGroup(OwnSpikes):
         `window_steps` or above, is no spike.
     window_steps : int
         Steps in a window.
+    origin : TimeOrigin, optional
+        Where the first window begins; by default at time zero.
     order : int
         Order in the slot ``thresholds``, in which neurons plan and spike.
     **options
         As for `brian2.NeuronGroup`.
     """
 
-    def __init__(self, N, model, at_start_of_window, *, window_steps, order=0, **options):
+    def __init__(self, N, model, at_start_of_window, *, window_steps,
+                 origin: TimeOrigin | None = None, order=0, **options):  # fmt: skip
         super().__init__(N, model, order=order, **options)
         if "spike_step" not in self.variables:
             raise ValueError(
@@ -52,6 +56,7 @@ class CalendarGroup(OwnSpikes):
             ("_unplaced", window_steps),
         ):
             self.variables.add_array(name, size=size, dtype=np.int32)
+        add_start_step(self, self.variables, origin)
         self.find_spikes_by(
             SpikeRunner(self, "spike_calendar", at_start_of_window, window_steps=int(window_steps))
         )

@@ -10,6 +10,7 @@ from bsnn.brian.neuron_models import renamed
 from bsnn.brian.random_numbers import noise_seed, random_names, with_random_numbers
 from bsnn.brian.statements import gated
 from bsnn.brian.synapse_models import SynapseModel
+from bsnn.brian.time_origin import STEP
 from bsnn.errors import BuildError
 
 __all__ = [
@@ -57,7 +58,7 @@ def arrival(
         return code
     # Brian2 has no way to take spikes back that are on their way: those of the image before are let
     # arrive, and do nothing
-    gate = f"arrives = int(t_in_timesteps % {image_steps} >= {late})"
+    gate = f"arrives = int({STEP} % {image_steps} >= {late})"
     known = synapse.variables | variables | {f"{name}_post" for name in variables}
     return f"{gate}\n{gated(code, 'arrives', known)}"
 

@@ -84,6 +84,7 @@ def _add_group(net: TtfsNetwork, population: Population, order: int) -> None:
     model, name = net.model, population.name
     group = _make_group(net, population, order)
     net.groups[name] = group
+    net.origin.link(group)
     net.network.add(group)
     group.window_steps = model.steps
     group.first_window = population.depth
@@ -136,6 +137,7 @@ def _make_group(net: TtfsNetwork, population: Population, order: int) -> b2.Neur
             source_shape,
             windows,
             window_steps=model.steps,
+            origin=net.origin,
             batch=net.batch,
             model=POOL_MODEL,
             order=order,
@@ -152,6 +154,7 @@ def _make_group(net: TtfsNetwork, population: Population, order: int) -> b2.Neur
             equations.model,
             equations.at_start_of_window,
             window_steps=model.steps,
+            origin=net.origin,
             **options,
         )
     spikes = bool(equations.threshold)

@@ -44,7 +44,6 @@ class TtfsNetwork(SpikingNetwork):
         super().__init__(model, form=neuron_form.name, **options)
         self.neuron_form = neuron_form
         self.interval = interval
-        self.recorders: dict[str, SpikeStepRecorder] = {}
         blank = np.zeros((self.rounds, self.batch * model.input.size))
         window = model.steps * self.clock.dt
         self.pixel_levels = b2.TimedArray(blank, dt=interval * window, name="pixel_levels*")
@@ -100,13 +99,16 @@ class TtfsNetwork(SpikingNetwork):
             windows=self.rounds,
             first_step=self.model.populations[name].depth * self.model.steps,
             interval=self.interval,
+            origin=self.origin,
             name=self.label(f"{name}_levels"),
         )
         self.recorders[name] = recorder
         self.network.add(recorder)
 
     def recorded_levels(self, name: str) -> np.ndarray:
-        """Return the level of every spike of the last run; call `record_levels` before it.
+        """Return the level of every spike for the images presented last.
+
+        `record_levels` must have been called before their run.
 
         Returns
         -------
@@ -131,13 +133,14 @@ class TtfsNetwork(SpikingNetwork):
             window_steps=self.interval * model.steps,
             windows=self.rounds,
             first_step=population.depth * model.steps,
+            origin=self.origin,
             when="after_thresholds",
             name=self.label(f"{population.name}_read_out"),
         )
         self.network.add(self.read_out)
 
     def read_potentials(self) -> np.ndarray:
-        """Return the potentials of the last layer for each image of the last run.
+        """Return the potentials of the last layer for each of the images presented last.
 
         They stand for the logits, in the units of the trained network; float64, shape
         ``(capacity, outputs)``.
@@ -145,10 +148,10 @@ class TtfsNetwork(SpikingNetwork):
         Raises
         ------
         SimulationError
-            The run was stopped before all images were read out.
+            They are not run yet, or not to the end, and some were not read out.
         """
         population = self.model.output
-        done = round(float(self.clock.t / self.clock.dt)) - population.depth * self.model.steps
+        done = self.origin.steps - population.depth * self.model.steps
         read = -(-done // (self.interval * self.model.steps))
         if read < self.rounds:
             raise SimulationError(

@@ -7,6 +7,7 @@ from brian2.core.variables import Variables
 from brian2.groups.group import VariableOwner
 
 from bsnn.brian.targets import TemplateRunner
+from bsnn.brian.time_origin import TimeOrigin, add_start_step
 
 __all__ = ["WindowRecorder"]
 
@@ -28,7 +29,9 @@ class WindowRecorder(VariableOwner, TemplateRunner):
     windows : int
         Number of windows that are recorded, the first ones.
     first_step : int, optional
-        The step of the first record; by default the last one of a window that begins at time zero.
+        The step of the first record; by default the last one of the first window.
+    origin : TimeOrigin, optional
+        Where the first window begins, and steps are counted from; by default at time zero.
     dtype : dtype
         Type of the values; by default that of Python's float.
     when, order : str, int
@@ -46,8 +49,9 @@ class WindowRecorder(VariableOwner, TemplateRunner):
     #: Name of the variable that holds what was recorded.
     recorded = "_rows"
 
-    def __init__(self, group, expression, *, window_steps, windows, first_step=None, dtype=float,
-                 name=None, when="end", order=0) -> None:  # fmt: skip
+    def __init__(self, group, expression, *, window_steps, windows, first_step=None,
+                 origin: TimeOrigin | None = None, dtype=float, name=None, when="end",
+                 order=0) -> None:  # fmt: skip
         if window_steps < 1 or windows < 1:
             raise ValueError(
                 f"There is at least one window of at least one step, not {windows} of "
@@ -82,11 +86,16 @@ class WindowRecorder(VariableOwner, TemplateRunner):
         self.variables = Variables(self)
         self.variables.add_array("_rows", size=int(windows) * len(group), dtype=dtype)
         self.variables.add_auxiliary_variable("_recorded", dtype=dtype)
+        add_start_step(self, self.variables, origin)
 
     @property
     def values(self) -> np.ndarray:
         """A row for each window, a column for each neuron; 0 where nothing was recorded yet."""
         return np.reshape(self.variables["_rows"].get_value(), self._shape).copy()
+
+    def clear(self) -> None:
+        """Forget what was recorded, before windows are counted anew."""
+        self.variables["_rows"].set_value(0)
 
     @property
     def recorded_type(self) -> type:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from brian2.core.variables import Variables
+
 from bsnn.brian.targets import TemplateRunner
+from bsnn.brian.time_origin import TimeOrigin, add_start_step
 
 __all__ = ["WindowStart"]
 
@@ -10,7 +13,7 @@ __all__ = ["WindowStart"]
 class WindowStart(TemplateRunner):
     """Runs statements for each neuron of a group in the first step of each time window.
 
-    Windows begin at time zero. In the other steps one comparison of whole numbers is made.
+    In the other steps one comparison of whole numbers is made.
 
     Parameters
     ----------
@@ -20,6 +23,8 @@ class WindowStart(TemplateRunner):
         Statements, as for `brian2.Group.run_regularly`; they write no shared variables.
     window_steps : int
         Steps in a window.
+    origin : TimeOrigin, optional
+        Where the first window begins; by default at time zero.
     when, order : str, int
         Scheduling slot and order in it; by default the slot ``start``, before all thresholds.
     name : str, optional
@@ -30,7 +35,8 @@ class WindowStart(TemplateRunner):
     >>> clear = WindowStart(neurons, "v = 0", window_steps=100)  # doctest: +SKIP
     """
 
-    def __init__(self, group, code, *, window_steps, when="start", order=0, name=None) -> None:
+    def __init__(self, group, code, *, window_steps, origin: TimeOrigin | None = None,
+                 when="start", order=0, name=None) -> None:  # fmt: skip
         if window_steps < 1:
             raise ValueError(f"A window has at least one step, not {window_steps}.")
         super().__init__(
@@ -47,3 +53,6 @@ class WindowStart(TemplateRunner):
         self.add_dependency(group)
         # Brian2 keeps a weak reference, and nobody else a subgroup made on the spot
         self.source = group
+        # beside those of the group, which the statements use
+        self.variables = Variables(self)
+        add_start_step(self, self.variables, origin)

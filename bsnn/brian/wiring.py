@@ -64,10 +64,11 @@ def connect(
     factor = model.weight_factor(path, population)
     name = connection_name(path.source, population.name, net.synapses)
     check_names(synapse, name, net.neuron.name, on_pre)
+    late = "" if net.continuous else late_steps(synapse, net.clock.dt, name)
     on_pre = arrival(
         synapse,
         on_pre,
-        late="" if net.continuous else late_steps(synapse, net.clock.dt, name),
+        late=late,
         image_steps=model.steps,
         variables=frozenset(net[population.name].variables),
     )
@@ -83,22 +84,24 @@ def connect(
             net, population, path, connections, on_pre, weights, synapse=synapse, delay=delay,
             when=when, order=order, post_order=post_order,
         )  # fmt: skip
-        return
-    net.synapses[name] = shared.connect(
-        net.sender(path.source),
-        net[population.name],
-        on_pre,
-        factor,
-        dtype=net.dtype,
-        batch=net.batch,
-        delay=delay,
-        when=when,
-        order=order,
-        namespace={},
-        name=net.label(name),
-    )
-    net.network.add(net.synapses[name])
-    count_fan_out(net, path.source, shared.fan_out())
+    else:
+        net.synapses[name] = shared.connect(
+            net.sender(path.source),
+            net[population.name],
+            on_pre,
+            factor,
+            dtype=net.dtype,
+            batch=net.batch,
+            delay=delay,
+            when=when,
+            order=order,
+            namespace={},
+            name=net.label(name),
+        )
+        net.network.add(net.synapses[name])
+        count_fan_out(net, path.source, shared.fan_out())
+    if late:
+        net.origin.link(net.synapses[name])
 
 
 def connect_explicitly(

@@ -193,8 +193,7 @@ def _frames(frames: int, shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _spikes(net: RateNetwork, name: str, frames: int) -> np.ndarray:
-    monitor = net.monitors[name]["spikes"]
-    step = np.rint(np.asarray(monitor.t / net.clock.dt)).astype(int)
+    neurons, steps = net.recorded_spikes(name)
     spikes = np.zeros((frames, net.model.populations[name].size), np.uint8)
-    spikes[step, np.asarray(monitor.i)] = 1
+    spikes[steps, neurons] = 1
     return spikes

@@ -119,7 +119,8 @@ class _RateReader(Reader):
         for name in net.model.populations:
             if net.model.spikes(name) and name not in net.recorders:
                 net.record_counts(name)
-        net.record_read_out()
+        if net.read_out is None:
+            net.record_read_out()
 
     def read(self, images: np.ndarray) -> Records:
         net, model, count = self._net, self._net.model, len(images)

@@ -8,7 +8,14 @@ import pytest
 from brian2 import ms
 from targets import RUNTIME_TARGETS
 
-from bsnn.brian import NEURON_FORMS, CalendarGroup, FirstSpikePool, OnePassGroup, Windows
+from bsnn.brian import (
+    NEURON_FORMS,
+    CalendarGroup,
+    FirstSpikePool,
+    OnePassGroup,
+    TimeOrigin,
+    Windows,
+)
 from bsnn.graph.geometry import tap_positions
 
 MODEL = """
@@ -157,7 +164,7 @@ def told(form, u, threshold, steps, dtype=np.float64):
     """Steps in which two-stage neurons spike that have reached `u`, `steps` for no spike."""
     equations = NEURON_FORMS[form].equations
     options = {"dtype": dtype, "method": "euler", "name": f"{form}{len(u)}*"}
-    objects = []
+    objects = [TimeOrigin(b2.defaultclock)]
     if equations.at_start_of_window:
         group = CalendarGroup(
             len(u), equations.model, equations.at_start_of_window, window_steps=steps, **options
@@ -167,6 +174,7 @@ def told(form, u, threshold, steps, dtype=np.float64):
             len(u), equations.model, threshold=equations.threshold, reset=equations.reset, **options
         )
         objects.append(group.run_regularly(equations.every_step, when="after_groups"))
+    objects[0].link(group)
     group.window_steps, group.image_interval, group.image_count = steps, 1, 1
     group.u_th, group.share_of_step = threshold, 1 / steps
     group.u = u

@@ -1,4 +1,4 @@
-{# USES_VARIABLES { N, t_in_timesteps, passed_window, _spikespace, _source_spikespace,
+{# USES_VARIABLES { N, t_in_timesteps, _start_step, passed_window, _spikespace, _source_spikespace,
                     _reached, _first_window, _windows } #}
 {% extends 'common_group.cpp' %}
 {# in a batch, images lie one after another: a division a spike tells its image #}
@@ -6,7 +6,8 @@
 {% set _windows_before = ' + _image * %d' % _g.image_windows if _g.batch > 1 else '' %}
 {% block maincode %}
     const int32_t _num_spikes = {{_source_spikespace}}[{{_g.source_size}}];
-    const int32_t _now = (int32_t)({{t_in_timesteps}} / {{_g.window_steps}});
+    // the step in which this window has begun
+    const int32_t _now = (int32_t)({{t_in_timesteps}} - ({{t_in_timesteps}} - {{_start_step}}) % {{_g.window_steps}});
     uint64_t* const _bits = (uint64_t*){{_reached}};
     for (int32_t _s = 0; _s < _num_spikes; _s++)
     {

@@ -1,4 +1,4 @@
-{# USES_VARIABLES { N, t_in_timesteps, passed_window, _spikespace, _source_spikespace,
+{# USES_VARIABLES { N, t_in_timesteps, _start_step, passed_window, _spikespace, _source_spikespace,
                     _first_window, _windows } #}
 {# A thread a spike of the source. Which spike of a window is its first is decided by an atomicExch
    (among spikes of one step it does not matter which), its place in the list by an atomicAdd, so that
@@ -21,7 +21,8 @@
     const int _N = 8 * num_parallel_blocks * 256;
 {% endblock %}
 {% block kernel_maincode %}
-    const int32_t _now = (int32_t)({{t_in_timesteps}} / {{_g.window_steps}});
+    // the step in which this window has begun
+    const int32_t _now = (int32_t)({{t_in_timesteps}} - ({{t_in_timesteps}} - {{_start_step}}) % {{_g.window_steps}});
     const int32_t _num_spikes = {{_source_spikespace}}[{{_g.source_size}}];
     for (int32_t _s = _idx; _s < _num_spikes; _s += gridDim.x * blockDim.x)
     {

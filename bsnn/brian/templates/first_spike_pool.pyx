@@ -1,4 +1,4 @@
-{# USES_VARIABLES { N, t_in_timesteps, passed_window, _spikespace, _source_spikespace,
+{# USES_VARIABLES { N, t_in_timesteps, _start_step, passed_window, _spikespace, _source_spikespace,
                     _first_window, _windows } #}
 {% extends 'common_group.pyx' %}
 {# in a batch, images lie one after another: a division a spike tells its image #}
@@ -8,7 +8,8 @@
 from libcpp.algorithm cimport sort as _sort
 {% endblock %}
 {% block maincode %}
-    cdef int32_t _now = {{t_in_timesteps}} // {{_g.window_steps}}
+    # the step in which this window has begun
+    cdef int32_t _now = {{t_in_timesteps}} - ({{t_in_timesteps}} - {{_start_step}}) % {{_g.window_steps}}
     cdef int32_t _num_spikes = {{_source_spikespace}}[{{_g.source_size}}]
     cdef int32_t _count = 0
     {% if _g.batch > 1 %}

@@ -1,7 +1,7 @@
-{# USES_VARIABLES { N, t_in_timesteps, spike_step, _planned, _calendar, _first_of_step, _spikespace } #}
+{# USES_VARIABLES { N, t_in_timesteps, _start_step, spike_step, _planned, _calendar, _first_of_step, _spikespace } #}
 {% extends 'common_group.cpp' %}
 {% block maincode %}
-    const int32_t _step = (int32_t)({{t_in_timesteps}} % {{_g.window_steps}});
+    const int32_t _step = (int32_t)(({{t_in_timesteps}} - {{_start_step}}) % {{_g.window_steps}});
     int32_t* const _first = {{_first_of_step}};
     if (_step == 0)
     {

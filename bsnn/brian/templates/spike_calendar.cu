@@ -1,9 +1,10 @@
-{# USES_VARIABLES { N, t_in_timesteps, spike_step, _calendar, _first_of_step, _unplaced, _spikespace } #}
+{# USES_VARIABLES { N, t_in_timesteps, _start_step, spike_step, _calendar, _first_of_step, _unplaced, _spikespace } #}
 {# In the first step of a window, which the host knows, a thread a neuron makes its plan and counts it
    (atomicAdd) to its step; a thread a step finds where the spikes of its step begin; then a thread a
    neuron finds a place among them (atomicSub), in any order. Every step copies its spikes. #}
 {% extends 'own_spikes.cu' %}
 {% set _timestep = get_array_name(variables['t_in_timesteps'], access_data=False) ~ '[0]' %}
+{% set _begin = get_array_name(variables['_start_step'], access_data=False) ~ '[0]' %}
 {% block kernel_maincode %}
     {{scalar_code|autoindent}}
     {
@@ -54,7 +55,7 @@ __global__ void _copy_step_{{codeobj_name}}(
     {% set unplaced = 'dev' ~ get_array_name(variables['_unplaced'], access_data=False) %}
     {% set calendar = 'dev' ~ get_array_name(variables['_calendar'], access_data=False) %}
     {% set planned = 'dev' ~ get_array_name(variables['spike_step'], access_data=False) %}
-    const int32_t _step = {{_timestep}} % {{_g.window_steps}};
+    const int32_t _step = ({{_timestep}} - {{_begin}}) % {{_g.window_steps}};
     const int _blocks = ({{owner.N}} + 255) / 256;
     if (_step == 0)
     {

@@ -1,7 +1,7 @@
-{# USES_VARIABLES { N, t_in_timesteps, spike_step, _planned, _calendar, _first_of_step, _spikespace } #}
+{# USES_VARIABLES { N, t_in_timesteps, _start_step, spike_step, _planned, _calendar, _first_of_step, _spikespace } #}
 {% extends 'common_group.pyx' %}
 {% block maincode %}
-    cdef int32_t _step = {{t_in_timesteps}} % {{_g.window_steps}}
+    cdef int32_t _step = ({{t_in_timesteps}} - {{_start_step}}) % {{_g.window_steps}}
     cdef int32_t* _first = {{_first_of_step}}
     cdef int32_t _i, _k, _count, _end, _neuron, _from, _spikes
     if _step == 0:

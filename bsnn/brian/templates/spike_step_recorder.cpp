@@ -1,10 +1,10 @@
-{# USES_VARIABLES { t_in_timesteps, _spikespace, _levels, _misplaced } #}
+{# USES_VARIABLES { t_in_timesteps, _start_step, _spikespace, _levels, _misplaced } #}
 {% extends 'common_group.cpp' %}
 {% block maincode %}
     const int32_t _num_spikes = {{_spikespace}}[{{_g.eventspace_size - 1}}];
     if (_num_spikes)
     {
-        const int64_t _since_first = {{t_in_timesteps}} - {{_g.first_step}};
+        const int64_t _since_first = {{t_in_timesteps}} - {{_start_step}} - {{_g.first_step}};
         const int64_t _window = _since_first / {{_g.window_steps}};
         const int32_t _left = {{_g.window_steps}} - (int32_t)(_since_first % {{_g.window_steps}});
         const bool _recorded = _since_first >= 0 && _window % {{_g.interval}} == 0

@@ -1,4 +1,4 @@
-{# USES_VARIABLES { t_in_timesteps, _spikespace, _levels, _misplaced } #}
+{# USES_VARIABLES { t_in_timesteps, _start_step, _spikespace, _levels, _misplaced } #}
 {# Threads stride over the spikes, whose number is read on the device. A neuron is in the list once,
    so that no two threads write to one place. #}
 {% extends 'common_group.cu' %}
@@ -13,7 +13,7 @@
 {% endblock %}
 {% block kernel_maincode %}
     const int32_t _num_spikes = {{_spikespace}}[{{_g.eventspace_size - 1}}];
-    const int64_t _since_first = {{t_in_timesteps}} - {{_g.first_step}};
+    const int64_t _since_first = {{t_in_timesteps}} - {{_start_step}} - {{_g.first_step}};
     const int64_t _window = _since_first / {{_g.window_steps}};
     const int32_t _left = {{_g.window_steps}} - (int32_t)(_since_first % {{_g.window_steps}});
     const bool _recorded = _since_first >= 0 && _window % {{_g.interval}} == 0

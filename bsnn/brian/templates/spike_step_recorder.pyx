@@ -1,8 +1,8 @@
-{# USES_VARIABLES { t_in_timesteps, _spikespace, _levels, _misplaced } #}
+{# USES_VARIABLES { t_in_timesteps, _start_step, _spikespace, _levels, _misplaced } #}
 {% extends 'common_group.pyx' %}
 {% block maincode %}
     cdef int32_t _num_spikes = {{_spikespace}}[{{_g.eventspace_size - 1}}]
-    cdef int64_t _since_first = {{t_in_timesteps}} - {{_g.first_step}}
+    cdef int64_t _since_first = {{t_in_timesteps}} - {{_start_step}} - {{_g.first_step}}
     cdef int64_t _window, _row
     cdef int32_t _left, _s, _neuron
     cdef bint _recorded

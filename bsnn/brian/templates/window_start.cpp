@@ -1,7 +1,7 @@
-{# USES_VARIABLES { N, t_in_timesteps } #}
+{# USES_VARIABLES { N, t_in_timesteps, _start_step } #}
 {% extends 'common_group.cpp' %}
 {% block maincode %}
-    if ({{t_in_timesteps}} % {{_g.window_steps}} == 0)
+    if (({{t_in_timesteps}} - {{_start_step}}) % {{_g.window_steps}} == 0)
     {
         // scalar code
         const size_t _vectorisation_idx = -1;
