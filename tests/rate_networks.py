@@ -105,7 +105,9 @@ def make_rate_model(net, shape, seed: int = 0, *, mean=None, std=None, **options
     images[images < 0.2] = 0
     # other images than those to be presented: potentials that reach a threshold to the last bit
     # would be a matter of rounding
-    options = {"norm": "percentile", "percentile": 97.0, "steps": 30, **options}
+    options = {"norm": "percentile", "steps": 30, **options}
+    if options["norm"] == "percentile":
+        options.setdefault("percentile", 97.0)
     return bsnn.convert_to_rate(graph, images[16:], progress=False, **options), images[:16]
 
 

@@ -4,6 +4,7 @@ from bsnn.brian.builder import FORMS, build
 from bsnn.brian.convolution import Convolution
 from bsnn.brian.dense import Dense
 from bsnn.brian.devices import DEVICES, check_device, use_device
+from bsnn.brian.hooks import HOOKS
 from bsnn.brian.max_pooling import FirstSpikePool, GatedPool
 from bsnn.brian.network import SpikingNetwork
 from bsnn.brian.neuron_models import (
@@ -16,7 +17,12 @@ from bsnn.brian.neuron_models import (
 )
 from bsnn.brian.neurons import NEURON_FORMS, NeuronForm, PopulationEquations
 from bsnn.brian.noise import spike_noise
-from bsnn.brian.perturbations import PERTURBATIONS, check_perturbations
+from bsnn.brian.perturbations import (
+    PERTURBATIONS,
+    AxonPart,
+    Perturbation,
+    check_perturbations,
+)
 from bsnn.brian.pooling import AveragePooling, MaxPooling, Windows
 from bsnn.brian.quantities import parse_quantity
 from bsnn.brian.size import CONNECTIVITIES, BuildEstimate, estimate
@@ -39,6 +45,7 @@ __all__ = [
     "CONNECTIVITIES",
     "DEVICES",
     "FORMS",
+    "HOOKS",
     "NEURON_FORMS",
     "NEURON_MODELS",
     "PERTURBATIONS",
@@ -47,6 +54,7 @@ __all__ = [
     "STDP",
     "SYNAPSE_MODELS",
     "AveragePooling",
+    "AxonPart",
     "BuildEstimate",
     "CalendarGroup",
     "Convolution",
@@ -57,6 +65,7 @@ __all__ = [
     "NeuronForm",
     "NeuronModel",
     "OnePassGroup",
+    "Perturbation",
     "PopulationEquations",
     "RateNeuron",
     "SpikeStepRecorder",

@@ -19,8 +19,9 @@ from bsnn.brian.random_numbers import (
     with_random_numbers,
 )
 from bsnn.brian.rate_network import RateNetwork
+from bsnn.conversion import RateModel
 
-__all__ = ["AXON_WEIGHT", "add_axon"]
+__all__ = ["AXON_WEIGHT", "add_axon", "drives_neurons"]
 
 #: What stands for a weight: spikes that arrive in one step are counted.
 AXON_WEIGHT = "({}*arriving_pre)"
@@ -30,6 +31,21 @@ source_count : integer (linked)
 known_count : integer
 fresh : integer
 """
+
+
+def drives_neurons(model: RateModel, name: str, *, own_source: bool) -> bool:
+    """Whether spikes of a population are on their way to neurons, and may be disturbed there.
+
+    An image that flows in as a current has no spikes, a source of the user's is not ours to
+    disturb, and poolings see the neurons themselves.
+    """
+    if name == model.input.name and (own_source or not model.spikes(name)):
+        return False
+    return any(
+        path.source == name and target.role in ("neurons", "read_out")
+        for target in model.populations.values()
+        for path in target.projections
+    )
 
 
 def add_axon(

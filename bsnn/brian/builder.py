@@ -7,6 +7,7 @@ from typing import Any
 
 import brian2 as b2
 
+from bsnn.brian.disturbing import check_disturbed
 from bsnn.brian.network import PRECISIONS, SpikingNetwork
 from bsnn.brian.neuron_models import RATE_FORMS, NeuronModel, neuron_model
 from bsnn.brian.neurons import NEURON_FORMS
@@ -133,7 +134,9 @@ def build(
         )
     neuron = neuron_model(neuron, model.coding)
     strengths = check_perturbations(perturbations, model)
-    form = check_options(model, form, connectivity, precision, neuron, strengths)
+    form = check_options(
+        model, form, connectivity, precision, neuron, strengths, own_source=source is not None
+    )
     for what, number in (("images", images), ("batch", batch)):
         if number < 1:
             raise BuildError(f"{what} is {number}; a run presents at least one image.")
@@ -182,37 +185,27 @@ def check_options(
     precision: str,
     neuron: NeuronModel,
     strengths: Mapping[str, float],
+    *,
+    own_source: bool = False,
 ) -> str:
     """Refuse names that `build` does not know; return the form, the default one for None.
 
     Raises
     ------
     BuildError
-        There is no such form of the neuron, or a perturbation does not go with it; no such
+        There is no such form of the neuron, or a perturbation cannot take hold in it; no such
         connectivity or precision.
+    SettingsError
+        The network has nothing that a perturbation disturbs.
     """
-    forms = neuron.forms
-    needed = {name: tuple(PERTURBATIONS[name].forms) for name in strengths}
-    if model.coding == "ttfs":
-        for those in needed.values():
-            if those:
-                forms = tuple(known for known in forms if known in those)
-        if not forms:
-            raise BuildError(_no_form(neuron, needed))
-    form = forms[0] if form is None else form
     for what, name, known in (
-        (f"form of the neuron {neuron.name!r}", form, neuron.forms),
+        (f"form of the neuron {neuron.name!r}", form or neuron.forms[0], neuron.forms),
         ("connectivity", connectivity, CONNECTIVITIES),
         ("precision", precision, PRECISIONS),
     ):
         if name not in known:
             raise BuildError(f"There is no {what} {name!r}. Known are {', '.join(known)}.")
-    if form not in forms:
-        raise BuildError(
-            f"With {', '.join(strengths)} the neuron {neuron.name!r} has the form "
-            f"{' or '.join(forms)}, not {form}: leave the form out."
-        )
-    return form
+    return check_disturbed(neuron, form, model, strengths, own_source=own_source)
 
 
 def check_source(source: b2.SpikeSource, model: SpikingModel, batch: int) -> None:
@@ -270,13 +263,3 @@ def check_dynamics(
                 "simulated side by side, of which each would teach other weights. Build the "
                 "network with batch=1."
             )
-
-
-def _no_form(neuron: NeuronModel, needed: Mapping[str, tuple[str, ...]]) -> str:
-    asked = "; ".join(
-        f"{name} needs {' or '.join(those)}" for name, those in needed.items() if those
-    )
-    return (
-        f"The neuron {neuron.name!r} has no form in which all of the perturbations are offered: "
-        f"{asked}; it has {', '.join(neuron.forms)}. Disturb the network in one way at a time."
-    )

@@ -22,12 +22,14 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, ClassVar
 
 import brian2 as b2
 from brian2.equations.equations import DIFFERENTIAL_EQUATION
+from brian2.utils.stringtools import get_identifiers
 
+from bsnn.brian.hooks import HOOKS, NAMES, depends_on, joined
 from bsnn.brian.named_models import NamedModel, find_by_name, register
 from bsnn.brian.neurons import NEURON_FORMS, NeuronForm
 from bsnn.errors import BuildError, SettingsError
@@ -163,17 +165,84 @@ class RateNeuron(NeuronModel):
                 f"The neuron {self.name!r} defines {', '.join(taken)} in its equations and as a "
                 "parameter: leave one of them out."
             )
+        _check_used(self, get_identifiers("\n".join((*self.texts, self.refractory))))
+        unknown = sorted(self.varied - self.varying)
+        if unknown:
+            raise BuildError(
+                f"The neuron {self.name!r} has no parameter {', '.join(unknown)} to differ from "
+                f"neuron to neuron: there are {', '.join(sorted(self.varying))}."
+            )
+
+    def parsed(self) -> b2.Equations:
+        """Return its equations."""
+        return b2.Equations(self.equations)
 
     @property
     def integrated(self) -> bool:
         """Whether there is a differential equation."""
-        return any(e.type == DIFFERENTIAL_EQUATION for e in b2.Equations(self.equations).values())
+        return any(e.type == DIFFERENTIAL_EQUATION for e in self.parsed().values())
 
     @property
     def forms(self) -> tuple[str, ...]:
         if self.integrated or self.refractory:
             return ("neuron-group",)
         return RATE_FORMS
+
+    @property
+    def hooks(self) -> tuple[str, ...]:
+        """Where perturbations can add to it: everywhere, as a step is put together of its parts."""
+        return tuple(HOOKS)
+
+    @property
+    def varying(self) -> frozenset[str]:
+        """Parameters that can differ from neuron to neuron."""
+        return frozenset({"v_th", *self.parameters})
+
+    def names(self, hook: str) -> dict[str, str]:
+        """Return what stands for the names of `bsnn.brian.hooks.NAMES` at a hook."""
+        return dict(zip(NAMES, ("v", "v_th", f"({self.potential_unit})"), strict=True))
+
+    @property
+    def identifiers(self) -> frozenset[str]:
+        """Names in its strings, and its parameters."""
+        return self.varying | get_identifiers("\n".join((*self.texts, self.refractory)))
+
+    def with_added(
+        self, added: Mapping[str, str], parameters: Mapping[str, float], varied: Collection[str]
+    ) -> RateNeuron:
+        """Return it with something added.
+
+        Parameters
+        ----------
+        added : mapping of str to str
+            Statements, or a condition, by hook.
+        parameters : mapping of str to float
+            Further ones, without units.
+        varied : collection of str
+            Parameters that differ from neuron to neuron.
+        """
+        after_spike, condition = added.get("after_spike", ""), added.get("threshold")
+        return dataclasses.replace(
+            self,
+            before_input=joined(added.get("before_integration", ""), self.before_input),
+            update=joined(self.update, added.get("after_integration", "")),
+            threshold=f"({self.threshold}) and {condition}" if condition else self.threshold,
+            resets={name: joined(text, after_spike) for name, text in self.resets.items()},
+            parameters={**self.parameters, **parameters},
+            varied=self.varied.union(varied),
+        )
+
+    def depends_on(self, sources: Collection[str]) -> bool:
+        """Whether its spikes depend on parameters of some names."""
+        code = [
+            *((text, False) for text in self.resets.values()),
+            (self.before_input, True),
+            (self.on_pre, False),
+            (self.drive, False),
+            (self.update, True),
+        ]
+        decision = f"({self.threshold}, {self.refractory})"
+        return depends_on(sources, decision, self.parsed(), code)
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -205,9 +274,21 @@ class TtfsNeuron(NeuronModel):
 
     coding = "ttfs"
 
+    def __post_init__(self) -> None:
+        _check_used(self, {x for form in self.neuron_forms.values() for x in form.identifiers})
+
     @property
     def forms(self) -> tuple[str, ...]:
         return tuple(self.neuron_forms)
+
+
+def _check_used(neuron: NeuronModel, names: Collection[str]) -> None:
+    unused = [name for name in neuron.parameters if name not in names]
+    if unused:
+        raise BuildError(
+            f"The neuron {neuron.name!r} has the parameter {', '.join(unused)}, which none of its "
+            "strings reads: leave it out, or write the string that is to read it."
+        )
 
 
 #: All neuron models by name.

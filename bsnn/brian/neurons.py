@@ -32,8 +32,17 @@ A form is one entry in `NEURON_FORMS`. Neurons of your own have forms of their o
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection, Mapping
+from typing import Any
 
+import brian2 as b2
+from brian2.equations.equations import DIFFERENTIAL_EQUATION, PARAMETER
+from brian2.utils.stringtools import get_identifiers
+
+from bsnn.brian.hooks import NAMES, depends_on, joined
+from bsnn.brian.named_models import parameter_equations
 from bsnn.brian.time_origin import MIDDLE_OF_STEP
+from bsnn.errors import BuildError
 
 __all__ = [
     "MAX_POOL",
@@ -60,6 +69,9 @@ spiking_stage = image_shown * int(window_number % image_interval == 0) : integer
 class PopulationEquations:
     """What a `brian2.NeuronGroup` is made of.
 
+    Neurons either test their threshold in every step (`threshold`, `reset`, `every_step`), or plan
+    their spikes at the start of a window (`latch` and `plan`, see `CalendarGroup`).
+
     Attributes
     ----------
     model : str
@@ -68,16 +80,163 @@ class PopulationEquations:
         Condition and statements.
     every_step : str
         Statements that are run in every step, before the threshold; they use ``window_step``.
-    at_start_of_window : str
-        In place of all three: statements that are run once a window and set ``spike_step``, the
-        step of the window in which the neuron will spike (see `CalendarGroup`).
+    latch : str
+        Statements that are run once a window, before `plan`, and keep the potential that has been
+        reached; may be empty if there is none.
+    plan : str
+        Statements that set ``spike_step``, the step of the window in which the neuron will spike.
+    before_integration : str
+        Statements of each step, before differential equations are integrated.
+    parameters : tuple of str
+        Of ``u_th``, the threshold, and the neuron's parameters those that are added to `model`;
+        others are declared there.
+    derived : mapping of str to str
+        Dimensionless subexpressions by name that are added, too.
+    varied : frozenset of str
+        Of the `parameters` those that differ from neuron to neuron; all neurons share the others,
+        and what is derived from those only.
     """
 
     model: str
     threshold: str = ""
     reset: str = ""
     every_step: str = ""
-    at_start_of_window: str = ""
+    latch: str = ""
+    plan: str = ""
+    before_integration: str = ""
+    parameters: tuple[str, ...] = ()
+    derived: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    varied: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        stepped = [
+            name for name in ("threshold", "reset", "every_step") if getattr(self, name).strip()
+        ]
+        if self.plan and stepped:
+            raise BuildError(
+                f"Neurons that plan their spikes test nothing in other steps, and there is a plan "
+                f"and {', '.join(stepped)}: leave one or the other out."
+            )
+        if self.latch and not self.plan:
+            raise BuildError(
+                "There is a latch, whose statements are run before those of a plan, and no plan: "
+                "write a plan, or every_step in place of the latch."
+            )
+
+    @property
+    def hooks(self) -> tuple[str, ...]:
+        """Where perturbations can add to it, by names in `bsnn.brian.hooks.HOOKS`."""
+        integrated = any(e.type == DIFFERENTIAL_EQUATION for e in self.parsed().values())
+        there = {
+            "before_integration": integrated,
+            "after_integration": self.latch,
+            "threshold": self.threshold or self.plan,
+            "after_spike": self.threshold,
+            "on_the_way": self.plan,
+        }
+        return tuple(name for name, needed in there.items() if needed)
+
+    @staticmethod
+    def needed_for(hook: str) -> str:
+        """Return what there must be for a hook."""
+        return _NEEDED[hook]
+
+    @property
+    def varying(self) -> frozenset[str]:
+        """Parameters that can differ from neuron to neuron."""
+        own = b2.Equations(self.model).values()
+        return frozenset(self.parameters) | {
+            e.varname for e in own if e.type == PARAMETER and "shared" not in e.flags
+        }
+
+    @property
+    def identifiers(self) -> frozenset[str]:
+        """Names in its strings, and its parameters."""
+        texts = (self.threshold, self.reset, self.every_step, self.latch, self.plan)
+        texts = (str(self.parsed()), self.before_integration, *texts)
+        return frozenset({*self.parameters, *get_identifiers("\n".join(texts))})
+
+    def with_added(
+        self, added: Mapping[str, str], parameters: Collection[str], varied: Collection[str]
+    ) -> PopulationEquations:
+        """Return it with something added.
+
+        Parameters
+        ----------
+        added : mapping of str to str
+            Statements, or a condition, by hook.
+        parameters : collection of str
+            Names of further ones.
+        varied : collection of str
+            Parameters that differ from neuron to neuron.
+        """
+        threshold, condition = self.threshold, added.get("threshold")
+        unless = ""
+        if condition and self.plan:
+            unless = f"spike_step += window_steps*(1 - int({condition}))"
+        elif condition:
+            threshold = f"({threshold}) and {condition}"
+        return dataclasses.replace(
+            self,
+            before_integration=joined(self.before_integration, added.get("before_integration", "")),
+            latch=joined(self.latch, added.get("after_integration", "")),
+            plan=joined(self.plan, unless, added.get("on_the_way", "")),
+            threshold=threshold,
+            reset=joined(self.reset, added.get("after_spike", "")),
+            parameters=(*self.parameters, *parameters),
+            varied=self.varied.union(set(varied) & {*self.parameters, *parameters}),
+        )
+
+    def parsed(self, values: Mapping[str, Any] | None = None) -> b2.Equations:
+        """Return the whole of its equations.
+
+        Parameters
+        ----------
+        values : mapping, optional
+            Of the `parameters`, of which their units are taken; without them they have none.
+
+        Raises
+        ------
+        BuildError
+            There is no parameter of a name.
+        """
+        values = dict.fromkeys(self.parameters, 1.0) if values is None else values
+        unknown = [name for name in self.parameters if name not in values]
+        if unknown:
+            raise BuildError(
+                f"The equations of a population name {', '.join(unknown)} among their parameters; "
+                f"there are {', '.join(values)}."
+            )
+        lines = parameter_equations({name: values[name] for name in self.parameters}, self.varied)
+        differs = set(self.varied)
+        for name, expression in self.derived.items():
+            shared = differs.isdisjoint(get_identifiers(expression))
+            lines.append(f"{name} = {expression} : 1" + (" (shared)" if shared else ""))
+            differs |= set() if shared else {name}
+        return b2.Equations("\n".join([self.model, *lines]))
+
+    def depends_on(self, sources: Collection[str], on_pre: str, potential: str) -> bool:
+        """Whether its spikes depend on parameters of some names; without spikes, its potential."""
+        code = [
+            (self.reset, False),
+            (self.before_integration, True),
+            (on_pre, False),
+            (self.every_step, True),
+            (self.latch, True),
+            (self.plan, True),
+        ]
+        decision = self.threshold or ("spike_step" if self.plan else potential)
+        return depends_on(sources, decision, self.parsed(), code)
+
+
+#: What populations need so that there is a hook.
+_NEEDED = {
+    "before_integration": "a differential equation",
+    "after_integration": "a latch and a plan",
+    "threshold": "a threshold or a plan",
+    "after_spike": "a threshold",
+    "on_the_way": "a plan",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,6 +270,26 @@ class NeuronForm:
     potential: str
     shortest_interval: int
 
+    @property
+    def identifiers(self) -> frozenset[str]:
+        """Names in its strings."""
+        parts = (self.equations, self.input, self.silent)
+        own = get_identifiers(self.on_pre)
+        return frozenset(own.union(*(part.identifiers for part in parts)))
+
+    def parts(self, hook: str) -> tuple[str, ...]:
+        """Return in which of its populations something is added at a hook, by their fields."""
+        return _PARTS.get(hook, ("equations",))
+
+    def names(self, hook: str) -> dict[str, str]:
+        """Return what stands for the names of `bsnn.brian.hooks.NAMES` at a hook."""
+        potential = "u" if hook == "before_integration" else self.potential
+        return dict(zip(NAMES, (potential, "u_th", "1"), strict=True))
+
+
+# Potentials are integrated by all that have one, and spikes of the input are on their way, too.
+_PARTS = {"before_integration": ("equations", "silent"), "on_the_way": ("equations", "input")}
+
 
 #: The input: pixel values as levels, one row of the timed array an image.
 _INPUT = PopulationEquations(
@@ -121,8 +300,7 @@ _INPUT = PopulationEquations(
 
 _INPUT_CALENDAR = PopulationEquations(
     model=_SCHEDULE + "spike_step : integer",
-    at_start_of_window="spike_step = window_steps"
-    f" - spiking_stage*int(pixel_levels({MIDDLE_OF_STEP}, i))",
+    plan=f"spike_step = window_steps - spiking_stage*int(pixel_levels({MIDDLE_OF_STEP}, i))",
 )
 
 #: Max-pooling: the first spike of each window of neurons passes, in the same step.
@@ -146,7 +324,6 @@ POOL_MODEL = _SCHEDULE
 _TWO_STAGE = (
     _SCHEDULE
     + """
-u_th : 1 (shared, constant)
 u_rest : 1 (constant)
 """
 )
@@ -172,6 +349,7 @@ keep = int(window_step > 0)
 u = clear*u_rest + (1 - clear)*u
 slope = charge*u_th + keep*slope
 """,
+    parameters=("u_th",),
 )
 
 _TRACE = NeuronForm(
@@ -209,6 +387,7 @@ and (v*window_steps < u_th*(window_steps - window_step + 1) or window_step == 0)
 v = int(window_step == 0)*u + int(window_step > 0)*v
 u = int(window_step == 0)*u_rest + int(window_step > 0)*u
 """,
+    parameters=("u_th",),
 )
 
 _EVENT = NeuronForm(
@@ -226,21 +405,21 @@ _CALENDAR = dataclasses.replace(
     name="calendar",
     input=_INPUT_CALENDAR,
     equations=PopulationEquations(
-        model=_ANALYTIC
-        + """
-levels_per_unit = 0.99999*window_steps/u_th : 1 (shared)
-spike_step : integer
+        model=_ANALYTIC + "spike_step : integer",
+        latch="""
+v = u
+u = u_rest
 """,
         # spike_step holds the level first: by a factor that is a little too small it comes out
         # right or one too low, and the comparison of the event form settles which
-        at_start_of_window="""
-v = u
-u = u_rest
+        plan="""
 spike_step = int(v*levels_per_unit)
 spike_step += int(v*window_steps >= u_th*(spike_step + 1))
 spike_step = (window_steps - spike_step)*int(spike_step < window_steps)
 spike_step += window_steps*(1 - spiking_stage)
 """,
+        parameters=("u_th",),
+        derived={"levels_per_unit": "0.99999*window_steps/u_th"},
     ),
 )
 

@@ -1,25 +1,37 @@
 """What may go wrong in a nervous system or a chip, by name.
 
 A perturbation is one entry in `PERTURBATIONS`. Each has one number, its strength; at zero (for
-``weight_bits``: with many bits) the network tells the spikes that it tells without it. What is
+``weight_bits``: with many bits) the network emits the spikes that it emits without it. What is
 random depends on the seed, the number of the image, the step and the neuron only, and is the same
 on every target.
+
+A perturbation says what it adds, and at which hook of a neuron (`bsnn.brian.hooks`), or which
+parameters it has differ from neuron to neuron. It knows nothing else of the neuron, and one that
+would change nothing there is refused. One of your own:
+
+>>> PERTURBATIONS["drift"] = Perturbation(
+...     name="drift",
+...     about="potentials rise a little in each step",
+...     unit="thresholds",
+...     statements={"after_integration": "potential = potential + drift*threshold*unit"},
+...     refused={"ttfs": "a potential has no steps there."},
+... )                                                             # doctest: +SKIP
+>>> bsnn.simulate(model, images, perturbations={"drift": 0.01})    # doctest: +SKIP
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from scipy.special import ndtri
 
 from bsnn.brian.named_models import find_by_name
-from bsnn.brian.neuron_models import RateNeuron, check_dimensionless
-from bsnn.brian.neurons import NeuronForm, PopulationEquations
+from bsnn.brian.neuron_models import NeuronModel, RateNeuron, check_dimensionless
 from bsnn.conversion import SpikingModel
-from bsnn.errors import BuildError, SettingsError
+from bsnn.errors import SettingsError
 from bsnn.graph import Graph
 
 __all__ = [
@@ -27,7 +39,6 @@ __all__ = [
     "AxonPart",
     "Perturbation",
     "check_perturbations",
-    "chosen_perturbations",
     "with_rounded_weights",
 ]
 
@@ -60,6 +71,10 @@ class AxonPart:
     parameters: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
+#: Given a strength and a random number in [0, 1) for each neuron, a value for each.
+NeuronValues = Callable[[float, np.ndarray], np.ndarray]
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Perturbation:
     """One way to disturb a network.
@@ -78,18 +93,23 @@ class Perturbation:
         Whether its strength is a whole number.
     smallest : float
         Smallest strength.
-    rate : callable, optional
-        Given a `RateNeuron` and the strength, the disturbed neuron.
+    statements : mapping of str to str
+        By hook of a neuron (`bsnn.brian.hooks.HOOKS`) what is added there. It may use the name of
+        the perturbation, which is its strength; variables of its `own`; ``potential``,
+        ``threshold`` and ``unit`` (`bsnn.brian.hooks.NAMES`); random numbers ``uniform_NAME`` and
+        ``normal_NAME``; and variables of the neuron. At ``on_the_way`` it changes ``spike_step``,
+        which neurons in time-to-first-spike coding have planned.
     axon : callable, optional
         Given the strength, what happens to spikes on their way, in rate coding.
-    forms : mapping of str to callable
-        By form of the two-stage neuron, given the form and the strength the disturbed form. A
-        parameter of the name of the perturbation is set to the strength.
-    arrays : callable, optional
-        Given the strength and a random number in [0, 1) for each neuron, by the name of a variable
-        or parameter what it is multiplied by.
+    own : mapping of str to callable
+        Dimensionless variables of its own that differ from neuron to neuron, and their values.
+    factors : mapping of str to callable
+        Parameters that it has differ from neuron to neuron, and what they are multiplied by. Names
+        may have wildcards; ``threshold`` is the threshold.
     hidden_only : bool
-        Whether a last layer that spikes is left out.
+        Whether only neurons between the input and the last layer are disturbed.
+    unsuitable : callable, optional
+        Given a neuron model, why it is not for such neurons; empty if it is.
     weights : callable, optional
         Given an array of weights and the strength, those in their place.
     refused : mapping of str to str
@@ -102,13 +122,12 @@ class Perturbation:
     largest: float = np.inf
     smallest: float = 0.0
     whole: bool = False
-    rate: Callable[[RateNeuron, float], RateNeuron] | None = None
+    statements: Mapping[str, str] = dataclasses.field(default_factory=dict)
     axon: Callable[[float], AxonPart] | None = None
-    forms: Mapping[str, Callable[[NeuronForm, float], NeuronForm]] = dataclasses.field(
-        default_factory=dict
-    )
-    arrays: Callable[[float, np.ndarray], dict[str, np.ndarray]] | None = None
+    own: Mapping[str, NeuronValues] = dataclasses.field(default_factory=dict)
+    factors: Mapping[str, NeuronValues] = dataclasses.field(default_factory=dict)
     hidden_only: bool = False
+    unsuitable: Callable[[NeuronModel], str] | None = None
     weights: Callable[[np.ndarray, float], np.ndarray] | None = None
     refused: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
@@ -123,13 +142,6 @@ class Perturbation:
                 f"{self.smallest:g}{most}."
             )
         return value
-
-    def applies(self, model: SpikingModel, name: str) -> bool:
-        """Whether the neurons of a population are disturbed: those that spike, of any layer."""
-        role = model.populations[name].role
-        return role == "neurons" or (
-            role == "read_out" and model.spikes(name) and not self.hidden_only
-        )
 
 
 def check_perturbations(wanted: Mapping[str, Any] | None, model: SpikingModel) -> dict[str, float]:
@@ -153,17 +165,6 @@ def check_perturbations(wanted: Mapping[str, Any] | None, model: SpikingModel) -
         for name, perturbation in PERTURBATIONS.items()
         if name in wanted
     }
-
-
-def chosen_perturbations(
-    strengths: Mapping[str, float], model: SpikingModel, population: str
-) -> Iterable[tuple[Perturbation, float]]:
-    """Return those that disturb the neurons of a population, and how strongly."""
-    return [
-        (PERTURBATIONS[name], strength)
-        for name, strength in strengths.items()
-        if PERTURBATIONS[name].applies(model, population)
-    ]
 
 
 def with_rounded_weights(model: SpikingModel, strengths: Mapping[str, float]) -> SpikingModel:
@@ -198,56 +199,13 @@ def rounded(weights: np.ndarray, bits: float) -> np.ndarray:
     return (np.rint(weights / step) * step).astype(weights.dtype)
 
 
-# --- on neurons in rate coding ---
-
-
-def _leaky(neuron: RateNeuron, leak: float) -> RateNeuron:
-    if neuron.integrated or neuron.potential_unit != "1":
-        raise BuildError(
-            f"The neuron {neuron.name!r} has equations of its own for how its potential decays: "
-            "vary its parameters (such as tau) in place of 'leak', which is for the neuron 'if'."
+def _own_decay(neuron: NeuronModel) -> str:
+    if isinstance(neuron, RateNeuron) and (neuron.integrated or neuron.potential_unit != "1"):
+        return (
+            "has equations of its own for how its potential decays: vary its parameters (such as "
+            "tau) in place of 'leak', which is for the neuron 'if'"
         )
-    return dataclasses.replace(
-        neuron,
-        before_input=f"v *= 1 - leak\n{neuron.before_input}".strip(),
-        parameters={**neuron.parameters, "leak": leak},
-    )
-
-
-def _noisy(neuron: RateNeuron, share: float) -> RateNeuron:
-    added = f"v += noise*v_th*{neuron.potential_unit}*normal_noise"
-    return dataclasses.replace(
-        neuron,
-        update=f"{neuron.update}\n{added}".strip(),
-        parameters={**neuron.parameters, "noise": share},
-    )
-
-
-def _mortal(neuron: RateNeuron, _: float) -> RateNeuron:
-    return dataclasses.replace(
-        neuron,
-        threshold=f"({neuron.threshold}) and alive > 0",
-        parameters={**neuron.parameters, "alive": 1.0},
-        varied=neuron.varied | {"alive"},
-    )
-
-
-def _own_thresholds(neuron: RateNeuron, _: float) -> RateNeuron:
-    return dataclasses.replace(neuron, varied=neuron.varied | {"v_th"})
-
-
-def _own_time_constants(neuron: RateNeuron, _: float) -> RateNeuron:
-    known = _time_constants(neuron)
-    if not known:
-        raise BuildError(
-            f"The neuron {neuron.name!r} has no time constant (a parameter whose name begins with "
-            "tau) that could differ from neuron to neuron."
-        )
-    return dataclasses.replace(neuron, varied=neuron.varied | known)
-
-
-def _time_constants(neuron: RateNeuron) -> frozenset[str]:
-    return frozenset(name for name in neuron.parameters if name.startswith("tau"))
+    return ""
 
 
 def _spread(strength: float, uniform: np.ndarray) -> np.ndarray:
@@ -255,81 +213,11 @@ def _spread(strength: float, uniform: np.ndarray) -> np.ndarray:
     return np.maximum(1 + strength * ndtri(np.where(uniform > 0, uniform, 0.5)), _SMALLEST_FACTOR)
 
 
-# --- on forms of the two-stage neuron ---
-
-
-def _planned(form: NeuronForm, code: str, *roles: str, model: str = "") -> NeuronForm:
-    """Add statements to what neurons of some kinds plan at the start of a window."""
-    return dataclasses.replace(
-        form,
-        **{
-            role: dataclasses.replace(
-                getattr(form, role),
-                model=f"{getattr(form, role).model}\n{model}",
-                at_start_of_window=f"{getattr(form, role).at_start_of_window}\n{code}",
-            )
-            for role in roles
-        },
-    )
-
-
-def _jittered_plan(form: NeuronForm, _: float) -> NeuronForm:
-    # int() of what is not below zero rounds down
-    code = """
+_JITTERED = """
 fires = int(spike_step < window_steps)
 moved = clip(spike_step + jitter*normal_jitter + 0.5, 0, window_steps - 0.5)
 spike_step = int(moved)*fires + window_steps*(1 - fires)
 """
-    return _planned(form, code, "equations", "input", model="jitter : 1 (shared, constant)")
-
-
-def _lossy_plan(form: NeuronForm, _: float) -> NeuronForm:
-    code = "spike_step += window_steps*int(uniform_loss < loss)"
-    return _planned(form, code, "equations", "input", model="loss : 1 (shared, constant)")
-
-
-def _mortal_plan(form: NeuronForm, _: float) -> NeuronForm:
-    code = "spike_step += window_steps*int(alive < 1)"
-    return _planned(form, code, "equations", model="alive : 1 (constant)")
-
-
-def _noisy_plan(form: NeuronForm, _: float) -> NeuronForm:
-    equations = form.equations
-    return dataclasses.replace(
-        form,
-        equations=dataclasses.replace(
-            equations,
-            model=f"{equations.model}\nnoise : 1 (shared, constant)",
-            at_start_of_window=equations.at_start_of_window.replace(
-                "v = u\n", "v = u + noise*u_th*normal_noise\n"
-            ),
-        ),
-    )
-
-
-def _own_thresholds_plan(form: NeuronForm, _: float) -> NeuronForm:
-    equations = form.equations
-    return dataclasses.replace(
-        form,
-        equations=dataclasses.replace(
-            equations,
-            model=equations.model.replace(
-                "u_th : 1 (shared, constant)", "u_th : 1 (constant)"
-            ).replace("window_steps/u_th : 1 (shared)", "window_steps/u_th : 1"),
-        ),
-    )
-
-
-def _leaky_trace(form: NeuronForm, _: float) -> NeuronForm:
-    def leaking(equations: PopulationEquations) -> PopulationEquations:
-        return dataclasses.replace(
-            equations,
-            model=equations.model.replace("du/dt = slope/t_max", "du/dt = slope/t_max - u*leak/dt")
-            + "\nleak : 1 (shared, constant)",
-        )
-
-    return dataclasses.replace(form, equations=leaking(form.equations), silent=leaking(form.silent))
-
 
 PERTURBATIONS: dict[str, Perturbation] = {
     perturbation.name: perturbation
@@ -339,16 +227,18 @@ PERTURBATIONS: dict[str, Perturbation] = {
             about="potentials lose a share in each step",
             unit="share of the potential",
             largest=1,
-            rate=_leaky,
-            forms={"trace": _leaky_trace},
+            statements={"before_integration": "potential *= 1 - leak"},
+            unsuitable=_own_decay,
         ),
         Perturbation(
             name="noise",
             about="normal noise is added to potentials: in rate coding in each step, in "
             "time-to-first-spike coding to what the silent stage has reached",
             unit="thresholds, standard deviation",
-            rate=_noisy,
-            forms={"calendar": _noisy_plan},
+            statements={
+                # not +=, for which NumPy would also change what the potential is latched from
+                "after_integration": "potential = potential + noise*threshold*unit*normal_noise"
+            },
         ),
         Perturbation(
             name="jitter",
@@ -361,7 +251,8 @@ PERTURBATIONS: dict[str, Perturbation] = {
                 longest=int(np.ceil(_CUT * strength)),
                 parameters={"jitter": strength, "longest_jitter": np.ceil(_CUT * strength)},
             ),
-            forms={"calendar": _jittered_plan},
+            # int() of what is not below zero rounds down
+            statements={"on_the_way": _JITTERED},
         ),
         Perturbation(
             name="loss",
@@ -371,7 +262,7 @@ PERTURBATIONS: dict[str, Perturbation] = {
             axon=lambda strength: AxonPart(
                 arrives="int(uniform_loss >= loss)", parameters={"loss": strength}
             ),
-            forms={"calendar": _lossy_plan},
+            statements={"on_the_way": "spike_step += window_steps*int(uniform_loss < loss)"},
         ),
         Perturbation(
             name="delay",
@@ -393,26 +284,20 @@ PERTURBATIONS: dict[str, Perturbation] = {
             unit="share of the neurons",
             largest=1,
             hidden_only=True,
-            rate=_mortal,
-            forms={"calendar": _mortal_plan},
-            arrays=lambda strength, uniform: {"alive": (uniform >= strength).astype(float)},
+            statements={"threshold": "alive > 0"},
+            own={"alive": lambda strength, uniform: (uniform >= strength).astype(float)},
         ),
         Perturbation(
             name="threshold_spread",
             about="thresholds differ from neuron to neuron",
             unit="share of the threshold, standard deviation",
-            rate=_own_thresholds,
-            forms={"calendar": _own_thresholds_plan},
-            arrays=lambda strength, uniform: {
-                name: _spread(strength, uniform) for name in ("v_th", "u_th")
-            },
+            factors={"threshold": _spread},
         ),
         Perturbation(
             name="tau_spread",
             about="time constants differ from neuron to neuron",
             unit="share of the time constant, standard deviation",
-            rate=_own_time_constants,
-            arrays=lambda strength, uniform: {"tau*": _spread(strength, uniform)},
+            factors={"tau*": _spread},
             refused={"ttfs": "the two-stage neuron has no time constant."},
         ),
         Perturbation(

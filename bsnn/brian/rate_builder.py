@@ -7,21 +7,20 @@ All layers act in the same step, one after another: population after population,
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from fnmatch import fnmatch
 from typing import Any
 
 import brian2 as b2
 import numpy as np
 
-from bsnn.brian.axons import AXON_WEIGHT, add_axon
+from bsnn.brian.axons import AXON_WEIGHT, add_axon, drives_neurons
 from bsnn.brian.connection_names import connection_name
+from bsnn.brian.disturbing import disturbed
 from bsnn.brian.encoders import ENCODER_EQUATIONS, INPUT_AT_START, INPUT_MODEL
 from bsnn.brian.max_pooling import GatedPool
 from bsnn.brian.neuron_models import RateNeuron, renamed
 from bsnn.brian.noise import spike_noise
-from bsnn.brian.perturbations import PERTURBATIONS, chosen_perturbations
+from bsnn.brian.perturbations import PERTURBATIONS
 from bsnn.brian.pooling import Windows
-from bsnn.brian.random_numbers import uniform_of_neurons
 from bsnn.brian.rate_network import RateNetwork
 from bsnn.brian.rate_neurons import population_neuron, rate_equations
 from bsnn.brian.spiking_groups import OnePassGroup
@@ -108,17 +107,8 @@ def _add_axon(
         for name, strength in perturbations.items()
         if PERTURBATIONS[name].axon is not None
     ]
-    model, name = net.model, population.name
-    targets = {
-        target.role
-        for target in model.populations.values()
-        for path in target.projections
-        if path.source == name
-    }
-    # what flows as a current has no spikes, a source of the user's is not ours to disturb, and
-    # poolings see the neurons themselves
-    outside = population.role == "input" and (net.input_flows or net.source is not None)
-    if parts and not outside and targets & {"neurons", "read_out"}:
+    name = population.name
+    if parts and drives_neurons(net.model, name, own_source=net.source is not None):
         start = add_axon(net, name, parts, when=_SLOT, order=order)
         _at_start_of_image(net, net.axons[name], [start])
 
@@ -160,10 +150,10 @@ def _add_neurons(
 ) -> list[str]:
     model, name = net.model, population.name
     bias = model.bias(name)
-    chosen = chosen_perturbations(perturbations, model, name)
-    for perturbation, strength in chosen:
-        if perturbation.rate is not None:
-            neuron = perturbation.rate(neuron, strength)
+    factors: Mapping[str, np.ndarray] = {}
+    if model.spikes(name):
+        changed = disturbed(neuron, net.form, model, population, perturbations, net.seed)
+        neuron, factors = changed.strings, changed.factors
     equations = rate_equations(neuron, model, population, bias, input_flows=net.input_flows)
     namespace = net.noise_namespace(name) if equations.random else {}
     if equations.threshold:
@@ -182,17 +172,9 @@ def _add_neurons(
         )
         if equations.random:
             net.seed_random_numbers(group, name, equations.random)
-        factors = {
-            pattern: factor
-            for perturbation, strength in chosen
-            if perturbation.arrays is not None
-            for pattern, factor in perturbation.arrays(
-                strength, uniform_of_neurons(net.seed, name, perturbation.name, population.size)
-            ).items()
-        }
         values = {"v_th": model.threshold(name), **neuron.parameters}
         for variable, value in values.items():
-            _set(net, name, variable, value, factors)
+            _set(net, name, variable, value, factors.get(variable))
     else:
         group = b2.NeuronGroup(
             net.group_size(name),
@@ -218,15 +200,12 @@ def _add_neurons(
     return equations.at_start
 
 
-def _set(
-    net: RateNetwork, name: str, variable: str, value: Any, factors: Mapping[str, np.ndarray]
-) -> None:
+def _set(net: RateNetwork, name: str, variable: str, value: Any, factor: np.ndarray | None) -> None:
     """Set a parameter of a population, times what it is multiplied by in each neuron."""
     if np.ndim(value):
         value = net.by_neuron(name, value)
-    for pattern, factor in factors.items():
-        if fnmatch(variable, pattern):
-            value = value * factor
+    if factor is not None:
+        value = value * factor
     setattr(net[name], variable, np.tile(value, net.batch) if np.ndim(value) else value)
 
 

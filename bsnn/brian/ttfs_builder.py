@@ -10,14 +10,11 @@ import brian2 as b2
 import numpy as np
 
 from bsnn.brian.connectivity import pool_connections
+from bsnn.brian.disturbing import Disturbed, disturbed
+from bsnn.brian.hooks import joined
 from bsnn.brian.max_pooling import FirstSpikePool
 from bsnn.brian.neuron_models import TtfsNeuron
-from bsnn.brian.neurons import (
-    MAX_POOL,
-    POOL_MODEL,
-    PopulationEquations,
-)
-from bsnn.brian.perturbations import PERTURBATIONS, chosen_perturbations
+from bsnn.brian.neurons import MAX_POOL, POOL_MODEL, PopulationEquations
 from bsnn.brian.pooling import Windows
 from bsnn.brian.random_numbers import (
     NEURON,
@@ -26,7 +23,6 @@ from bsnn.brian.random_numbers import (
     noise_seed,
     random_names,
     seeds_model,
-    uniform_of_neurons,
     with_random_numbers,
 )
 from bsnn.brian.spiking_groups import CalendarGroup
@@ -51,23 +47,22 @@ def build_ttfs(
 ) -> TtfsNetwork:
     """Build a network in time-to-first-spike coding of a neuron model; see `bsnn.build`."""
     neuron_form = neuron.neuron_forms[form]
-    for name, strength in perturbations.items():
-        if form in PERTURBATIONS[name].forms:
-            neuron_form = PERTURBATIONS[name].forms[form](neuron_form, strength)
     interval = neuron_form.shortest_interval
     if one_at_a_time:
         interval = max(interval, model.output.depth + 1)
     net = TtfsNetwork(
         model, neuron_form, interval, neuron=neuron, perturbations=perturbations, **options
     )
-    parameters = {**neuron.parameters, **perturbations}
     orders: dict[str, int] = {}
     for name, population in model.populations.items():
         source = population.projections[0].source if population.projections else name
         # a pooling decides after its source has spiked and the spikes have arrived, in one step
         orders[name] = orders[source] + 2 if population.role == "max_pool" else 0
-        _add_group(net, population, orders[name])
-        _set_parameters(net, population, parameters, perturbations)
+        changed = Disturbed(MAX_POOL, {}, {})
+        if population.role != "max_pool":
+            changed = disturbed(neuron, form, model, population, perturbations, net.seed)
+        _add_group(net, population, orders[name], changed)
+        _set_parameters(net, population, changed)
         if isinstance(net[name], FirstSpikePool):
             count_fan_out(net, source, net[name].fan_out())
         elif population.role == "max_pool":
@@ -80,9 +75,9 @@ def build_ttfs(
     return net
 
 
-def _add_group(net: TtfsNetwork, population: Population, order: int) -> None:
+def _add_group(net: TtfsNetwork, population: Population, order: int, changed: Disturbed) -> None:
     model, name = net.model, population.name
-    group = _make_group(net, population, order)
+    group = _make_group(net, population, order, changed)
     net.groups[name] = group
     net.origin.link(group)
     net.network.add(group)
@@ -99,25 +94,13 @@ def _add_group(net: TtfsNetwork, population: Population, order: int) -> None:
         net.initial_values({"u_rest": rest, "u": rest}, name)
 
 
-def _set_parameters(
-    net: TtfsNetwork,
-    population: Population,
-    parameters: Mapping[str, Any],
-    perturbations: Mapping[str, float],
-) -> None:
+def _set_parameters(net: TtfsNetwork, population: Population, changed: Disturbed) -> None:
     """Set what the neuron and its perturbations add to the variables of a population."""
     name, group = population.name, net[population.name]
-    for key, value in parameters.items():
-        if key in group.variables:
-            setattr(group, key, value)
-    # what differs from neuron to neuron where it is disturbed
-    varied = {"alive": 1.0, "u_th": net.model.scales[name]}
-    for perturbation, strength in chosen_perturbations(perturbations, net.model, name):
-        if perturbation.arrays is not None:
-            uniform = uniform_of_neurons(net.seed, name, perturbation.name, population.size)
-            for key, factor in perturbation.arrays(strength, uniform).items():
-                varied[key] = np.tile(varied.get(key, 1.0) * factor, net.batch)
-    for key, value in varied.items():
+    values = {"u_th": net.model.scales[name], **net.neuron.parameters, **changed.parameters}
+    for key, value in values.items():
+        if key in changed.factors:
+            value = np.tile(value * changed.factors[key], net.batch)
         if key in group.variables:
             setattr(group, key, value)
     for key in group.variables:
@@ -125,7 +108,9 @@ def _set_parameters(
             setattr(group, key, noise_seed(net.seed, name, key.removeprefix("seed_")))
 
 
-def _make_group(net: TtfsNetwork, population: Population, order: int) -> b2.NeuronGroup:
+def _make_group(
+    net: TtfsNetwork, population: Population, order: int, changed: Disturbed
+) -> b2.NeuronGroup:
     model, name = net.model, population.name
     options = {"clock": net.clock, "name": net.label(name), "dtype": net.dtype}
     if population.role == "max_pool" and net.connectivity == "shared":
@@ -143,16 +128,17 @@ def _make_group(net: TtfsNetwork, population: Population, order: int) -> b2.Neur
             order=order,
             **options,
         )
-    equations, random = _with_random_numbers(_equations(net, population))
+    equations, random = _with_random_numbers(changed.strings)
+    own = equations.parsed({"u_th": 1.0, **net.neuron.parameters, **changed.parameters})
     namespace = {"pixel_levels": net.pixel_levels} if population.role == "input" else {}
     if random:
         namespace |= net.noise_namespace(name)
     options |= {"namespace": namespace, "method": net.neuron.method}
-    if equations.at_start_of_window:
+    if equations.plan:
         return CalendarGroup(
             net.group_size(name),
-            equations.model,
-            equations.at_start_of_window,
+            own,
+            joined(equations.latch, equations.plan),
             window_steps=model.steps,
             origin=net.origin,
             **options,
@@ -160,7 +146,7 @@ def _make_group(net: TtfsNetwork, population: Population, order: int) -> b2.Neur
     spikes = bool(equations.threshold)
     group = b2.NeuronGroup(
         net.group_size(name),
-        equations.model,
+        own,
         threshold=equations.threshold if spikes else None,
         reset=equations.reset if spikes else None,
         **options,
@@ -171,27 +157,30 @@ def _make_group(net: TtfsNetwork, population: Population, order: int) -> b2.Neur
         group.run_regularly(
             equations.every_step, when=_BOUNDARY, name=f"{group.name}_window_start", clock=net.clock
         )
+    if equations.before_integration:
+        group.run_regularly(
+            equations.before_integration,
+            when="before_groups",
+            name=f"{group.name}_before_integration",
+            clock=net.clock,
+        )
     return group
-
-
-def _equations(net: TtfsNetwork, population: Population) -> PopulationEquations:
-    if population.role == "read_out" and not net.model.spikes(population.name):
-        return net.neuron_form.silent
-    by_role = {"input": net.neuron_form.input, "max_pool": MAX_POOL}
-    return by_role.get(population.role, net.neuron_form.equations)
 
 
 def _with_random_numbers(
     equations: PopulationEquations,
 ) -> tuple[PopulationEquations, tuple[str, ...]]:
     """Put what draws random numbers in the place of their names; return these, too."""
-    plan = equations.at_start_of_window
-    names = random_names([plan])
+    names = random_names([equations.latch, equations.plan])
     if not names:
         return equations, names
-    started = f"{NOISE_AT_START_OF_WINDOW}\n{with_random_numbers(plan, NEURON)}"
-    model = "\n".join([equations.model, NOISE_MODEL, seeds_model(names)])
-    return dataclasses.replace(equations, model=model, at_start_of_window=started), names
+    changed = dataclasses.replace(
+        equations,
+        model="\n".join([equations.model, NOISE_MODEL, seeds_model(names)]),
+        latch=joined(NOISE_AT_START_OF_WINDOW, with_random_numbers(equations.latch, NEURON)),
+        plan=with_random_numbers(equations.plan, NEURON),
+    )
+    return changed, names
 
 
 def _connect_pool(net: TtfsNetwork, population: Population, order: int) -> None:

@@ -23,7 +23,7 @@ from bsnn.benchmark import (
 )
 from bsnn.benchmark.gpu import GPU_NETWORKS
 from bsnn.cli.bench_gpu import bench_on_gpu
-from bsnn.cli.options import JsonFile
+from bsnn.cli.options import JsonFile, refuse_given
 from bsnn.cli.output import console, facts_table, machine, short, write_json
 from bsnn.cli.run import test_images
 from bsnn.datasets import DATA_VARIABLE
@@ -94,6 +94,10 @@ def bench(
     Example: bsnn bench --systems bsnn_shared,event_driven_cpp --images 500 --json bench.json
     """
     if device == "cuda":
+        refuse_given(
+            ("model", "names", "steps"),
+            "on CUDA the networks and programs are those of --networks. Leave it out.",
+        )
         folder = data or os.environ.get(DATA_VARIABLE)
         bench_on_gpu(
             [name.strip() for name in networks.split(",")],
@@ -106,6 +110,7 @@ def bench(
         return
     if device != "cpp":
         raise SettingsError(f"There is no benchmark on the device {device!r}: cpp or cuda.")
+    refuse_given(("networks", "batch"), "only with --device cuda.")
     from bsnn.networks import paper
 
     path = model or paper("lopez_randulfe_2022").SHIPPED["mnist_cnn"]

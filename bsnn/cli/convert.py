@@ -15,6 +15,7 @@ from bsnn.conversion import (
     AVERAGE,
     BALANCES,
     DEFAULT_GATE,
+    DEFAULT_PERCENTILE,
     ENCODERS,
     GATE_QUANTITIES,
     GATES,
@@ -89,7 +90,10 @@ def convert(
             f"ttfs: {', '.join(NORMALISATIONS)}; rate: {', '.join(RATE_NORMALISATIONS)}."
         ),
     ] = "percentile",
-    percentile: Annotated[float, typer.Option(help="For that normalisation.")] = 99.9,
+    percentile: Annotated[
+        float | None,
+        typer.Option(help=f"For that normalisation; by default {DEFAULT_PERCENTILE}."),
+    ] = None,
     read_out: Annotated[
         str | None,
         typer.Option(
@@ -215,7 +219,7 @@ def convert(
         given = [_option(name) for name, value in options.items() if value is not None]
         if other != coding and given:
             raise SettingsError(f"{', '.join(given)}: only with --coding {other}.")
-    chosen = {"steps": steps, "read_out": read_out, **own[coding]}
+    chosen = {"steps": steps, "percentile": percentile, "read_out": read_out, **own[coding]}
     graph, origin = trained_graph(source, weights, input_shape, mean, std)
     # scales are found for the weights as the file will hold them
     graph = as_stored(graph, array_type)
@@ -224,7 +228,6 @@ def convert(
         graph,
         training.images,
         norm=norm,
-        percentile=percentile,
         images_from=dataset,
         source=origin,
         **{name: value for name, value in chosen.items() if value is not None},

@@ -11,7 +11,7 @@ from rich.table import Table
 
 import bsnn
 from bsnn.brian import estimate
-from bsnn.cli.options import JsonFile
+from bsnn.cli.options import JsonFile, refuse_given
 from bsnn.cli.output import console, facts_table, scale_text, write_json
 from bsnn.comparison import Forecast, forecast
 from bsnn.conversion.model import model_from_tree
@@ -82,6 +82,8 @@ def info(
 
     Example: bsnn info MODEL.h5 --advise --dataset mnist --agreement 0.99
     """
+    if not advise:
+        refuse_given(("dataset", "data", "images", "agreement", "steps"), "only with --advise.")
     tree = read_tree(model, "model")
     graph = graph_from_tree(tree, model)
     cost = bsnn.count(graph)

@@ -68,6 +68,18 @@ def trained_graph(
                 f"{source} holds weights only. Name the code of the model, and the weights by "
                 f"--weights: bsnn convert my_model.py:make_net --weights {source} --input-shape ..."
             )
+        own = {
+            "--weights": weights,
+            "--input-shape": input_shape,
+            "--mean": mean,
+            "--std": std,
+        }
+        given = [option for option, value in own.items() if value is not None]
+        if given:
+            raise ConversionError(
+                f"{', '.join(given)}: the network in {source} has all that. Leave it out, or name "
+                "the code of a PyTorch module, FILE.py:NAME."
+            )
         graph = bsnn.load_graph(path)
         return graph, {"source": path.name}
     if weights is None or input_shape is None:

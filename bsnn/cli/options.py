@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated
 
+import click
 import typer
+from click.core import ParameterSource
 
 from bsnn.brian import CONNECTIVITIES, DEVICES, FORMS
 from bsnn.datasets import DATASETS
+from bsnn.errors import SettingsError
 
 __all__ = [
     "Cluster",
@@ -20,7 +24,35 @@ __all__ = [
     "Precision",
     "Steps",
     "TestImages",
+    "refuse_given",
 ]
+
+
+def refuse_given(names: Collection[str], why: str) -> None:
+    """Refuse options that the command line has, though they would have no effect.
+
+    Parameters
+    ----------
+    names : collection of str
+        Parameters of the command that runs.
+    why : str
+        Why they would have none, and what to do.
+
+    Raises
+    ------
+    SettingsError
+        Which were given.
+    """
+    context = click.get_current_context()
+    given = [
+        parameter.opts[0]
+        for parameter in context.command.params
+        if parameter.name in names
+        and context.get_parameter_source(parameter.name) is ParameterSource.COMMANDLINE
+    ]
+    if given:
+        raise SettingsError(f"{', '.join(given)}: {why}")
+
 
 DataFolder = Annotated[
     Path | None,

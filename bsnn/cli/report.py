@@ -12,7 +12,7 @@ import numpy as np
 import typer
 
 import bsnn
-from bsnn.cli.options import DataFolder, Device, Steps, TestImages
+from bsnn.cli.options import DataFolder, Device, Steps, TestImages, refuse_given
 from bsnn.cli.output import console, machine
 from bsnn.cli.run import model_and_images
 from bsnn.cli.runtime import nothing_compiled
@@ -75,7 +75,7 @@ def report(
 ) -> None:
     """Write a report on a network as one page of HTML, which needs nothing else to be read.
 
-    Of a result, only what it has in it; options about images and simulation are for models.
+    Of a result, only what it has in it: options about images and simulation are for models.
 
     Example: bsnn report MODEL.h5 --dataset mnist -o report.html
     """
@@ -86,6 +86,11 @@ def report(
     holds = file_content(file)
     facts.append(("SHA-256 of the file", hashlib.sha256(file.read_bytes()).hexdigest()))
     if holds == "result":
+        refuse_given(
+            ("dataset", "data", "images", "first", "browse", "compared", "device", "steps", "seed"),
+            f"{file} holds a result, and nothing is simulated for a report on it. Leave it out, or "
+            "name the model.",
+        )
         _write(out, bsnn.load_result(file), title=f"Report on {file.stem}", facts=facts)
         return
     model, test = model_and_images(file, steps, dataset, data, first, images)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import bsnn
-from bsnn.brian import check_device, estimate
+from bsnn.brian import PERTURBATIONS, check_device, estimate
 from bsnn.cli.neuron_options import Neuron, Parameters, chosen_neuron, with_perturbations
 from bsnn.cli.options import (
     Cluster,
@@ -21,6 +21,7 @@ from bsnn.cli.options import (
     Precision,
     Steps,
     TestImages,
+    refuse_given,
 )
 from bsnn.cli.output import console, facts_table, print_result, write_json
 from bsnn.datasets import DATASETS, Dataset
@@ -28,6 +29,12 @@ from bsnn.errors import SettingsError, SimulationError
 from bsnn.simulation.duration import DEVICE_COSTS, estimate_seconds
 
 __all__ = ["register"]
+
+# Parameters of the command that an estimate of its cost does not look at.
+_OF_A_SIMULATION = (
+    "form", "neuron", "parameters", "workers", "cluster", "chunk", "seed", "out", "resume", "json",
+    "plot", "build_dir",
+)  # fmt: skip
 
 
 def register(app: typer.Typer) -> None:
@@ -106,6 +113,11 @@ def run(
     spiking, test = model_and_images(model, steps, dataset, data, first, images)
     neurons = chosen_neuron(neuron, parameters, spiking.coding)
     if dry_run:
+        refuse_given(
+            [*_OF_A_SIMULATION, *PERTURBATIONS],
+            "with --dry-run nothing is simulated, and the estimate does not depend on it. Leave it "
+            "out.",
+        )
         _print_estimate(spiking, test, device, connectivity, precision, batch or 1)
         return
     if plot is not None and spiking.coding != "rate":
@@ -176,6 +188,11 @@ def test_images(
     calibrated_on = spiking.calibration.get("images_from", "")
     name = name or calibrated_on
     if name == "mnist-sample":
+        if data is not None:
+            raise SettingsError(
+                f"--data {data}: the images of mnist-sample come with bsnn. Leave it out, or name "
+                "another data set."
+            )
         test = bsnn.datasets.mnist_sample()
     elif name in DATASETS:
         test = bsnn.datasets.load(name, "test", data)

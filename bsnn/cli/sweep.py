@@ -97,6 +97,15 @@ def sweep(
     Options such as --loss 0.1 disturb all points alike.
     """
     axes = [parse_axis(text) for text in vary]
+    if not each:
+        varied = {axis.name for axis in axes}
+        names = {setting.partition("=")[0].strip() for setting in parameters or ()}
+        for option, given in (("--set", names), ("--steps", {"steps"} if steps else set())):
+            if varied & given:
+                raise SettingsError(
+                    f"{option} gives a value to {', '.join(sorted(varied & given))}, which --vary "
+                    "has take others at all points: leave one of them out."
+                )
     if plot is not None and len(axes) > 2 and not each:
         raise SettingsError(
             f"--plot shows one or two names that are varied together, not {len(axes)}. Vary them "

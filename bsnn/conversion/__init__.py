@@ -1,5 +1,6 @@
 """Conversion of a trained network to a spiking model: codes, scales and thresholds."""
 
+from bsnn.conversion.calibration import DEFAULT_PERCENTILE
 from bsnn.conversion.convert_rate import RATE_NORMALISATIONS, convert_to_rate
 from bsnn.conversion.convert_ttfs import convert_to_ttfs
 from bsnn.conversion.encoders import ENCODERS, Encoder
@@ -17,6 +18,7 @@ __all__ = [
     "BALANCES",
     "CODINGS",
     "DEFAULT_GATE",
+    "DEFAULT_PERCENTILE",
     "ENCODERS",
     "GATES",
     "GATE_QUANTITIES",

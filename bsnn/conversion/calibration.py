@@ -12,7 +12,17 @@ from bsnn.conversion.pixels import refusal
 from bsnn.errors import ConversionError, InputError
 from bsnn.graph import Graph, image_batch
 
-__all__ = ["calibration_images", "calibration_record", "calibration_refused", "positive_scale"]
+__all__ = [
+    "DEFAULT_PERCENTILE",
+    "calibration_images",
+    "calibration_record",
+    "calibration_refused",
+    "chosen_percentile",
+    "positive_scale",
+]
+
+#: Of the activations that are not zero, where a normalisation looks at one.
+DEFAULT_PERCENTILE = 99.9
 
 
 def calibration_images(graph: Graph, images: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
@@ -72,6 +82,26 @@ def calibration_record(
     if percentile is not None:
         record["percentile"] = float(percentile)
     return record
+
+
+def chosen_percentile(percentile: float | None, norm: str) -> float:
+    """Return the percentile of a conversion, the default one for None.
+
+    Raises
+    ------
+    ConversionError
+        It is out of range, or the normalisation has none.
+    """
+    if percentile is None:
+        return DEFAULT_PERCENTILE
+    if norm != "percentile":
+        raise ConversionError(
+            f"percentile is given, and the normalisation {norm!r} looks at none: leave it out, or "
+            "choose norm='percentile'."
+        )
+    if not 0 < percentile <= 100:
+        raise ConversionError(f"percentile is {percentile}; it lies between 0 and 100.")
+    return percentile
 
 
 def positive_scale(scale: float | np.ndarray, layer: str, images: int) -> float | np.ndarray:

@@ -8,6 +8,7 @@ from bsnn.conversion.calibration import (
     calibration_images,
     calibration_record,
     calibration_refused,
+    chosen_percentile,
     positive_scale,
 )
 from bsnn.conversion.encoders import ENCODERS
@@ -34,10 +35,10 @@ def convert_to_rate(
     *,
     steps: int = 100,
     norm: str = "percentile",
-    percentile: float = 99.9,
+    percentile: float | None = None,
     channels: bool = False,
     norm_steps: int | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     encoder: str = "constant",
     input_scale: float | None = None,
     reset: str = "subtract",
@@ -68,14 +69,14 @@ def convert_to_rate(
         How the value that one spike a step stands for is found for each layer:
         ``"model-based"`` and ``"data-based"`` (Diehl et al. 2015), ``"percentile"`` (Rueckauer et
         al. 2017), ``"spike-norm"`` (Sengupta et al. 2019, Algorithm 1).
-    percentile : float
-        For that rule; of the activations that are not zero.
+    percentile : float, optional
+        For that rule; of the activations that are not zero. By default 99.9.
     channels : bool
         Find a scale for each channel (of a flat layer: for each neuron), not one for the layer.
     norm_steps : int, optional
         Steps for which Spike-Norm shows each image; by default `steps`.
-    seed : int
-        Of the encoder's noise during Spike-Norm.
+    seed : int, optional
+        Of the encoder's noise during Spike-Norm; by default 0.
     encoder : str
         How images enter: ``"constant"`` (a current), ``"poisson"`` (Bernoulli spikes that carry the
         sign of the value, as in Sengupta et al.) or ``"regular"`` (evenly spaced spikes).
@@ -116,22 +117,23 @@ def convert_to_rate(
     Raises
     ------
     ConversionError
-        An argument is out of range, the images have values that cannot be encoded or meant (such
-        as pixels that were not divided by 255), the network breaks a rule of the method (such as a
-        junction that is not rectified), or a layer is never active.
+        An argument is out of range or of another normalisation, the images have values that cannot
+        be encoded or meant (such as pixels that were not divided by 255), the network breaks a rule
+        of the method (such as a junction that is not rectified), or a layer is never active.
     """
     if norm not in RATE_NORMALISATIONS:
         raise ConversionError(
             f"There is no normalisation {norm!r} for rates. Known are "
             f"{', '.join(RATE_NORMALISATIONS)}."
         )
-    if not 0 < percentile <= 100:
-        raise ConversionError(f"percentile is {percentile}; it lies between 0 and 100.")
+    _check_spike_norm(norm, norm_steps=norm_steps, seed=seed)
+    norm_steps = steps if norm_steps is None else norm_steps
+    seed = 0 if seed is None else seed
+    percentile = chosen_percentile(percentile, norm)
     if encoder not in ENCODERS:
         raise ConversionError(f"There is no encoder {encoder!r}. Known are {', '.join(ENCODERS)}.")
     images, extremes = calibration_images(graph, images)
     graph = relu_before_pool(graph)
-    norm_steps = steps if norm_steps is None else norm_steps
     if norm_steps < 1:
         raise ConversionError(f"norm_steps is {norm_steps}; at least one is needed.")
     further = {"seed": seed, "steps": norm_steps} if norm == "spike-norm" else {}
@@ -171,6 +173,16 @@ def convert_to_rate(
     for name, population in model.populations.items():
         positive_scale(model.scales[name], population.layer, len(images))
     return model
+
+
+def _check_spike_norm(norm: str, **options: int | None) -> None:
+    """Refuse what only Spike-Norm looks at for other normalisations."""
+    given = [name for name, value in options.items() if value is not None]
+    if given and norm != "spike-norm":
+        raise ConversionError(
+            f"{' and '.join(given)}: only Spike-Norm, which simulates, has a use for it, and the "
+            f"normalisation is {norm!r}. Leave it out, or choose norm='spike-norm'."
+        )
 
 
 def _input_scale(model: RateModel, wanted: float | None) -> float:

@@ -8,6 +8,7 @@ from bsnn.conversion.calibration import (
     calibration_images,
     calibration_record,
     calibration_refused,
+    chosen_percentile,
     positive_scale,
 )
 from bsnn.conversion.pixels import is_within
@@ -27,7 +28,7 @@ def convert_to_ttfs(
     *,
     steps: int = 16,
     norm: str = "percentile",
-    percentile: float = 99.9,
+    percentile: float | None = None,
     rounding: bool = False,
     read_out: str = "potential",
     input_scale: float = 1.0,
@@ -49,8 +50,8 @@ def convert_to_ttfs(
         How the largest value that a layer codes is chosen: ``"data-based"`` (largest activation),
         ``"percentile"``, ``"model-based"`` (the paper's eq. 5) or ``"min-rmse"`` (least error of
         the layer at this number of steps, what the paper did).
-    percentile : float
-        For that rule; of the activations that are not zero.
+    percentile : float, optional
+        For that rule; of the activations that are not zero. By default 99.9.
     rounding : bool
         Start neurons with half a step's charge, which rounds spike times instead of flooring
         them. False is the paper's neuron.
@@ -70,9 +71,11 @@ def convert_to_ttfs(
     Raises
     ------
     ConversionError
-        An argument is out of range, the images do not fit, or a layer is never active.
+        An argument is out of range or of another normalisation, the images do not fit, or a layer
+        is never active.
     """
-    _check_arguments(steps, norm, percentile, read_out, input_scale)
+    _check_arguments(steps, norm, read_out, input_scale)
+    percentile = chosen_percentile(percentile, norm)
     graph = relu_before_pool(graph)
     images, extremes = calibration_images(graph, images)
     limits = (0.0, float(input_scale))
@@ -120,9 +123,7 @@ def convert_to_ttfs(
     )
 
 
-def _check_arguments(
-    steps: int, norm: str, percentile: float, read_out: str, input_scale: float
-) -> None:
+def _check_arguments(steps: int, norm: str, read_out: str, input_scale: float) -> None:
     if steps < 1:
         raise ConversionError(f"steps is {steps}; a window has at least one step.")
     if norm not in NORMALISATIONS:
@@ -130,8 +131,6 @@ def _check_arguments(
             f"There is no normalisation {norm!r} for spike times. Known are "
             f"{', '.join(NORMALISATIONS)}."
         )
-    if not 0 < percentile <= 100:
-        raise ConversionError(f"percentile is {percentile}; it lies between 0 and 100.")
     if read_out not in READ_OUTS:
         raise ConversionError(
             f"There is no read-out {read_out!r}. Known are {', '.join(READ_OUTS)}."

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from bsnn.conversion.calibration import DEFAULT_PERCENTILE
 from bsnn.conversion.populations import Population
 from bsnn.conversion.time_code import decode, levels
 from bsnn.graph import Conv2d, Graph, Linear
@@ -57,7 +58,7 @@ class ScaleContext:
     potentials: Callable[[], np.ndarray] | None = None
     steps: int = 1
     rounding: bool = False
-    percentile: float = 99.9
+    percentile: float = DEFAULT_PERCENTILE
     signed_layers: frozenset[str] = frozenset()
     channels: bool = False
 

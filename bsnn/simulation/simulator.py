@@ -84,8 +84,8 @@ def simulate(
     *,
     device: str | None = None,
     form: str | None = None,
-    connectivity: str = "shared",
-    precision: str = "float64",
+    connectivity: str | None = None,
+    precision: str | None = None,
     neuron: str | NeuronModel | None = None,
     perturbations: Mapping[str, Any] | None = None,
     synapses: Mapping[str, str | SynapseModel] | None = None,
@@ -93,7 +93,7 @@ def simulate(
     cluster: str | None = None,
     chunk: int | None = None,
     batch: int | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     first_image: int = 0,
     checkpoint: str | os.PathLike[str] | None = None,
     resume: bool = False,
@@ -110,7 +110,8 @@ def simulate(
     ----------
     network : SpikingModel or SpikingNetwork
         A model is built here, on `device`. A network that you have built yourself, and perhaps
-        changed, is run as it is on the device that it was built on, in this process.
+        changed, is run as it is on the device that it was built on, in this process; what is said
+        below to be for a model is for `bsnn.build` then, and refused here.
     images : array_like
         Shape ``(n, *input_shape)``, values like those that the network was trained on: plain pixels
         from 0 to 1, or to the scale that the network was converted with.
@@ -119,9 +120,10 @@ def simulate(
     device : str, optional
         ``"runtime"``, ``"cpp"`` (C++ standalone) or ``"cuda"`` (see `bsnn.cuda`). By default the
         one that is active.
-    form, connectivity, precision : str
+    form, connectivity, precision : str, optional
         If a model is built here: see `bsnn.build`. None of them changes what is computed, but for
-        the rounding of ``"float32"``.
+        the rounding of ``"float32"``. By default the form is the fast one, connectivity
+        ``"shared"`` and the precision ``"float64"``.
     neuron, perturbations, synapses
         If a model is built here: what its neurons are, what is disturbed and how strongly, and what
         its connections do with spikes; see `bsnn.build`.
@@ -138,8 +140,8 @@ def simulate(
     batch : int, optional
         Images that are simulated side by side, if a model is built here: see `bsnn.build`. By
         default 1, and on CUDA the whole chunk.
-    seed : int
-        Of all that is random, if a model is built here.
+    seed : int, optional
+        Of all that is random, if a model is built here; by default 0.
     first_image : int
         Number of the first image; those of the others follow. The noise of an image depends on
         seed and number only, so that images can be simulated in parts.
@@ -151,7 +153,7 @@ def simulate(
         error.
     directory : path, optional
         Where generated code goes; kept. Each worker has a folder of its own in it. By default a
-        temporary folder.
+        temporary folder. The runtime device has none.
     progress : bool
         Show how far it is: a table in a terminal, elsewhere now and then a line.
 
@@ -166,7 +168,7 @@ def simulate(
     GraphError
         The images do not have the network's input shape.
     SimulationError
-        Arguments do not fit each other.
+        Arguments do not fit each other, or one would have no effect.
     IncompleteSimulation
         Some images could not be simulated; holds the result of the others.
     BuildError
@@ -178,6 +180,21 @@ def simulate(
     """
     own = network if isinstance(network, SpikingNetwork) else None
     model = network if own is None else own.model
+    if own is not None:
+        _check_not_given(
+            form=form,
+            connectivity=connectivity,
+            precision=precision,
+            neuron=neuron,
+            perturbations=perturbations,
+            synapses=synapses,
+            chunk=chunk,
+            batch=batch,
+            seed=seed,
+        )
+    connectivity = connectivity or "shared"
+    precision = precision or "float64"
+    seed = seed or 0
     device_name = device or active_device()
     check_device(device_name)
     chunk = _default_chunk(model, device_name) if chunk is None else chunk
@@ -192,6 +209,11 @@ def simulate(
         raise SimulationError(
             "The workers of a cluster are those that it has, and generate their code where they "
             "run: leave out the number of workers and the directory, or the cluster."
+        )
+    if directory is not None and device_name == "runtime":
+        raise SimulationError(
+            f"The device 'runtime' generates no project that could go to {directory}: leave the "
+            "directory out, or simulate on 'cpp' or 'cuda'."
         )
     if resume and checkpoint is None:
         raise SimulationError("To resume, name the checkpoint in which the last run is kept.")
@@ -371,6 +393,18 @@ def _check_nothing_learns(synapses: Mapping[str, SynapseModel]) -> None:
                 "and batches. Build the network with bsnn.build, present the images in your order "
                 "and run it."
             )
+
+
+def _check_not_given(**options: Any) -> None:
+    """Refuse options that say how a network is built, for one that is built."""
+    given = [name for name, value in options.items() if value is not None]
+    if given:
+        renamed = {"chunk": "images (in place of chunk)"}
+        instead = ", ".join(renamed.get(name, name) for name in given)
+        raise SimulationError(
+            f"The network is built already, and {', '.join(given)} would change nothing of it. "
+            f"Give bsnn.build {instead}; or simulate the model, which is then built here."
+        )
 
 
 def _check_own_network(

@@ -367,6 +367,12 @@ def sweep(
     images, labels = checked_images(model, images, labels)
     device_name = device or active_device()
     check_device(device_name)
+    twice = [axis.name for axis in axes if axis.name in (perturbations or {})]
+    if grid and twice:
+        raise SettingsError(
+            f"{', '.join(twice)} is varied, and given as a perturbation of all points: leave one "
+            "of them out."
+        )
     start = Case(
         model, neuron_model(neuron, model.coding), check_perturbations(perturbations, model)
     )

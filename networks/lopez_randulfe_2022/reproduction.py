@@ -108,11 +108,16 @@ def reproduce(
 def table_1(test: bsnn.datasets.Dataset, device: str, out: Path) -> dict[str, bsnn.Result]:
     """Simulate the shipped networks as they are."""
     return {
-        name: bsnn.simulate(
-            bsnn.load_model(path), test.images, test.labels, device=device, directory=out / "code"
-        )
-        for name, path in SHIPPED.items()
+        name: _simulate(bsnn.load_model(path), test, device, out) for name, path in SHIPPED.items()
     }
+
+
+def _simulate(
+    model: bsnn.SpikingModel, test: bsnn.datasets.Dataset, device: str, out: Path
+) -> bsnn.Result:
+    # in runtime mode there is no code to be kept
+    directory = None if device == "runtime" else out / "code"
+    return bsnn.simulate(model, test.images, test.labels, device=device, directory=directory)
 
 
 def _table_1_as_table(results: dict[str, bsnn.Result], images: int) -> Table:
@@ -227,9 +232,7 @@ def frontier(
             point = next((p for p in done if key.items() <= p.items()), None)
             if point is None:
                 model = bsnn.convert_to_ttfs(graph, calibration, steps=steps, rounding=rounding)
-                result = bsnn.simulate(
-                    model, test.images, test.labels, device=device, directory=out / "code"
-                )
+                result = _simulate(model, test, device, out)
                 point = {
                     **key,
                     "ann_accuracy": result.ann_accuracy,

@@ -8,12 +8,13 @@ import brian2 as b2
 import numpy as np
 import pytest
 from brian2 import ms
-from rate_networks import MaxCnn, ResidualNet, make_rate_model
+from rate_networks import MaxCnn, ResidualNet, make_rate_model, tiny_dense
 from rate_runs import run_here, spikes_of
 from scipy import stats
+from torch import nn
 
 import bsnn
-from bsnn.brian import NEURON_MODELS, PERTURBATIONS
+from bsnn.brian import NEURON_FORMS, NEURON_MODELS, PERTURBATIONS, AxonPart, Perturbation
 
 pytestmark = pytest.mark.usefixtures("numpy_target")
 
@@ -385,7 +386,7 @@ def test_what_does_not_go_together(regular, ttfs):
     model, _ = regular
     with pytest.raises(bsnn.BuildError, match="'lif' has equations of its own"):
         bsnn.build(model, neuron="lif", perturbations={"leak": 0.1})
-    with pytest.raises(bsnn.BuildError, match="'if' has no time constant"):
+    with pytest.raises(bsnn.BuildError, match=r"'if' has no parameter tau\*"):
         bsnn.build(model, perturbations={"tau_spread": 0.1})
     model, _ = ttfs
     with pytest.raises(bsnn.SettingsError, match="'delay' has no meaning"):
@@ -394,3 +395,268 @@ def test_what_does_not_go_together(regular, ttfs):
         bsnn.build(model, perturbations={"leak": 0.1, "loss": 0.1})
     with pytest.raises(bsnn.BuildError, match="has the form calendar, not event"):
         bsnn.build(model, form="event", perturbations={"loss": 0.1})
+
+
+# --- neurons of one's own: a perturbation takes hold, or is refused ---
+
+CALENDAR, TRACE = NEURON_FORMS["calendar"], NEURON_FORMS["trace"]
+
+
+def own_two_stage(form=CALENDAR, **changes) -> bsnn.TtfsNeuron:
+    equations = dataclasses.replace(form.equations, **changes)
+    changed = dataclasses.replace(form, equations=equations)
+    return bsnn.TtfsNeuron(name="mine", neuron_forms={form.name: changed}, method="euler")
+
+
+#: The calendar form as others may write it.
+WRITTEN = {
+    "latch": {"latch": "v = 1*u\nu = u_rest"},
+    "names": {
+        "latch": "reached = u\nv = reached\nu = u_rest",
+        "plan": CALENDAR.equations.plan.replace("levels_per_unit", "(0.99999*window_steps/u_th)"),
+        "derived": {},
+    },
+    "threshold": {
+        "model": CALENDAR.equations.model + "\nu_th : 1 (constant)",
+        "parameters": (),
+        "plan": CALENDAR.equations.plan.replace("levels_per_unit", "(0.99999*window_steps/u_th)"),
+        "derived": {},
+    },
+}
+
+
+@pytest.mark.parametrize("written", WRITTEN)
+@pytest.mark.parametrize("name", ["noise", "jitter", "loss", "dead", "threshold_spread"])
+def test_other_strings_of_the_same_neuron_are_disturbed_alike(ttfs, written, name):
+    model, images = ttfs
+    disturbed = {name: SOMETHING[name]}
+    neuron = own_two_stage(**WRITTEN[written])
+    found = ttfs_levels(model, images, neuron=neuron, perturbations=disturbed)
+    assert_equal(found, ttfs_levels(model, images, perturbations=disturbed))
+
+
+def test_a_leak_of_other_strings(ttfs):
+    model, images = ttfs
+    neuron = own_two_stage(
+        TRACE, model=TRACE.equations.model.replace("slope/t_max", "1*slope/t_max")
+    )
+    found = ttfs_levels(model, images, neuron=neuron, perturbations={"leak": 0.02})
+    assert_equal(found, ttfs_levels(model, images, perturbations={"leak": 0.02}))
+
+
+@pytest.mark.parametrize("disturbed", [{"dead": 0.3}, {"threshold_spread": 0.2}])
+def test_forms_are_disturbed_alike(ttfs, disturbed):
+    model, images = ttfs
+    expected = ttfs_levels(model, images, perturbations=disturbed)
+    for form in ("event", "trace"):
+        assert_equal(ttfs_levels(model, images, form=form, perturbations=disturbed), expected)
+
+
+def test_a_potential_of_another_name(ttfs):
+    model, images = ttfs
+    changed = {
+        "model": CALENDAR.equations.model.replace("v : 1", "reached : 1"),
+        "latch": "reached = u\nu = u_rest",
+        "plan": CALENDAR.equations.plan.replace("v*", "reached*"),
+    }
+    form = dataclasses.replace(
+        CALENDAR, equations=dataclasses.replace(CALENDAR.equations, **changed), potential="reached"
+    )
+    silent = {"model": form.silent.model + "\nreached : 1"}
+    silent["every_step"] = form.silent.every_step + "\nreached = v"
+    form = dataclasses.replace(form, silent=dataclasses.replace(form.silent, **silent))
+    neuron = bsnn.TtfsNeuron(name="mine", neuron_forms={"calendar": form})
+    found = ttfs_levels(model, images, neuron=neuron, perturbations={"noise": 0.2})
+    assert_equal(found, ttfs_levels(model, images, perturbations={"noise": 0.2}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "message"),
+    [
+        # nothing between the potential and the plan
+        (
+            {"latch": "", "plan": CALENDAR.equations.latch + CALENDAR.equations.plan},
+            "noise",
+            "'noise' cannot take hold: the neuron 'mine' has no hook 'after_integration'.*a latch "
+            "and a plan; it has threshold, on_the_way",
+        ),
+        # which is overwritten before it is looked at
+        (
+            {"plan": "v = u\n" + CALENDAR.equations.plan},
+            "noise",
+            "'mine' does the same with and without 'v = v",
+        ),
+        (
+            {"latch": "x = u\nu = u_rest", "plan": CALENDAR.equations.plan.replace("v*", "x*")},
+            "noise",
+            "the same with and without",
+        ),
+        (
+            {"model": CALENDAR.equations.model + "\nu_th : 1 (shared, constant)", "parameters": ()},
+            "threshold_spread",
+            "declares u_th in its equations for all neurons",
+        ),
+        (
+            {"model": CALENDAR.equations.model + "\nhalf = u_th/2 : 1 (shared)"},
+            "threshold_spread",
+            r"neurons share half, made of u_th: leave \(shared\) out",
+        ),
+        ({"plan": "spike_step = int(window_steps - v)"}, "threshold_spread", "without u_th"),
+        ({"latch": "noise = u\nv = noise\nu = u_rest"}, "noise", "a variable.*noise of its own"),
+    ],
+)
+def test_two_stage_neurons_that_cannot_be_disturbed(ttfs, changes, name, message):
+    model, _ = ttfs
+    neuron = own_two_stage(**changes)
+    with pytest.raises(bsnn.BuildError, match=message):
+        bsnn.build(model, neuron=neuron, perturbations={name: 0.1})
+
+
+#: What arrives is in x, and v is made of it anew in each step.
+FORGETFUL = bsnn.RateNeuron(
+    name="forgetful", equations="v : 1\nx : 1", on_pre="x_post += w", update="v = x\nx = 0"
+)
+#: Its potential is not v.
+ELSEWHERE = bsnn.RateNeuron(
+    name="elsewhere", equations="v : 1\nx : 1", on_pre="x_post += w", drive="x += drive",
+    threshold="x >= v_th", resets={"subtract": "x -= v_th"}, at_start="v = v_start\nx = 0",
+)  # fmt: skip
+FIXED = bsnn.RateNeuron(
+    name="fixed", equations="v : 1", threshold="v >= 1", resets={"subtract": "v -= 1"}
+)
+SHARING = bsnn.RateNeuron(
+    name="sharing", equations="v : 1\nkept = exp(-dt/tau) : 1 (shared)", before_input="v *= kept",
+    parameters={"tau": 5 * ms},
+)  # fmt: skip
+NOISY = bsnn.RateNeuron(name="noisy", equations="v : 1", update="noise = normal_x/9\nv += noise")
+
+
+@pytest.mark.parametrize(
+    ("neuron", "name", "message"),
+    [
+        (FORGETFUL, "leak", r"'forgetful' does the same with and without 'v \*= 1 - leak'"),
+        (ELSEWHERE, "leak", "'elsewhere' does the same"),
+        (ELSEWHERE, "noise", "'elsewhere' does the same"),
+        (FIXED, "threshold_spread", "'fixed' does the same with and without v_th"),
+        (SHARING, "tau_spread", "neurons share kept, made of tau"),
+        (NOISY, "noise", "a variable or parameter noise of its own"),
+    ],
+)
+def test_rate_neurons_that_cannot_be_disturbed(regular, neuron, name, message):
+    with pytest.raises(bsnn.BuildError, match=f"'{name}' cannot take hold: .*{message}"):
+        bsnn.build(regular[0], neuron=neuron, perturbations={name: 0.1})
+    with pytest.raises(bsnn.BuildError, match=message):
+        bsnn.simulate(*regular, neuron=neuron, perturbations={name: 0.1}, workers=2)
+
+
+@pytest.mark.parametrize("neuron", [FORGETFUL, ELSEWHERE], ids=lambda neuron: neuron.name)
+def test_rate_neurons_of_ones_own_are_disturbed(neuron):
+    model, images = tiny_dense(encoder="regular", steps=STEPS)
+    plain = rate_spikes(model, images[:2], neuron=neuron)
+    names = ["jitter", "loss", "delay", "dead", "threshold_spread", "weight_bits"]
+    for name in (*names, *(["noise"] if neuron is FORGETFUL else [])):
+        options = {"neuron": neuron, "perturbations": {name: SOMETHING[name]}}
+        assert differ(rate_spikes(model, images[:2], **options), plain), name
+
+
+def one_layer(**options):
+    net = nn.Sequential(nn.Flatten(), nn.Linear(9, 4))
+    return make_rate_model(net, (1, 3, 3), **options)[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "name", "message"),
+    [
+        ({"encoder": "regular"}, "dead", "no neurons between its input and its last layer"),
+        ({"encoder": "regular", "read_out": "potential"}, "noise", "no neurons that spike"),
+        ({"encoder": "constant"}, "jitter", "no population of its own whose spikes go to neurons"),
+    ],
+)
+def test_networks_without_what_is_disturbed(options, name, message):
+    with pytest.raises(bsnn.SettingsError, match=f"'{name}' would disturb nothing: .*{message}"):
+        bsnn.build(one_layer(**options), perturbations={name: 0.1})
+
+
+# --- perturbations of one's own ---
+
+
+def test_perturbations_of_ones_own(monkeypatch, regular):
+    """They do what the same statements do in a neuron's own strings."""
+    model, images = regular
+    own = [
+        (
+            Perturbation(
+                name="drift", about="", unit="thresholds",
+                statements={"after_integration": "potential = potential + drift*threshold*unit"},
+                refused={"ttfs": "there are no steps."},
+            ),
+            {"update": "v += 0.05*v_th"},
+        ),
+        (
+            Perturbation(
+                name="fatigue", about="", unit="thresholds",
+                statements={"after_spike": "potential -= fatigue*threshold*unit"},
+                refused={"ttfs": "neurons spike once."},
+            ),
+            {"resets": {"subtract": "v -= v_th\nv -= 0.05*v_th"}},
+        ),
+        (
+            Perturbation(
+                name="gate", about="", unit="thresholds",
+                statements={"threshold": "potential < 1.5*threshold + gate or strong > 0"},
+                own={"strong": lambda strength, uniform: np.zeros(len(uniform))},
+                refused={"ttfs": "it has no meaning."},
+            ),
+            {"threshold": "v >= v_th and v < 1.5*v_th + 0.05"},
+        ),
+    ]  # fmt: skip
+    for perturbation, strings in own:
+        monkeypatch.setitem(PERTURBATIONS, perturbation.name, perturbation)
+        found = rate_spikes(model, images[:2], perturbations={perturbation.name: 0.05})
+        neuron = dataclasses.replace(NEURON_MODELS["if"], name="own", **strings)
+        expected = rate_spikes(model, images[:2], neuron=neuron)
+        assert_equal(found, expected)
+        assert differ(expected, rate_spikes(model, images[:2]))
+    in_volts = rate_spikes(model, images[:2], neuron="lif-volts", perturbations={"drift": 0.05})
+    shifted = rate_spikes(
+        model, images[:2],
+        neuron=dataclasses.replace(NEURON_MODELS["lif-volts"], update="v += 0.05*v_th*v_gap"),
+    )  # fmt: skip
+    assert_equal(in_volts, shifted)
+
+
+def test_spike_times_disturbed_by_ones_own(monkeypatch, ttfs):
+    model, images = ttfs
+    late = Perturbation(
+        name="late", about="", unit="steps", axon=lambda strength: AxonPart(late="late"),
+        statements={"on_the_way": "spike_step = spike_step + late*int(spike_step < window_steps)"},
+    )  # fmt: skip
+    monkeypatch.setitem(PERTURBATIONS, "late", late)
+    plain = ttfs_levels(model, images)["input"]
+    found = ttfs_levels(model, images, perturbations={"late": 2})["input"]
+    np.testing.assert_array_equal(found, np.maximum(plain - 2, 0))
+
+
+@pytest.mark.parametrize(
+    ("options", "coding", "message"),
+    [
+        ({"statements": {"on_the_way": "spike_step += own"}}, "rate", "plans no spikes"),
+        ({"axon": lambda strength: AxonPart(late="1", longest=1)}, "ttfs", "has no axon"),
+        ({}, "rate", "adds nothing to it"),
+        # the strength is not in it
+        ({"statements": {"after_integration": "potential = potential + 1"}}, "rate", "the same"),
+        ({"statements": {"before_integration": "i_syn *= 1 - own"}}, "rate", "the same"),
+        (
+            {"statements": {"threshold": "uniform_own < own"}, "forms": "event"},
+            "ttfs",
+            "draws no random numbers at the hook 'threshold'",
+        ),
+    ],
+)
+def test_perturbations_that_do_nothing(monkeypatch, regular, ttfs, options, coding, message):
+    form = options.pop("forms", None)
+    own = Perturbation(name="own", about="", unit="", **options)
+    monkeypatch.setitem(PERTURBATIONS, "own", own)
+    model = (regular if coding == "rate" else ttfs)[0]
+    with pytest.raises(bsnn.BuildError, match=f"'own' cannot take hold: .*{message}"):
+        bsnn.build(model, form=form, perturbations={"own": 0.1})

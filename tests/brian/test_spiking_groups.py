@@ -165,13 +165,13 @@ def told(form, u, threshold, steps, dtype=np.float64):
     equations = NEURON_FORMS[form].equations
     options = {"dtype": dtype, "method": "euler", "name": f"{form}{len(u)}*"}
     objects = [TimeOrigin(b2.defaultclock)]
-    if equations.at_start_of_window:
-        group = CalendarGroup(
-            len(u), equations.model, equations.at_start_of_window, window_steps=steps, **options
-        )
+    model = equations.parsed()
+    if equations.plan:
+        plan = f"{equations.latch}\n{equations.plan}"
+        group = CalendarGroup(len(u), model, plan, window_steps=steps, **options)
     else:
         group = b2.NeuronGroup(
-            len(u), equations.model, threshold=equations.threshold, reset=equations.reset, **options
+            len(u), model, threshold=equations.threshold, reset=equations.reset, **options
         )
         objects.append(group.run_regularly(equations.every_step, when="after_groups"))
     objects[0].link(group)

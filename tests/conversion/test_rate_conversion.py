@@ -122,7 +122,8 @@ def test_scales_by_channel(norm):
     graph = random_graph(AverageCnn(), (2, 7, 6))
     graph["conv1"].weight[2], graph["conv1"].bias[2] = -1, 0
     images = np.random.default_rng(0).random((20, 2, 7, 6), dtype=np.float32)
-    model = convert(graph, images, norm=norm, percentile=90.0, channels=True)
+    percentile = {"percentile": 90.0} if norm == "percentile" else {}
+    model = convert(graph, images, norm=norm, channels=True, **percentile)
     exact = np.maximum(graph.activations(images)["conv1"], 0)
 
     def wanted(values):
