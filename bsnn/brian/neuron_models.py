@@ -57,6 +57,7 @@ RESET_STATEMENTS = {"subtract": "v -= v_th", "zero": "v = 0"}
 PROVIDED = {
     "w": "weight of a connection (in on_pre)",
     "v_th": "threshold",
+    "tie": "share of the threshold by which a potential may miss it, for rounding (in threshold)",
     "drive": "constant input of a step: the bias, and a constant-current image (in drive)",
     "v_start": "potential at the beginning of an image (in at_start)",
 }
@@ -118,7 +119,9 @@ class RateNeuron(NeuronModel):
     update : str
         Further statements of a step, before the threshold; may be empty.
     threshold : str
-        Condition of a spike.
+        Condition of a spike. ``tie`` is the share of the threshold by which a potential may miss it
+        for the rounding of numbers (`bsnn.conversion.ties.TIE`; zero in fixed point): who gets
+        exactly the threshold spikes.
     resets : mapping of str to str
         What a spike does to the neuron, by the reset rule of the model (``"subtract"``,
         ``"zero"``).
@@ -138,7 +141,7 @@ class RateNeuron(NeuronModel):
     on_pre: str = "v_post += w"
     drive: str = "v += drive"
     update: str = ""
-    threshold: str = "v >= v_th"
+    threshold: str = "v >= v_th*(1 - tie)"
     resets: Mapping[str, str] = dataclasses.field(default_factory=lambda: dict(RESET_STATEMENTS))
     refractory: str = ""
     at_start: str = "v = v_start"
@@ -372,7 +375,7 @@ LIF_VOLTS = register_neuron(
         equations="dv/dt = (v_rest - v)/tau : volt (unless refractory)",
         on_pre="v_post += w*v_gap",
         drive="v += drive*v_gap",
-        threshold="v >= v_rest + v_th*v_gap",
+        threshold="v >= v_rest + v_th*(1 - tie)*v_gap",
         resets={"subtract": "v -= v_th*v_gap", "zero": "v = v_rest"},
         refractory="refractory_period",
         at_start="v = v_rest + v_start*v_gap",
@@ -422,7 +425,7 @@ di_syn/dt = -i_syn/tau_syn : amp
         on_pre="i_syn_post += w*v_gap*capacitance/tau_syn",
         drive="v += drive*v_gap",
         update="v += i_syn*tau_syn/capacitance*(1 - exp(-dt/tau_syn))",
-        threshold="v >= v_rest + v_th*v_gap",
+        threshold="v >= v_rest + v_th*(1 - tie)*v_gap",
         resets={"subtract": "v -= v_th*v_gap", "zero": "v = v_rest"},
         refractory="refractory_period",
         at_start="""
@@ -464,7 +467,7 @@ g_excitatory_post += int(w > 0)*{CONDUCTANCE_MAPPING["excitatory"]}
 g_inhibitory_post += int(w < 0)*{CONDUCTANCE_MAPPING["inhibitory"]}
 """,
         drive="v += drive*v_gap",
-        threshold="v >= v_rest + v_th*v_gap",
+        threshold="v >= v_rest + v_th*(1 - tie)*v_gap",
         resets={"subtract": "v -= v_th*v_gap", "zero": "v = v_rest"},
         refractory="refractory_period",
         at_start="""
@@ -497,7 +500,7 @@ ADAPTIVE = register_neuron(
 dv/dt = -v/tau : 1
 dadaptation/dt = -adaptation/tau_adaptation : 1
 """,
-        threshold="v >= v_th*(1 + adaptation)",
+        threshold="v >= v_th*(1 + adaptation)*(1 - tie)",
         resets={name: f"{text}\nadaptation += jump" for name, text in RESET_STATEMENTS.items()},
         at_start="""
 v = v_start

@@ -12,6 +12,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 
 import numpy as np
+from brian2.utils.stringtools import get_identifiers
 
 from bsnn.brian.named_models import parameter_equations
 from bsnn.brian.neuron_models import RESET_STATEMENTS, RateNeuron, renamed
@@ -170,6 +171,8 @@ def rate_equations(
         varied = "v_th" in neuron.varied or np.ndim(model.threshold(population.name))
         shared = "constant" if varied else "shared, constant"
         variables += [f"v_th : 1 ({shared})", "spike_count : integer"]
+        if "tie" in get_identifiers(neuron.threshold):
+            variables.append("tie : 1 (shared, constant)")
         start.append("spike_count = 0")
         reset = [_reset(neuron, model.reset), "spike_count += 1"]
     if spikes and model.potential_floor is not None:

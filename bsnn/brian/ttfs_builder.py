@@ -29,6 +29,7 @@ from bsnn.brian.spiking_groups import CalendarGroup
 from bsnn.brian.ttfs_network import TtfsNetwork
 from bsnn.brian.wiring import connect, connect_explicitly, count_fan_out
 from bsnn.conversion import Population, TtfsModel
+from bsnn.conversion.time_code import reached_scale
 
 __all__ = ["build_ttfs"]
 
@@ -97,7 +98,11 @@ def _add_group(net: TtfsNetwork, population: Population, order: int, changed: Di
 def _set_parameters(net: TtfsNetwork, population: Population, changed: Disturbed) -> None:
     """Set what the neuron and its perturbations add to the variables of a population."""
     name, group = population.name, net[population.name]
-    values = {"u_th": net.model.scales[name], **net.neuron.parameters, **changed.parameters}
+    values = {
+        "u_th": reached_scale(net.model.scales[name]),
+        **net.neuron.parameters,
+        **changed.parameters,
+    }
     for key, value in values.items():
         if key in changed.factors:
             value = np.tile(value * changed.factors[key], net.batch)

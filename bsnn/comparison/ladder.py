@@ -18,6 +18,7 @@ from bsnn.comparison.causes import Cause, Situation
 from bsnn.conversion import DEFAULT_GATE, Population, RateDynamics, RateModel, SpikingModel
 from bsnn.conversion.populations import population_levels
 from bsnn.conversion.rate import per_channel
+from bsnn.conversion.ties import TIE
 from bsnn.conversion.time_code import decode
 
 __all__ = ["Told", "arithmetic", "rung", "spiking"]
@@ -165,7 +166,7 @@ def _coded(
         values = np.maximum(values + (start - 0.5) / steps * scale, 0)
     elif isinstance(model, RateModel):
         # potentials are sums of many terms and miss a threshold by less than this
-        levels = np.floor(values / scale * steps + start + 1e-9)
+        levels = np.floor(values / scale * steps + start + TIE)
         values = levels * (scale / steps)
     else:
         level = population_levels(population, values, float(scale), steps, start == 0.5)

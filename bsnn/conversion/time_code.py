@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["decode", "levels", "pixel_levels", "rounding_charge"]
+from bsnn.conversion.ties import TIE
+
+__all__ = ["decode", "levels", "pixel_levels", "reached_scale", "rounding_charge"]
 
 # In steps. Pixels such as 77/255 are not exact in binary, not even if they lie on a level.
 _PIXEL_TOLERANCE = 1e-4
@@ -21,6 +23,11 @@ def rounding_charge(scale: float, steps: int) -> float:
     Half a step's charge: a potential is then coded by the nearest level.
     """
     return scale / (2 * steps)
+
+
+def reached_scale(scale: float) -> float:
+    """Return from which potential on a neuron spikes at once, with the threshold `scale`."""
+    return scale * (1 - TIE)
 
 
 def levels(values: np.ndarray, scale: float, steps: int, rounding: bool) -> np.ndarray:
@@ -36,14 +43,15 @@ def levels(values: np.ndarray, scale: float, steps: int, rounding: bool) -> np.n
         Steps in a window.
     rounding : bool
         Round to the nearest level; otherwise to the level below, as a neuron without initial
-        charge does.
+        charge does. A value that reaches a level but for rounding errors (`bsnn.conversion.ties`)
+        has that level.
 
     Returns
     -------
     numpy.ndarray
         Of the values' type, whole numbers from 0 to `steps`.
     """
-    raised = values * values.dtype.type(steps / scale)
+    raised = values * values.dtype.type(steps / reached_scale(scale))
     if rounding:
         raised = raised + values.dtype.type(0.5)
     return np.clip(np.floor(raised), 0, steps)
