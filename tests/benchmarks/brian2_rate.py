@@ -14,6 +14,7 @@ import numpy as np
 
 from bsnn.benchmark import Case, Outcome, System, run_here
 from bsnn.brian.connectivity import neuron_order, pool_connections, projection
+from bsnn.conversion.ties import TIE
 
 __all__ = ["Brian2Rate"]
 
@@ -40,7 +41,7 @@ class Brian2Rate(System):
             group = b2.NeuronGroup(
                 population.size,
                 "dv/dt = drive/ms : 1\ndrive : 1 (constant)\nv_th : 1 (shared, constant)",
-                threshold="v >= v_th" if spikes else None,
+                threshold=f"v >= v_th*(1 - {TIE})" if spikes else None,
                 reset="v -= v_th" if spikes else None,
                 method="euler",
                 clock=clock,

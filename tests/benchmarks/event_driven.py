@@ -11,7 +11,7 @@ import numpy as np
 
 from bsnn.benchmark import Case, Outcome, System, Usage, run_program
 from bsnn.conversion import Population, SpikingModel
-from bsnn.conversion.time_code import pixel_levels
+from bsnn.conversion.time_code import pixel_levels, reached_scale
 from bsnn.errors import BuildError, SimulationError
 from bsnn.graph import Conv2d, Flatten, Linear
 
@@ -152,7 +152,9 @@ def _population_bytes(model: SpikingModel, population: Population, before: str |
         raise BuildError(f"event_driven.cpp numbers 65536 channels or positions; see {name!r}.")
     spikes = model.spikes(name)
     raise_, lower = (
-        (model.steps / model.scales[name], model.scales[name] / model.steps) if spikes else (0, 0)
+        (model.steps / reached_scale(model.scales[name]), model.scales[name] / model.steps)
+        if spikes
+        else (0, 0)
     )
     parts = [
         np.array([_ROLES[role], height, width, channels, spikes], "<i4"),

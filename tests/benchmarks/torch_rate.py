@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from bsnn.conversion import Population, RateModel
 from bsnn.conversion.rate import per_channel
+from bsnn.conversion.ties import TIE
 from bsnn.errors import BuildError
 from bsnn.graph import (
     AdaptiveAvgPool2d,
@@ -72,11 +73,13 @@ class TorchRate:
         spikes = model.spikes(population.name)
         bias = model.bias(population.name)
         threshold = per_channel(model.threshold(population.name), population.shape)
+        tie = TIE if model.fraction_bits is None else 0
         return {
             "name": population.name,
             "paths": paths,
             "bias": self._tensor(bias) if bias.any() else None,
             "threshold": float(threshold) if spikes else None,
+            "reached": float(threshold) * (1 - tie) if spikes else None,
             "start": model.initial_potential * float(threshold) if spikes else 0.0,
             "shape": population.shape,
         }
@@ -149,7 +152,7 @@ class TorchRate:
                     continue
                 if model.potential_floor is not None:
                     v.clamp_(min=model.potential_floor * layer["threshold"])
-                fired = v >= layer["threshold"]
+                fired = v >= layer["reached"]
                 spikes[layer["name"]] = fired.to(v.dtype)
                 if subtract:
                     v.sub_(spikes[layer["name"]], alpha=layer["threshold"])

@@ -14,7 +14,7 @@ import numpy as np
 
 from bsnn.benchmark import Case, Outcome, System, run_here
 from bsnn.conversion import Population, SpikingModel
-from bsnn.conversion.time_code import pixel_levels
+from bsnn.conversion.time_code import pixel_levels, reached_scale
 from bsnn.errors import BuildError
 from bsnn.graph import Conv2d, Flatten, Linear
 
@@ -144,7 +144,8 @@ class TimeStepped:
             fan_out = self._fan_out[population.projections[0].source]
             self.events += int((spiked.double() * fan_out).sum())
             charge = u
-            threshold = scale = model.scales[population.name]
+            scale = model.scales[population.name]
+            threshold = reached_scale(scale)
         return charge.cpu().numpy()
 
 
