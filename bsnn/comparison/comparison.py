@@ -19,7 +19,7 @@ from bsnn.errors import SettingsError
 from bsnn.graph import Graph
 from bsnn.progress import progress_bar
 from bsnn.simulation import Result
-from bsnn.simulation.shown import checked_images
+from bsnn.simulation.shown import check_classes, checked_images
 
 __all__ = ["Comparison", "Rung", "compare"]
 
@@ -244,6 +244,7 @@ def compare(
         The images do not have the network's input shape.
     """
     thresholds = thresholds or Thresholds()
+    check_classes(model)
     images, labels = checked_images(model, images, labels)
     _check(model, images, result)
     images = images.astype(np.float64, copy=False)

@@ -15,7 +15,7 @@ from bsnn.conversion.rate import per_channel
 from bsnn.errors import SettingsError
 from bsnn.progress import progress_bar
 from bsnn.simulation.duration import DEVICE_COSTS, estimate_seconds
-from bsnn.simulation.shown import checked_images
+from bsnn.simulation.shown import check_classes, checked_images
 
 __all__ = ["Forecast", "forecast"]
 
@@ -148,6 +148,7 @@ def forecast(
     """
     if not 0 < agreement <= 1:
         raise SettingsError(f"The wanted agreement is {agreement:g}; it is a fraction up to 1.")
+    check_classes(model)
     images, _ = checked_images(model, images)
     images = images.astype(np.float64, copy=False)
     furthest = _FURTHEST * model.steps if steps is None else steps

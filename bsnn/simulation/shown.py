@@ -9,13 +9,13 @@ from bsnn.conversion import SpikingModel
 from bsnn.errors import InputError
 from bsnn.graph import as_numbers
 
-__all__ = ["checked_images", "checked_labels"]
+__all__ = ["check_classes", "checked_images", "checked_labels"]
 
 
 def checked_images(
     model: SpikingModel, images: ArrayLike, labels: ArrayLike | None = None
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return images and labels as arrays, if a model can be shown them and find their classes.
+    """Return images and labels as arrays, if a model can be shown the ones and the others fit.
 
     Parameters
     ----------
@@ -34,20 +34,11 @@ def checked_images(
     Raises
     ------
     InputError
-        The network gives no classes; there are no images, or they have values that cannot be coded
-        or meant; labels do not fit them.
+        There are no images, or they have values that cannot be coded or meant; labels do not fit
+        them, or the network gives no classes.
     GraphError
         The images have another shape than the network takes.
     """
-    output = model.output
-    if output.size > output.shape[0]:
-        raise InputError(
-            f"The network's last layer, {output.layer!r}, is a map of "
-            f"{'x'.join(map(str, output.shape))} values (channels, rows, columns), from which no "
-            "class can be read. Let the network end with one value for each class, such as by "
-            "nn.AdaptiveAvgPool2d(1) and nn.Flatten(), and convert it again; or build it "
-            "(bsnn.build), present images and record what its last layer does."
-        )
     images = model.check_images(images)
     return images, None if labels is None else checked_labels(model, labels, len(images))
 
@@ -58,8 +49,10 @@ def checked_labels(model: SpikingModel, labels: ArrayLike, images: int) -> np.nd
     Raises
     ------
     InputError
-        There is not one for each image, or one that is not a class of the network.
+        There is not one for each image, one that is not a class of the network, or the network
+        gives no classes.
     """
+    check_classes(model)
     labels, classes = as_numbers(labels, "labels"), model.output.size
     if labels.shape != (images,):
         raise InputError(_other_shape(labels.shape, images, classes))
@@ -77,6 +70,19 @@ def checked_labels(model: SpikingModel, labels: ArrayLike, images: int) -> np.nd
             + (" They are counted from 1: subtract 1." if counted_from_one else "")
         )
     return labels.astype(np.int64, copy=False)
+
+
+def check_classes(model: SpikingModel) -> None:
+    """Refuse, with an `InputError`, a network whose last layer is a map, which has no classes."""
+    output = model.output
+    if output.size > output.shape[0]:
+        raise InputError(
+            f"The network's last layer, {output.layer!r}, is a map of "
+            f"{'x'.join(map(str, output.shape))} values (channels, rows, columns), from which no "
+            "class can be read. Let the network end with one value for each class, such as by "
+            "nn.AdaptiveAvgPool2d(1) and nn.Flatten(), and convert it again; or simulate it "
+            "without labels, and look at Result.potentials."
+        )
 
 
 def _other_shape(shape: tuple[int, ...], images: int, classes: int) -> str:

@@ -164,7 +164,7 @@ def simulate(
     Raises
     ------
     InputError
-        The images or labels do not fit the network, or the network gives no classes.
+        The images or labels do not fit the network, or there are labels and it gives no classes.
     GraphError
         The images do not have the network's input shape.
     SimulationError

@@ -22,7 +22,7 @@ from bsnn.simulation.axes import Axis, Case, places
 from bsnn.simulation.checkpoint import all_settings, array_sha256, check_same_settings
 from bsnn.simulation.job import Job
 from bsnn.simulation.result import Result
-from bsnn.simulation.shown import checked_images
+from bsnn.simulation.shown import check_classes, checked_images
 from bsnn.simulation.simulator import simulate
 from bsnn.storage import read_json, write_json
 
@@ -347,9 +347,10 @@ def sweep(
     ------
     SettingsError
         There is nothing of an axis' name to vary, or a value does not fit.
+    InputError
+        The images or labels do not fit the network, or the network gives no classes.
     SimulationError
-        The images do not fit the network; or `file` is there and not to be resumed, or of another
-        sweep.
+        `file` is there and not to be resumed, or of another sweep.
 
     Examples
     --------
@@ -364,6 +365,7 @@ def sweep(
         raise SettingsError(f"The seeds are {seeds}: give at least one, and each once.")
     if resume and file is None:
         raise SimulationError("To resume, name the file in which the sweep is kept.")
+    check_classes(model)
     images, labels = checked_images(model, images, labels)
     device_name = device or active_device()
     check_device(device_name)

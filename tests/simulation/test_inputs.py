@@ -376,10 +376,13 @@ def test_a_map_has_no_classes(numpy_target):
     layers = nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU(), nn.Conv2d(3, 4, 1))
     for coding in CODINGS:
         model = convert(coding, graph=random_graph(layers, SHAPE))
-        for call in (simulate, bsnn.compare, forecast):
-            with pytest.raises(bsnn.InputError, match=r"map of 4x2x2.*AdaptiveAvgPool2d"):
-                call(model, IMAGES)
-        # the network itself has a meaning
+        for entry, call in LABELLED.items():
+            for labels in (LABELS, None) if entry in ("compare", "sweep") else (LABELS,):
+                with pytest.raises(bsnn.InputError, match=r"map of 4x2x2.*AdaptiveAvgPool2d"):
+                    call(model, labels)
+        with pytest.raises(bsnn.InputError, match="map of 4x2x2"):
+            forecast(model, IMAGES)
+        # the values of the map have a meaning
         bsnn.build(model, images=1).present(IMAGES[:1])
     one = nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU(), nn.Conv2d(3, 4, 2))
     model = convert("ttfs", graph=random_graph(one, SHAPE))
