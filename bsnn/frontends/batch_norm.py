@@ -109,6 +109,7 @@ def _gives_map(layer: Layer, is_map: dict[str, bool]) -> bool:
 def _absorb(layer: Conv2d | Linear, norm: BatchNorm, dtype: DTypeLike) -> Conv2d | Linear:
     scale = norm.scale.reshape(-1, *(1,) * (layer.weight.ndim - 1))
     bias = norm.shift if layer.bias is None else norm.shift + layer.bias * norm.scale
-    return dataclasses.replace(
-        layer, weight=(layer.weight * scale).astype(dtype), bias=bias.astype(dtype)
-    )
+    # what float32 cannot hold shows when the graph is compared with the model
+    with np.errstate(over="ignore"):
+        weight, bias = (layer.weight * scale).astype(dtype), bias.astype(dtype)
+    return dataclasses.replace(layer, weight=weight, bias=bias)
