@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from bsnn.cli.app import app
 from bsnn.datasets import DATA_VARIABLE
 
 ROOT = Path(__file__).parents[1]
@@ -139,8 +141,6 @@ def test_readme_names_commands_that_exist():
     named = set(re.findall(r"^\$ bsnn ([\w-]+)", shell, re.MULTILINE))
     assert {"demo", "convert", "info", "run", "train", "reproduce"} <= named
     for command in sorted(named):
-        subprocess.run(
-            [sys.executable, "-c", "from bsnn.cli import main; main()", command, "--help"],
-            capture_output=True,
-            check=True,
-        )
+        found = CliRunner().invoke(app, [command, "--help"])
+        assert found.exit_code == 0, command
+        assert "Usage" in found.output
