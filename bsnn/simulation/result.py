@@ -47,8 +47,8 @@ class Result:
     Attributes
     ----------
     predictions, ann_predictions : numpy.ndarray
-        Class of each image, of the spiking and of the trained network; of a last layer that is a
-        map the place of the largest value in it.
+        Class of each image, of the spiking and of the trained network; where the last layer is a
+        map, the place of its largest value.
     labels : numpy.ndarray or None
         True classes, if they were given.
     potentials : numpy.ndarray
