@@ -168,7 +168,6 @@ class RateNeuron(NeuronModel):
                 f"The neuron {self.name!r} defines {', '.join(taken)} in its equations and as a "
                 "parameter: leave one of them out."
             )
-        _check_used(self, get_identifiers("\n".join((*self.texts, self.refractory))))
         unknown = sorted(self.varied - self.varying)
         if unknown:
             raise BuildError(
@@ -278,20 +277,17 @@ class TtfsNeuron(NeuronModel):
     coding = "ttfs"
 
     def __post_init__(self) -> None:
-        _check_used(self, {x for form in self.neuron_forms.values() for x in form.identifiers})
+        names = {name for form in self.neuron_forms.values() for name in form.identifiers}
+        unknown = [name for name in self.parameters if name not in names]
+        if unknown:
+            raise BuildError(
+                f"The neuron {self.name!r} has the parameter {', '.join(unknown)}, which is in "
+                "none of its equations: leave it out, or declare it there."
+            )
 
     @property
     def forms(self) -> tuple[str, ...]:
         return tuple(self.neuron_forms)
-
-
-def _check_used(neuron: NeuronModel, names: Collection[str]) -> None:
-    unused = [name for name in neuron.parameters if name not in names]
-    if unused:
-        raise BuildError(
-            f"The neuron {neuron.name!r} has the parameter {', '.join(unused)}, which none of its "
-            "strings reads: leave it out, or write the string that is to read it."
-        )
 
 
 #: All neuron models by name.

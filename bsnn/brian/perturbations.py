@@ -26,8 +26,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from brian2.utils.stringtools import get_identifiers
 from scipy.special import ndtri
 
+from bsnn.brian.hooks import HOOKS
 from bsnn.brian.named_models import find_by_name
 from bsnn.brian.neuron_models import NeuronModel, RateNeuron, check_dimensionless
 from bsnn.conversion import SpikingModel
@@ -130,6 +132,17 @@ class Perturbation:
     unsuitable: Callable[[NeuronModel], str] | None = None
     weights: Callable[[np.ndarray, float], np.ndarray] | None = None
     refused: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for hook in self.statements:
+            find_by_name(hook, HOOKS, "hook")
+        read = get_identifiers("\n".join(self.statements.values()))
+        unread = [name for name in self.own if name not in read]
+        if unread:
+            raise SettingsError(
+                f"The perturbation {self.name!r} has variables of its own that its statements do "
+                f"not read: {', '.join(unread)}. Leave them out."
+            )
 
     def checked(self, strength: Any) -> float:
         """Return the strength as a number, or refuse it with a `SettingsError`."""

@@ -40,6 +40,7 @@ def register(app: typer.Typer) -> None:
 
 
 def bench(
+    context: typer.Context,
     model: Annotated[
         Path | None,
         typer.Argument(
@@ -95,6 +96,7 @@ def bench(
     """
     if device == "cuda":
         refuse_given(
+            context,
             ("model", "names", "steps"),
             "on CUDA the networks and programs are those of --networks. Leave it out.",
         )
@@ -110,7 +112,7 @@ def bench(
         return
     if device != "cpp":
         raise SettingsError(f"There is no benchmark on the device {device!r}: cpp or cuda.")
-    refuse_given(("networks", "batch"), "only with --device cuda.")
+    refuse_given(context, ("networks", "batch"), "only with --device cuda.")
     from bsnn.networks import paper
 
     path = model or paper("lopez_randulfe_2022").SHIPPED["mnist_cnn"]

@@ -29,6 +29,7 @@ def register(app: typer.Typer) -> None:
 
 
 def info(
+    context: typer.Context,
     model: Annotated[Path, typer.Argument(metavar="MODEL.h5", help="A file of bsnn's.")],
     json: JsonFile = None,
     plot: Annotated[
@@ -83,7 +84,9 @@ def info(
     Example: bsnn info MODEL.h5 --advise --dataset mnist --agreement 0.99
     """
     if not advise:
-        refuse_given(("dataset", "data", "images", "agreement", "steps"), "only with --advise.")
+        refuse_given(
+            context, ("dataset", "data", "images", "agreement", "steps"), "only with --advise."
+        )
     tree = read_tree(model, "model")
     graph = graph_from_tree(tree, model)
     cost = bsnn.count(graph)

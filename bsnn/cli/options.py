@@ -6,9 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated
 
-import click
 import typer
-from click.core import ParameterSource
 
 from bsnn.brian import CONNECTIVITIES, DEVICES, FORMS
 from bsnn.datasets import DATASETS
@@ -28,13 +26,15 @@ __all__ = [
 ]
 
 
-def refuse_given(names: Collection[str], why: str) -> None:
+def refuse_given(context: typer.Context, names: Collection[str], why: str) -> None:
     """Refuse options that the command line has, though they would have no effect.
 
     Parameters
     ----------
+    context : typer.Context
+        Of the command.
     names : collection of str
-        Parameters of the command that runs.
+        Parameters of the command.
     why : str
         Why they would have none, and what to do.
 
@@ -43,12 +43,11 @@ def refuse_given(names: Collection[str], why: str) -> None:
     SettingsError
         Which were given.
     """
-    context = click.get_current_context()
     given = [
         parameter.opts[0]
         for parameter in context.command.params
         if parameter.name in names
-        and context.get_parameter_source(parameter.name) is ParameterSource.COMMANDLINE
+        and context.get_parameter_source(parameter.name).name == "COMMANDLINE"
     ]
     if given:
         raise SettingsError(f"{', '.join(given)}: {why}")

@@ -37,6 +37,7 @@ def register(app: typer.Typer) -> None:
 
 
 def report(
+    context: typer.Context,
     file: Annotated[
         Path,
         typer.Argument(
@@ -87,6 +88,7 @@ def report(
     facts.append(("SHA-256 of the file", hashlib.sha256(file.read_bytes()).hexdigest()))
     if holds == "result":
         refuse_given(
+            context,
             ("dataset", "data", "images", "first", "browse", "compared", "device", "steps", "seed"),
             f"{file} holds a result, and nothing is simulated for a report on it. Leave it out, or "
             "name the model.",

@@ -43,6 +43,7 @@ def register(app: typer.Typer) -> None:
 
 
 def run(
+    context: typer.Context,
     model: Annotated[
         Path, typer.Argument(metavar="MODEL.h5", help="A spiking model that bsnn convert wrote.")
     ],
@@ -110,16 +111,18 @@ def run(
 
     With other neurons: bsnn run MODEL.h5 --neuron lif --set tau=20*ms --jitter 1
     """
-    spiking, test = model_and_images(model, steps, dataset, data, first, images)
-    neurons = chosen_neuron(neuron, parameters, spiking.coding)
     if dry_run:
         refuse_given(
+            context,
             [*_OF_A_SIMULATION, *PERTURBATIONS],
             "with --dry-run nothing is simulated, and the estimate does not depend on it. Leave it "
             "out.",
         )
+    spiking, test = model_and_images(model, steps, dataset, data, first, images)
+    if dry_run:
         _print_estimate(spiking, test, device, connectivity, precision, batch or 1)
         return
+    neurons = chosen_neuron(neuron, parameters, spiking.coding)
     if plot is not None and spiking.coding != "rate":
         raise SettingsError("--plot shows accuracy over time, which only rate coding has.")
     if resume and out is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from bsnn.conversion.calibration import (
@@ -126,7 +128,7 @@ def convert_to_rate(
             f"There is no normalisation {norm!r} for rates. Known are "
             f"{', '.join(RATE_NORMALISATIONS)}."
         )
-    _check_spike_norm(norm, norm_steps=norm_steps, seed=seed)
+    of_spike_norm = {"norm_steps": norm_steps, "seed": seed}
     norm_steps = steps if norm_steps is None else norm_steps
     seed = 0 if seed is None else seed
     percentile = chosen_percentile(percentile, norm)
@@ -164,6 +166,7 @@ def convert_to_rate(
     except ValueError as error:
         raise ConversionError(f"The network cannot be converted: {error}") from error
     _check_pixels(model, extremes, input_scale)
+    _check_spike_norm(norm, of_spike_norm)
     if norm == "spike-norm":
         model = spike_norm(
             model, images, steps=norm_steps, seed=seed, channels=channels, progress=progress
@@ -175,7 +178,7 @@ def convert_to_rate(
     return model
 
 
-def _check_spike_norm(norm: str, **options: int | None) -> None:
+def _check_spike_norm(norm: str, options: Mapping[str, int | None]) -> None:
     """Refuse what only Spike-Norm looks at for other normalisations."""
     given = [name for name, value in options.items() if value is not None]
     if given and norm != "spike-norm":

@@ -361,6 +361,10 @@ def test_command_with_a_model_and_with_its_result(command_line, tmp_path):
     for found in (page, short):
         assert f"{result.spikes_per_neuron:.4g}" in found.text
     assert len(short.all("script")) == 0
+    # nothing is simulated of which that could be said
+    status, _, err = command_line("report", "result.h5", *common[:4], "--seed", 0)
+    assert status == 1
+    assert "--dataset, --images, --seed: result.h5 holds a result" in err
 
 
 def test_command_with_something_else(command_line, tmp_path):

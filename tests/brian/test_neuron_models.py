@@ -422,6 +422,14 @@ def test_models_that_are_wrong():
         bsnn.RateNeuron(name="x", equations="u : 1")
     with pytest.raises(bsnn.BuildError, match="tau in its equations and as a parameter"):
         bsnn.RateNeuron(name="x", equations="v : 1\ntau : second", parameters={"tau": 1 * ms})
+    with pytest.raises(bsnn.BuildError, match="the parameter tau, which is in none of its equat"):
+        dataclasses.replace(NEURON_MODELS["two-stage"], parameters={"tau": 1 * ms})
+    with pytest.raises(bsnn.BuildError, match="no parameter tua to differ"):
+        dataclasses.replace(NEURON_MODELS["lif"], varied=frozenset({"tua"}))
+    with pytest.raises(bsnn.BuildError, match="a plan and threshold: leave one"):
+        bsnn.brian.PopulationEquations(model="", threshold="u > 1", plan="spike_step = 1")
+    with pytest.raises(bsnn.BuildError, match="no plan"):
+        bsnn.brian.PopulationEquations(model="", threshold="u > 1", latch="v = u")
     with pytest.raises(bsnn.SettingsError, match="no parameter 'tua'.*tau"):
         NEURON_MODELS["lif"].with_parameters(tua=1 * ms)
     with pytest.raises(bsnn.SettingsError, match="unit"):

@@ -660,3 +660,10 @@ def test_perturbations_that_do_nothing(monkeypatch, regular, ttfs, options, codi
     model = (regular if coding == "rate" else ttfs)[0]
     with pytest.raises(bsnn.BuildError, match=f"'own' cannot take hold: .*{message}"):
         bsnn.build(model, form=form, perturbations={"own": 0.1})
+
+
+def test_perturbations_that_are_wrong():
+    with pytest.raises(bsnn.SettingsError, match="no hook 'after_spikes'. Did you mean 'after_spi"):
+        Perturbation(name="x", about="", unit="", statements={"after_spikes": "potential = 0"})
+    with pytest.raises(bsnn.SettingsError, match="statements do not read: alive"):
+        Perturbation(name="x", about="", unit="", own={"alive": lambda strength, uniform: uniform})

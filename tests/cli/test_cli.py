@@ -291,6 +291,36 @@ def test_a_newcomers_mistakes_with_run(error_of, run, own_model, monkeypatch, tm
     assert "needs a C++ compiler" in error_of("run", SPARSE, "--dataset", "mnist-sample")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ("run", SPARSE, "--dataset", "mnist-sample", "--dry-run", "--seed", 0, "--loss", 0.1),
+            "--seed, --loss: with --dry-run nothing is simulated",
+        ),
+        (
+            ("run", SPARSE, "--dataset", "mnist-sample", "--dry-run", "--set", "tau=5*ms",
+             "--out", "run.h5", "--workers", 2),
+            "--set, --workers, --out: with --dry-run",
+        ),
+        (
+            ("run", SPARSE, "--dataset", "mnist-sample", "--device", "runtime", "--build-dir", "x"),
+            "'runtime' generates no project",
+        ),
+        (("run", SPARSE, "--dataset", "mnist-sample", "--data", "x"), "come with bsnn"),
+        (("info", SPARSE, "--images", 100, "--steps", 9), "--images, --steps: only with --advise"),
+        (("bench", "--batch", 3, "--networks", "mnist"), "--networks, --batch: only with --device"),
+        (("bench", "--device", "cuda", "--steps", 32), "--steps: on CUDA the networks"),
+        (
+            ("convert", SPARSE, "-o", "x.h5", "--weights", "net.pt", "--mean", "0.5"),
+            "--weights, --mean: the network in",
+        ),
+    ],
+)  # fmt: skip
+def test_options_without_effect(error_of, arguments, message):
+    assert message in " ".join(error_of(*arguments).split())
+
+
 def test_a_data_set_of_another_shape(error_of, data_folder):
     message = error_of("run", SPARSE, "--dataset", "cifar10", "--data", data_folder)
     assert "have shape (3, 32, 32), but the network takes (1, 28, 28)" in message

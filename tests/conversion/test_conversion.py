@@ -242,6 +242,7 @@ def test_max_pool_without_spikes_is_refused():
         ({"steps": 0}, "at least one step"),
         ({"norm": "best"}, "no normalisation 'best' for spike times. Known are data-based"),
         ({"percentile": 101.0}, "between 0 and 100"),
+        ({"norm": "min-rmse", "percentile": 99.9}, "'min-rmse' looks at none"),
         ({"read_out": "loudest"}, "no read-out 'loudest'"),
         ({"input_scale": 0.0}, "must be positive"),
         ({"input_scale": 0.5}, "values from 0 to 1"),

@@ -535,6 +535,8 @@ def test_rates_above_one_are_refused():
         ({"steps": 0}, "steps is 0; at least one"),
         ({"steps": 2.5}, "steps is 2.5; at least one"),
         ({"norm": "spike-norm", "norm_steps": 0}, "norm_steps is 0"),
+        ({"norm": "data-based", "percentile": 99.9}, "'data-based' looks at none"),
+        ({"norm_steps": 5, "seed": 0}, "norm_steps and seed: only Spike-Norm"),
         ({"input_scale": 0.0}, "input_scale is 0.0; it must be positive"),
         ({"input_scale": float("nan")}, "input_scale is nan"),
         ({"reset": "half"}, "the reset is 'half'"),

@@ -123,6 +123,38 @@ def test_a_network_of_ones_own_is_run_as_it_is(small_cnn):
         simulate(net, images[:1], device="cpp")
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"form": "trace"},
+        {"connectivity": "shared"},
+        {"precision": "float64"},
+        {"neuron": "two-stage"},
+        {"perturbations": {"noise": 3.0}},
+        {"synapses": {}},
+        {"chunk": 4},
+        {"batch": 1},
+        {"seed": 0},
+        {"seed": 3, "perturbations": {}},
+    ],
+)
+def test_what_a_network_is_made_of_is_not_said_when_it_is_made(small_cnn, options):
+    model, images = small_cnn(steps=6)
+    net = bsnn.build(model, images=4)
+    with pytest.raises(bsnn.SimulationError, match="built already.*Give bsnn.build") as caught:
+        simulate(net, images[:1], **options)
+    for name in options:
+        assert name in str(caught.value)
+
+
+def test_code_that_is_not_generated_goes_nowhere(small_cnn, tmp_path):
+    model, images = small_cnn(steps=6)
+    for network in (model, bsnn.build(model)):
+        with pytest.raises(bsnn.SimulationError, match="'runtime' generates no project"):
+            simulate(network, images[:1], directory=tmp_path / "code")
+    assert not (tmp_path / "code").exists()
+
+
 def test_save_and_load(small_cnn, tmp_path):
     model, images = small_cnn(steps=6)
     for labels in (None, np.zeros(4, dtype=int)):

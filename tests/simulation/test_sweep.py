@@ -168,6 +168,11 @@ def test_one_after_the_other(ttfs):
     ("axes", "options", "message"),
     [
         ([], {}, "at least one axis"),
+        (
+            [bsnn.Axis("loss", [0, 1])],
+            {"perturbations": {"loss": 0.5}},
+            "loss is varied, and given as a perturbation of all points",
+        ),
         ([bsnn.Axis("loss", [0]), bsnn.Axis("loss", [1])], {}, "each name once"),
         ([bsnn.Axis("los", [0])], {}, "Did you mean 'loss'"),
         ([bsnn.Axis("tau", [5], "ms")], {}, "parameters of the neuron 'two-stage': none"),
@@ -470,6 +475,8 @@ def test_ctrl_c_says_how_to_go_on(command_line, monkeypatch):
         (("--vary", "leak=x"), "no quantity"),
         (("--vary", "los=0"), "Did you mean 'loss'"),
         (("--vary", "loss=0", "--resume"), "give --out"),
+        (("--vary", "steps=4,5", "--steps", 6), "--steps gives a value to steps"),
+        (("--vary", "tau=1*ms,2*ms", "--set", "tau=3*ms"), "--set gives a value to tau"),
         (
             ("--vary", "loss=0", "--vary", "dead=0", "--vary", "noise=0", "--plot", "a.png"),
             "one or two",
