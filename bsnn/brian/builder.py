@@ -112,7 +112,7 @@ def build(
     -------
     SpikingNetwork
         Its ``.network`` is a `brian2.Network`. Present images with ``.present(images)`` and run it
-        for ``.duration``.
+        for ``.duration``, again and again if you like.
 
     Raises
     ------

@@ -10,10 +10,10 @@ from bsnn.errors import BuildError
 
 __all__ = ["MIDDLE_OF_STEP", "STEP", "TimeOrigin", "add_start_step"]
 
-#: For strings of groups that are linked to an origin: the number of the step, and a time in the
-#: middle of it, at which timed arrays are read whatever the rounding. Whole numbers of 64 bits.
+#: For strings of groups that are linked to an origin: the number of the step, of 64 bits, and the
+#: middle of it, in which timed arrays are read, as no rounding of the time matters there.
 STEP = "(t_in_timesteps - start_step)"
-MIDDLE_OF_STEP = f"({STEP} + 0.5)*dt"
+MIDDLE_OF_STEP = f"{STEP}*dt + 0.5*dt"
 
 # In the place of a step that is not known yet.
 _NEXT_RUN = -1

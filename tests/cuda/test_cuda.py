@@ -135,7 +135,7 @@ def test_the_calendar_is_made_once_a_window(project):
 @pytest.mark.parametrize(
     ("name", "condition"),
     [
-        ("clear", r"\w+\[0\] % 4 == 0"),
+        ("clear", r"\(\w+\[0\] - \w+\[0\]\) % 4 == 0"),
         ("recorded", r"_since_first >= 0 && _since_first % 4 == 0\s+&& _since_first / 4 < 3"),
     ],
 )
