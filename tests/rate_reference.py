@@ -237,7 +237,7 @@ def integrate(model: RateModel, population: Population, current: np.ndarray, spi
             if model.potential_floor is not None:
                 u = np.maximum(u, model.potential_floor * threshold)
             # who gets exactly the threshold reaches it, whatever the rounding
-            s = 1.0 * (u >= threshold * (1 if model.fraction_bits is not None else 1 - 1e-5))
+            s = 1.0 * (u >= threshold * (1 if model.fraction_bits is not None else 1 - 2**-17))
             v = u - threshold * s if model.reset == "subtract" else u * (1 - s)
             told[:, t] = s
         else:

@@ -91,7 +91,7 @@ def simulate(model: SpikingModel, images: np.ndarray) -> ReferenceRun:
             levels[name] = _first_spikes(model, population, frames, steps)
             continue
         # who gets exactly the threshold reaches it, whatever the rounding
-        threshold = model.scales[name] * (1 - 1e-5)
+        threshold = model.scales[name] * (1 - 2**-17)
         zeros = {
             path.source_layer: torch.zeros(
                 (1, *model.graph.shapes[path.source_layer]), dtype=torch.float64

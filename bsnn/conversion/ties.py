@@ -8,4 +8,4 @@ __all__ = ["TIE"]
 #: Scales from weights, or from what neurons receive (Spike-Norm), make neurons that get exactly
 #: their threshold, added up in another order: in float32 a sum of thousands of terms is off by a
 #: millionth or two. Networks in fixed point have nothing to round.
-TIE = 1e-5
+TIE = 2.0**-17
