@@ -23,7 +23,7 @@ demo: $(VENV)/.demo
 	$(BIN)/bsnn demo --out bsnn_demo.png --json bsnn_demo.json
 
 test: $(VENV)/.test lint test-cuda test-hardware
-	$(BIN)/python -m pytest $(MARKED) --hypothesis-profile $(EXAMPLES) -n auto --dist loadfile
+	$(BIN)/python -m pytest $(MARKED) --hypothesis-profile $(EXAMPLES) -n auto --dist worksteal
 
 test-all: test
 

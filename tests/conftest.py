@@ -61,9 +61,9 @@ def mnist_test(data_folder):
     return bsnn.datasets.load("mnist", "test", data_folder)
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def numpy_target():
-    """Run Brian2 without compilation: these networks are too small to be worth it."""
+    """Run Brian2 without compilation, unless asked otherwise: most networks are not worth it."""
     with use_code_target("numpy"):
         yield
 
