@@ -28,8 +28,8 @@ test: $(VENV)/.test lint test-cuda test-hardware
 test-all: test
 
 test-cuda: $(VENV_CUDA)/.test
-	$(VENV_CUDA)/bin/python -m pytest $(MARKED) -rs tests/cuda --confcutdir=tests/cuda \
-	  --ignore tests/cuda/test_cuda_configuration.py
+	$(VENV_CUDA)/bin/python -m pytest $(MARKED) -n auto --dist loadfile -rs tests/cuda \
+	  --confcutdir=tests/cuda --ignore tests/cuda/test_cuda_configuration.py
 
 # makes an environment of its own, too
 test-hardware:
@@ -54,7 +54,8 @@ $(VENV_CUDA)/bin/python:
 	$(PYTHON) -m venv $(VENV_CUDA)
 
 $(VENV_CUDA)/.test: pyproject.toml tests/cuda/constraints.txt | $(VENV_CUDA)/bin/python
-	$(VENV_CUDA)/bin/python -m pip install --quiet -c tests/cuda/constraints.txt -e ".[cuda]" pytest
+	$(VENV_CUDA)/bin/python -m pip install --quiet -c tests/cuda/constraints.txt -e ".[cuda]" \
+	  pytest pytest-xdist
 	touch $@
 
 clean:

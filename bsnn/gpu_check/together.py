@@ -124,10 +124,13 @@ class _Together:
 
 @contextmanager
 def _compiled_as_written() -> Iterator[None]:
-    """Let C++ be compiled without fast, approximate mathematics, which also takes less time."""
+    """Let C++ be compiled without fast, approximate mathematics, and without optimisation.
+
+    The networks are small: to optimise their programs takes longer than to run them.
+    """
     name = "codegen.cpp.extra_compile_args_gcc"
     before = b2.prefs[name]
-    b2.prefs[name] = ["-w", "-O1", "-std=c++11"]
+    b2.prefs[name] = ["-w", "-O0", "-std=c++11"]
     try:
         yield
     finally:

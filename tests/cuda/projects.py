@@ -126,15 +126,19 @@ def _recorded(monitors, groups) -> Iterator[tuple[str, ArrayVariable]]:
             yield f"{name}.{variable}", group.variables[variable]
 
 
-def compile_for_gpu(project: Project) -> subprocess.CompletedProcess:
+#: The time of a test counts, and what is run is small.
+NOT_OPTIMISED = ("-O0", "-Xcicc", "-O0", "-Xptxas", "-O0")
+
+
+def compile_for_gpu(project: Project) -> subprocess.CompletedProcess[str]:
     """Compile and link with nvcc, and start the program."""
     sources = [str(path.relative_to(project.folder)) for path in project.folder.rglob("*.cu")]
     units = write_units(project.folder, sources)
     curand = linkable_curand(project.folder)
     architecture = "native" if Path("/dev/nvidia0").exists() else "sm_90"
     subprocess.run(
-        # -rdc: device pointers are declared extern; -O1: the time of the test counts
-        ["nvcc", "-w", "-std=c++17", "-O1", "-Xcicc", "-O1", "-rdc=true", f"-arch={architecture}",
+        # -rdc: device pointers are declared extern
+        ["nvcc", "-w", "-std=c++17", *NOT_OPTIMISED, "-rdc=true", f"-arch={architecture}",
          f"-I{curand / 'include'}", f"-I{project.folder}",
          *(project.folder / unit for unit in units), "-o", project.folder / "compiled",
          f"-L{curand / 'lib'}", "-lcurand", "-Xlinker", "-rpath", "-Xlinker", curand / "lib"],
@@ -143,6 +147,23 @@ def compile_for_gpu(project: Project) -> subprocess.CompletedProcess:
     return subprocess.run(
         [project.folder / "compiled"], cwd=project.folder, capture_output=True, text=True
     )
+
+
+def compile_exported(folder: Path, scratch: Path) -> None:
+    """Compile and link an exported project for two generations of GPUs, and start the program."""
+    made = subprocess.run(
+        ["make", "ARCH=sm_80 sm_90", f"CURAND={linkable_curand(scratch)}",
+         f"NVCCFLAGS={' '.join(NOT_OPTIMISED)}"],
+        cwd=folder,
+        check=True,
+        capture_output=True,
+        text=True,
+    )  # fmt: skip
+    assert made.stdout.count("-gencode arch=compute_80,code=sm_80") >= 2
+    assert made.stdout.count("-gencode arch=compute_90,code=sm_90") >= 2
+    run = subprocess.run(["./main"], cwd=folder, capture_output=True, text=True)
+    # without a GPU a program comes as far as asking for it
+    assert run.returncode == 0 or NO_DRIVER.fullmatch(run.stderr)
 
 
 def linkable_curand(folder: Path) -> Path:

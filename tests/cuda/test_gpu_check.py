@@ -9,6 +9,7 @@ import json
 import sys
 from pathlib import Path
 
+import brian2 as b2
 import pytest
 
 pytest.importorskip("brian2cuda", reason="brian2cuda is not installed: make test-cuda installs it")
@@ -43,6 +44,11 @@ while [ "$1" != ./main ]; do shift; done
 """
 
 
+#: Cases that differ from each other in all that cases differ in.
+FEW = ("ttfs_event_batch", "ttfs_trace_batch", "ttfs_residual", "rate_poisson_batch",
+       "rate_synapses", "gate_count", "delays")  # fmt: skip
+
+
 @pytest.fixture
 def machine(tmp_path, monkeypatch):
     """A machine with a GPU; what changes the code that it compiles may be put into the list."""
@@ -61,6 +67,8 @@ def machine(tmp_path, monkeypatch):
     monkeypatch.setenv("BSNN_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("COLUMNS", "300")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    # it takes longer to optimise the programs than to run them
+    monkeypatch.setitem(b2.prefs, "codegen.cpp.extra_compile_args_gcc", ["-w", "-O0"])
     compile_project = bsnn.brian.devices.compile_project
 
     def compile_emulated(directory: Path, sources) -> None:
@@ -97,11 +105,12 @@ def gpu_check(machine, monkeypatch, tmp_path, capsys):
     return call
 
 
-def select(monkeypatch, *names):
-    """Leave a few of the networks, and none of the trained ones."""
+def select(monkeypatch, *names, trained=()):
+    """Leave a few of the networks, and of the trained ones those named, with three images."""
     for name in set(CASES) - set(names):
         monkeypatch.delitem(CASES, name)
-    monkeypatch.setattr(command, "NETWORKS", ())
+    networks = [(paper, name, 3) for paper, name, _ in command.NETWORKS if name in trained]
+    monkeypatch.setattr(command, "NETWORKS", networks)
 
 
 def in_kernel_of(source: str, code_object: str, old: str, new: str) -> str:
@@ -115,9 +124,15 @@ def failing(lines):
     return {key for key, line in lines.items() if line["passed"] is False}
 
 
-def test_all_lines_pass_where_cuda_is_right(gpu_check, monkeypatch):
-    networks = [(paper, name, 3) for paper, name, _ in command.NETWORKS]
-    monkeypatch.setattr(command, "NETWORKS", networks)
+@pytest.mark.parametrize(
+    ("cases", "trained"),
+    [
+        pytest.param(FEW, ("mnist",), id="few"),
+        pytest.param(CASES, ("mnist_cnn", "mnist"), marks=pytest.mark.long, id="all"),
+    ],
+)
+def test_all_lines_pass_where_cuda_is_right(gpu_check, monkeypatch, cases, trained):
+    select(monkeypatch, *cases, trained=trained)
     status, lines, printed = gpu_check()
     assert not failing(lines), printed
     assert status == 0
@@ -127,7 +142,7 @@ def test_all_lines_pass_where_cuda_is_right(gpu_check, monkeypatch):
     assert all(lines["spikes", name]["numbers"]["compared"] > 500 for name in CASES)
     assert lines["machine", "GPU"]["found"] == "Emulated GPU"
     memory = [line for (_, name), line in lines.items() if name.endswith(": memory")]
-    assert len(memory) == len(networks)
+    assert len(memory) == len(trained)
     assert all(line["numbers"]["rise"] == 200 * 2**20 for line in memory[:1])
     assert f"{len(judged)} lines pass, 0 fail." in printed
 

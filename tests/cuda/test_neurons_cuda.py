@@ -7,8 +7,6 @@ import pytest
 
 pytest.importorskip("brian2cuda", reason="brian2cuda is not installed: make test-cuda installs it")
 
-from projects import has_nvcc
-from test_export_cuda import compile_and_link
 from test_simulate_cuda import assert_same, images, shipped
 
 import bsnn
@@ -45,12 +43,6 @@ CASES = {
 }  # fmt: skip
 
 
-#: What Brian2CUDA does with delays that differ cannot be emulated.
-DELAYS = {
-    "synapses": {"fc": bsnn.brian.SHORT_TERM.with_delay("1*ms + 2*ms*uniform_late")},
-}
-
-
 @pytest.mark.usefixtures("emulated_gpu")
 @pytest.mark.parametrize("case", CASES)
 def test_neurons_and_perturbations(case):
@@ -61,15 +53,3 @@ def test_neurons_and_perturbations(case):
     assert_same(found, expected)
     plain = bsnn.simulate(model, images(5), device="runtime", progress=False)
     assert (found.potentials != plain.potentials).any()
-
-
-@pytest.mark.skipif(not has_nvcc(), reason="nvcc is not installed")
-@pytest.mark.parametrize("case", ["rate", "ttfs", "delays"])
-def test_nvcc_compiles_them(tmp_path, case):
-    network, options = CASES[case] if case in CASES else (CASES["rate"][0], DELAYS)
-    model = shipped(*network)
-    folder = bsnn.export(
-        model, images(2), directory=tmp_path / "project", target="cuda", precision="float32",
-        **options,
-    )  # fmt: skip
-    compile_and_link(folder, tmp_path)

@@ -22,7 +22,8 @@ def compile_for_cpu(project: Path, source: str) -> Path:
             (headers / name).write_text("#pragma once\n")
     program = project / "emulated"
     subprocess.run(
-        ["g++", "-w", "-std=c++17", "-O1", "-fpermissive", "-ffp-contract=off",
+        # -O0: the compiler takes much longer than the programs that it makes
+        ["g++", "-w", "-std=c++17", "-O0", "-fpermissive", "-ffp-contract=off",
          "-include", Path(__file__).parent / "cuda_emulation.h",
          f"-I{headers}", f"-I{project}", f"-I{project / 'brianlib'}",
          project / "emulated.cpp", "-o", program],

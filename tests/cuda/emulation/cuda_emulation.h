@@ -9,7 +9,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <functional>
 #include <string>
 #include <vector>
 
@@ -34,6 +33,17 @@ static dim3 threadIdx, blockIdx, blockDim, gridDim;
 
 namespace emulated
 {
+// The call of a kernel. std::function would take as long to compile as all the rest of a project.
+struct Kernel
+{
+    const void* body;
+    void (*call)(const void*);
+    template <typename Body>
+    Kernel(const Body& body)
+        : body(&body), call([](const void* body) { (*static_cast<const Body*>(body))(); }) {}
+    void operator()() const { call(body); }
+};
+
 // forwards, backwards, or in steps of a number that is prime to the number of threads
 inline size_t place(size_t number, size_t count)
 {
@@ -43,7 +53,7 @@ inline size_t place(size_t number, size_t count)
     return number * 1000003 % count;
 }
 
-inline void launch(const std::function<void()>& kernel, dim3 blocks, dim3 threads, size_t shared_memory = 0)
+inline void launch(Kernel kernel, dim3 blocks, dim3 threads, size_t shared_memory = 0)
 {
     gridDim = blocks;
     blockDim = threads;
@@ -64,7 +74,7 @@ static ucontext_t scheduler;
 static std::vector<ucontext_t> contexts;
 static std::vector<std::vector<char>> stacks;
 static std::vector<bool> ended;
-static const std::function<void()>* running = NULL;
+static const Kernel* running = NULL;
 static size_t current;
 
 inline void run_thread()
@@ -73,8 +83,7 @@ inline void run_thread()
     ended[current] = true;
 }
 
-inline void launch_together(const std::function<void()>& kernel, dim3 blocks, dim3 threads,
-                            size_t shared_memory = 0)
+inline void launch_together(Kernel kernel, dim3 blocks, dim3 threads, size_t shared_memory = 0)
 {
     gridDim = blocks;
     blockDim = threads;
