@@ -536,7 +536,7 @@ def test_rates_above_one_are_refused():
         ({"steps": 2.5}, "steps is 2.5; at least one"),
         ({"norm": "spike-norm", "norm_steps": 0}, "norm_steps is 0"),
         ({"norm": "data-based", "percentile": 99.9}, "'data-based' looks at none"),
-        ({"norm_steps": 5, "seed": 0}, "norm_steps and seed: only Spike-Norm"),
+        ({"norm_steps": 5}, "norm_steps: only Spike-Norm"),
         ({"input_scale": 0.0}, "input_scale is 0.0; it must be positive"),
         ({"input_scale": float("nan")}, "input_scale is nan"),
         ({"reset": "half"}, "the reset is 'half'"),
@@ -557,6 +557,11 @@ def test_arguments_out_of_range(options, message):
 def test_seeds_out_of_range(seed):
     with pytest.raises(bsnn.ConversionError, match="whole number from 0 to below"):
         convert(dense_graph([[1.0]]), pixels([0.5]), seed=seed)
+
+
+def test_a_seed_without_chance():
+    with pytest.raises(bsnn.ConversionError, match="norm_steps and seed: only Spike-Norm"):
+        convert(dense_graph([[1.0]]), pixels([0.5]), norm="data-based", norm_steps=5, seed=0)
 
 
 @every_norm
