@@ -229,6 +229,7 @@ needs_verilator = pytest.mark.skipif(
 )
 
 
+@pytest.mark.long
 @needs_verilator
 def test_the_verilated_block_agrees(numpy_target, tmp_path):
     model, images = make(encoder="regular")
@@ -329,6 +330,7 @@ def pooled_in_brian(shape, window, stride, seed: int, steps: int = 60) -> PoolRe
     )
 
 
+@pytest.mark.long
 @needs_verilator
 def test_a_word_that_differs_is_found(numpy_target, tmp_path, monkeypatch):
     """What the file says must come out is changed in one word."""
