@@ -10,9 +10,11 @@ import shutil
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 FORMAL = Path(__file__).parent
+LEVELS = ("short", "long", "deep")
 
 
 def tasks_of(sby: Path) -> dict[str, list[str]]:
@@ -50,7 +52,26 @@ def option(sby: Path, tags: list[str], name: str) -> str:
     return next(row[2] for row in rows if row[0] in tags and row[1] == name)
 
 
-def prove(name: str, task: str, build: Path, rtl: Path) -> dict:
+def copy_sources(build: Path, rtl: Path) -> None:
+    """Copy the sources, as Yosys from the wheel sees little more than its own folder.
+
+    Parameters
+    ----------
+    build
+        Folder for what is written.
+    rtl
+        Folder of the block's sources.
+    """
+    source = build / "source"
+    (source / "formal").mkdir(parents=True, exist_ok=True)
+    (source / "rtl").mkdir(exist_ok=True)
+    for file in FORMAL.glob("*.s[vb]*"):
+        shutil.copy(file, source / "formal")
+    for file in rtl.glob("*.sv"):
+        shutil.copy(file, source / "rtl")
+
+
+def prove(name: str, task: str, build: Path) -> dict:
     """Run one task.
 
     Parameters
@@ -60,24 +81,13 @@ def prove(name: str, task: str, build: Path, rtl: Path) -> dict:
     task
         Task in it.
     build
-        Folder for what is written.
-    rtl
-        Folder of the block's sources.
+        Folder for what is written, with the sources.
 
     Returns
     -------
     result
         File, task, mode, depth, status and seconds.
     """
-    # Yosys from the wheel sees little more than its own folder: the sources come there
-    source = build / "source"
-    (source / "formal").mkdir(parents=True, exist_ok=True)
-    (source / "rtl").mkdir(exist_ok=True)
-    for file in FORMAL.glob("*.s[vb]*"):
-        shutil.copy(file, source / "formal")
-    for file in rtl.glob("*.sv"):
-        shutil.copy(file, source / "rtl")
-
     bin_folder = Path(sys.executable).parent
     work = build / f"{name}_{task}"
     # without these SymbiYosys takes any Yosys that is on PATH
@@ -88,7 +98,7 @@ def prove(name: str, task: str, build: Path, rtl: Path) -> dict:
     begin = time.monotonic()
     process = subprocess.run(
         [str(part) for part in command],
-        cwd=source / "formal",
+        cwd=build / "source" / "formal",
         env={**os.environ, "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}"},
         capture_output=True,
         text=True,
@@ -113,23 +123,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--build", type=Path, required=True, help="folder for what is written")
     parser.add_argument("--rtl", type=Path, default=FORMAL.parent / "rtl", help="the block")
-    parser.add_argument("--long", action="store_true", help="the deeper proofs, too")
-    parser.add_argument("tasks", nargs="*", help="such as stream:plain (all)")
+    parser.add_argument("--level", choices=LEVELS, default="short", help="how deep: %(default)s")
+    parser.add_argument("tasks", nargs="*", help="such as stream:plain (all of the level)")
     arguments = parser.parse_args()
 
+    chosen = [
+        (name, task)
+        for name in ("window", "stream")
+        for task, tags in tasks_of(FORMAL / f"{name}.sby").items()
+        if (f"{name}:{task}" in arguments.tasks if arguments.tasks else arguments.level in tags)
+    ]
+    build = arguments.build.resolve()
+    copy_sources(build, arguments.rtl)
     results = []
-    for name in ("window", "stream"):
-        for task, tags in tasks_of(FORMAL / f"{name}.sby").items():
-            chosen = arguments.long or "long" not in tags
-            if arguments.tasks:
-                chosen = f"{name}:{task}" in arguments.tasks
-            if chosen:
-                result = prove(name, task, arguments.build.resolve(), arguments.rtl)
-                results.append(result)
-                print(
-                    "{status:8} {file}:{task} ({mode}, depth {depth}, {seconds} s)".format(**result)
-                )
-                sys.stdout.flush()
+    # most of the work is the solver's
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        for result in pool.map(lambda task: prove(*task, build), chosen):
+            results.append(result)
+            print(
+                "{status:8} {file}:{task} ({mode}, depth {depth}, {seconds} s)".format(**result),
+                flush=True,
+            )
     (arguments.build / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     if not results:
         parser.error("there is no such task")

@@ -25,7 +25,7 @@ class Broken:
     file, old, new
         What is replaced, exactly once.
     proofs
-        Tasks that must find a counterexample.
+        Tasks that must find a counterexample, the quickest first.
     shape
         Parameters for the harness; None: well-formed frames do not show the fault.
     """
@@ -79,7 +79,7 @@ BROKEN = {
         "spike_max_pool_skid.sv",
         "skid_valid_d = 1'b1;",
         "skid_valid_d = 1'b0;",
-        ("stream:plain",),
+        ("stream:overlap", "stream:plain_long"),
     ),
     "word-changes-while-it-waits": Broken(
         "spike_max_pool_skid.sv",
@@ -136,7 +136,18 @@ def break_block(broken: Broken, folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", [name for name in BROKEN if BROKEN[name].shape])
+#: One whose words are wrong, one whose words are missing, one whose words change.
+FOUND_QUICKLY = ("tie-rule", "skid-buffer-forgets", "word-changes-while-it-waits")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in FOUND_QUICKLY else pytest.mark.long)
+        for name in BROKEN
+        if BROKEN[name].shape
+    ],
+)
 def test_harness_finds_it(name, tmp_path):
     """Words differ, are missing or are not stable; with the whole block the same frames pass."""
     broken = BROKEN[name]
@@ -152,7 +163,13 @@ def test_harness_finds_it(name, tmp_path):
     assert wrong + result["words_expected"] - result["words_compared"] > 0
 
 
-@pytest.mark.parametrize("shape", [TWO_BY_TWO, OVERLAP], ids=["two-by-two", "overlap"])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        pytest.param(TWO_BY_TWO, id="two-by-two"),
+        pytest.param(OVERLAP, id="overlap", marks=pytest.mark.long),
+    ],
+)
 def test_the_whole_block_passes(shape, tmp_path):
     """What the broken blocks fail at, the block does."""
     program = make_harness(shape, BUILD / "broken" / f"none{shape.window[0]}", WINNER_INDEX=1)
@@ -163,13 +180,17 @@ def test_the_whole_block_passes(shape, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "task"), [(name, task) for name in BROKEN for task in BROKEN[name].proofs]
+    ("name", "task"),
+    [
+        pytest.param(name, task, marks=pytest.mark.long if number else ())
+        for name in BROKEN
+        for number, task in enumerate(BROKEN[name].proofs)
+    ],
 )
 def test_proof_finds_it(name, task):
     """The proof ends with a counterexample (not with an error)."""
-    folder = BUILD / "broken" / name
-    rtl = break_block(BROKEN[name], folder / "rtl_for_proof")
-    build = folder / "proof"
+    build = BUILD / "broken" / name / task.replace(":", "-")
+    rtl = break_block(BROKEN[name], build / "rtl")
     process = run(
         [sys.executable, HARDWARE / "formal" / "prove.py", "--build", build, "--rtl", rtl, task]
     )

@@ -39,6 +39,8 @@ class Project:
     source: str
     #: By name of a recorded quantity, name and type of the file that holds it after a run.
     files: dict[str, tuple[str, np.dtype]]
+    #: Names of the templates of its code objects.
+    templates: set[str]
 
     def read(self) -> dict[str, np.ndarray]:
         """Return what the last run of a program computed."""
@@ -79,7 +81,8 @@ def generate(
             name: (device.get_array_filename(variable), _bytes(variable.dtype))
             for name, variable in _recorded(monitors, groups)
         }
-    return Project(folder, merge(folder), files)
+        templates = {code.template_name for code in device.code_objects.values()}
+    return Project(folder, merge(folder), files, templates)
 
 
 def simulate(

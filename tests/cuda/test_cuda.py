@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import brian2 as b2
 import numpy as np
@@ -37,6 +38,9 @@ KINDS = ["conv", "conv_max", "conv_mean", "dense", "dense_of_pooled"]
 SCATTERED_BATCHES = [f"images_{kind}" for kind in KINDS]
 GATHERED_BATCHES = [f"images_fixed_{kind}" for kind in KINDS]
 
+#: Those that others extend or import.
+PARTS_OF_TEMPLATES = {"arriving_spikes", "own_spikes"}
+
 # networks that a test builds and does not run are deleted on purpose
 b2.BrianLogger.suppress_name("unused_brian_object")
 
@@ -52,6 +56,11 @@ def expected():
 
 
 # -------------------------------------------------------------------- how it looks
+
+
+def test_all_templates_are_looked_at(project):
+    templates = {path.stem for path in Path(bsnn.brian.__file__).parent.glob("templates/*.cu")}
+    assert templates - project.templates == PARTS_OF_TEMPLATES
 
 
 @pytest.mark.parametrize("name", SCATTERED + SCATTERED_BATCHES)
