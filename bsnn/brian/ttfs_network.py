@@ -46,9 +46,13 @@ class TtfsNetwork(SpikingNetwork):
         self.interval = interval
         blank = np.zeros((self.rounds, self.batch * model.input.size))
         window = model.steps * self.clock.dt
-        self.pixel_levels = b2.TimedArray(blank, dt=interval * window, name="pixel_levels*")
+        self.pixel_levels = b2.TimedArray(
+            blank, dt=interval * window, name=self.label("pixel_levels")
+        )
         self.image_numbers = b2.TimedArray(
-            np.zeros((self.rounds, self.batch)), dt=interval * window, name="image_numbers*"
+            np.zeros((self.rounds, self.batch)),
+            dt=interval * window,
+            name=self.label("image_numbers"),
         )
 
     @property
