@@ -51,9 +51,10 @@ def levels(values: np.ndarray, scale: float, steps: int, rounding: bool) -> np.n
     numpy.ndarray
         Of the values' type, whole numbers from 0 to `steps`.
     """
-    raised = values * values.dtype.type(steps / reached_scale(scale))
+    levels_per_unit = steps / reached_scale(scale)
+    raised = values * values.dtype.type(levels_per_unit)
     if rounding:
-        raised = raised + values.dtype.type(0.5)
+        raised = raised + values.dtype.type(rounding_charge(scale, steps) * levels_per_unit)
     return np.clip(np.floor(raised), 0, steps)
 
 
