@@ -52,10 +52,8 @@ def levels(values: np.ndarray, scale: float, steps: int, rounding: bool) -> np.n
         Of the values' type, whole numbers from 0 to `steps`.
     """
     levels_per_unit = steps / reached_scale(scale)
-    raised = values * values.dtype.type(levels_per_unit)
-    if rounding:
-        raised = raised + values.dtype.type(rounding_charge(scale, steps) * levels_per_unit)
-    return np.clip(np.floor(raised), 0, steps)
+    charge = rounding_charge(scale, steps) * levels_per_unit if rounding else 0.0
+    return _floored(values, levels_per_unit, charge, steps)
 
 
 def pixel_levels(pixels: np.ndarray, scale: float, steps: int, rounding: bool) -> np.ndarray:
@@ -66,7 +64,12 @@ def pixel_levels(pixels: np.ndarray, scale: float, steps: int, rounding: bool) -
     not fall to the level below by the rounding of its last bit.
     """
     tolerance = pixels.dtype.type(_PIXEL_TOLERANCE * scale / steps)
-    return levels(pixels + tolerance, scale, steps, rounding)
+    return _floored(pixels + tolerance, steps / scale, 0.5 if rounding else 0.0, steps)
+
+
+def _floored(values: np.ndarray, levels_per_unit: float, charge: float, steps: int) -> np.ndarray:
+    kind = values.dtype.type
+    return np.clip(np.floor(values * kind(levels_per_unit) + kind(charge)), 0, steps)
 
 
 def decode(level: np.ndarray, scale: float, steps: int) -> np.ndarray:
