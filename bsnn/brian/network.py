@@ -118,7 +118,7 @@ class SpikingNetwork:
         self.capacity = self.rounds * batch
         self.connectivity = connectivity
         self.precision = precision
-        self.origin = TimeOrigin(self.clock, name=self.label("time_origin"))
+        self.origin = TimeOrigin(self.clock, name=self.label(f"{model.input.name}_time_origin"))
         self.network = b2.Network(self.origin)
         self.groups: dict[str, b2.NeuronGroup] = {}
         self.axons: dict[str, b2.NeuronGroup] = {}

@@ -41,9 +41,13 @@ class RateNetwork(SpikingNetwork):
         super().__init__(model, **options)
         duration = model.steps * self.clock.dt
         blank = np.zeros((self.rounds, self.batch * model.input.size))
-        self.image_values = b2.TimedArray(blank, dt=duration, name=self.label("image_values"))
+        self.image_values = b2.TimedArray(
+            blank, dt=duration, name=self.label(f"{model.input.name}_image_values")
+        )
         self.image_numbers = b2.TimedArray(
-            np.zeros((self.rounds, self.batch)), dt=duration, name=self.label("image_numbers")
+            np.zeros((self.rounds, self.batch)),
+            dt=duration,
+            name=self.label(f"{model.input.name}_image_numbers"),
         )
 
     @property

@@ -47,12 +47,12 @@ class TtfsNetwork(SpikingNetwork):
         blank = np.zeros((self.rounds, self.batch * model.input.size))
         window = model.steps * self.clock.dt
         self.pixel_levels = b2.TimedArray(
-            blank, dt=interval * window, name=self.label("pixel_levels")
+            blank, dt=interval * window, name=self.label(f"{model.input.name}_pixel_levels")
         )
         self.image_numbers = b2.TimedArray(
             np.zeros((self.rounds, self.batch)),
             dt=interval * window,
-            name=self.label("image_numbers"),
+            name=self.label(f"{model.input.name}_image_numbers"),
         )
 
     @property
