@@ -31,7 +31,7 @@ from bsnn.brian.wiring import connect, count_fan_out
 from bsnn.conversion import Population, Projection, RateModel
 from bsnn.conversion.gates import gate_key
 from bsnn.conversion.noise import check_seed
-from bsnn.conversion.ties import TIE
+from bsnn.conversion.ties import tie
 from bsnn.errors import BuildError
 
 __all__ = ["build_rate"]
@@ -193,7 +193,7 @@ def _add_neurons(
     for variable, value in (
         ("lowest_v_per_th", model.potential_floor),
         ("initial_v_per_th", model.initial_potential),
-        ("tie", TIE if model.fraction_bits is None else 0.0),
+        ("tie", tie(model.fraction_bits)),
     ):
         if variable in group.variables:
             setattr(group, variable, value)

@@ -12,7 +12,7 @@ from bsnn.conversion.encoders import ENCODERS
 from bsnn.conversion.gates import gate_quantities, winning_spikes
 from bsnn.conversion.populations import Population
 from bsnn.conversion.rate import RateModel, per_channel
-from bsnn.conversion.ties import TIE
+from bsnn.conversion.ties import tie
 
 __all__ = ["PoolDynamics", "PopulationDynamics", "RateDynamics", "input_signals", "pools_of"]
 
@@ -53,8 +53,7 @@ class PopulationDynamics:
         scale = per_channel(model.scales[population.name], population.shape)
         factor = model.threshold_factors.get(population.name, 1.0)
         self._threshold = (factor * scale).astype(dtype)
-        tie = 0 if model.fraction_bits is not None else TIE
-        self._reached = (factor * scale * (1 - tie)).astype(dtype)
+        self._reached = (factor * scale * (1 - tie(model.fraction_bits))).astype(dtype)
         start = (model.initial_potential * self._threshold).astype(dtype)
         # a silent read-out adds up, from nothing
         self._spikes = model.spikes(population.name)
