@@ -17,6 +17,10 @@ test-all: MARKED := -m ""
 test-all: EXAMPLES := long
 test-all: HARDWARE_TEST := test-all
 
+# tests run in a process for each core, whose libraries need no threads besides
+test test-all test-cuda: export OMP_NUM_THREADS := 1
+test test-all test-cuda: export OPENBLAS_NUM_THREADS := 1
+
 .PHONY: demo test test-all test-cuda test-hardware lint clean
 
 demo: $(VENV)/.demo

@@ -10,6 +10,7 @@ from pathlib import Path
 import brian2 as b2
 import fuzzing  # noqa: F401, registers the profiles of hypothesis
 import pytest
+import torch
 from brian2.devices.device import reset_device
 from hypothesis import settings
 from targets import RUNTIME_TARGETS
@@ -23,6 +24,10 @@ from bsnn.cli.output import console
 from bsnn.datasets import DATA_VARIABLE
 
 settings.load_profile("quick")
+
+# a worker of pytest is there for each core: threads of theirs would wait for one another, which
+# takes longer than the small networks of the tests
+torch.set_num_threads(1)
 
 # Brian2 collects garbage at each run: all that the libraries have made need not be looked through
 gc.collect()
