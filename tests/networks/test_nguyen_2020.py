@@ -77,9 +77,9 @@ def test_train_writes_a_model_and_the_command_that_made_it(data_folder, tmp_path
         (0.0, {"pre_reset": (0.165, 0.188), "post_reset": (-0.436, 0.465),
                "previous": (0.080, 0.152), "accumulated": (-0.002, 0.002),
                "count": (0.003, 0.020), AVERAGE: (-0.295, 0.317)}),
-        (0.3, {"pre_reset": (0.164, 0.187), "post_reset": (-0.283, 0.309),
+        pytest.param(0.3, {"pre_reset": (0.164, 0.187), "post_reset": (-0.283, 0.309),
                "previous": (0.048, 0.095), "accumulated": (0.001, 0.020),
-               "count": (0.005, 0.022), AVERAGE: (-0.291, 0.313)}),
+               "count": (0.005, 0.022), AVERAGE: (-0.291, 0.313)}, marks=pytest.mark.long),
     ],
 )  # fmt: skip
 def test_windows_of_four_neurons(noise, expected):
