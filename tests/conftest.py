@@ -29,14 +29,17 @@ settings.load_profile("quick")
 # takes longer than the small networks of the tests
 torch.set_num_threads(1)
 
-# Brian2 collects garbage at each run: all that the libraries have made need not be looked through
-gc.collect()
-gc.freeze()
-
 # networks that a test builds and does not run are deleted on purpose
 b2.BrianLogger.suppress_name("unused_brian_object")
 
 _SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown() -> None:
+    """Keep what is left of a test out of the way: Brian2 collects garbage at each run."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 from brian2.units.fundamentalunits import Quantity, get_dimensions
 
@@ -11,6 +13,9 @@ from bsnn.brian.shared import Shape, SharedConnections
 from bsnn.graph.geometry import output_size
 
 __all__ = ["Convolution"]
+
+# of a place: into the weights, and among the targets
+Offsets = tuple[np.ndarray, np.ndarray]
 
 
 class Convolution(SharedConnections):
@@ -185,30 +190,44 @@ class Convolution(SharedConnections):
             "rows_together": self.groups == self.stride[1] == self.dilation[1] == 1,
         }
 
-    def _reached(self, position: int) -> tuple[np.ndarray, np.ndarray]:
+    @cached_property
+    def _taps(self) -> tuple[list[Offsets], list[Offsets]]:
+        """What a row of the source, and a column, adds to indices into ``w`` and to targets."""
         g = self._geometry()
-        channel = position % g["channels"]
-        y, x = divmod(position // g["channels"], g["width"])
-        taps, targets = [], []
-        for at, size, stride, dilation, extent in (
-            (y + g["pad_top"], "kernel_height", "stride_y", "dilation_y", "out_height"),
-            (x + g["pad_left"], "kernel_width", "stride_x", "dilation_x", "out_width"),
-        ):
-            tap = np.arange(g[size])
-            reached, rest = np.divmod(at - tap * g[dilation], g[stride])
-            inside = (rest == 0) & (reached >= 0) & (reached < g[extent])
-            taps.append(tap[inside])
-            targets.append(reached[inside])
-        columns = g["kernel_width"] - 1 - taps[1]
         out = np.arange(g["group_out"])
-        index = ((channel * g["kernel_height"] + taps[0][:, None]) * g["kernel_width"] + columns)[
-            ..., None
-        ] * g["group_out"] + out
-        first = channel // g["group_in"] * g["group_out"]
-        post = (targets[0][:, None] * g["out_width"] + targets[1])[..., None] * g[
-            "out_channels"
-        ] + (first + out)
-        return index.ravel(), post.ravel()
+        rows, columns = [], []
+        for y in range(g["height"]):
+            tap, reached = self._taps_along(g, "y", y + g["pad_top"], "height")
+            rows.append((
+                tap * g["kernel_width"] * g["group_out"],
+                reached * g["out_width"] * g["out_channels"],
+            ))  # fmt: skip
+        for x in range(g["width"]):
+            tap, reached = self._taps_along(g, "x", x + g["pad_left"], "width")
+            column = (g["kernel_width"] - 1 - tap)[:, None] * g["group_out"] + out
+            columns.append((column.ravel(), (reached[:, None] * g["out_channels"] + out).ravel()))
+        return rows, columns
+
+    @staticmethod
+    def _taps_along(g: dict[str, int], axis: str, at: int, extent: str) -> Offsets:
+        tap = np.arange(g[f"kernel_{extent}"])
+        reached, rest = np.divmod(at - tap * g[f"dilation_{axis}"], g[f"stride_{axis}"])
+        inside = (rest == 0) & (reached >= 0) & (reached < g[f"out_{extent}"])
+        return tap[inside], reached[inside]
+
+    def _reached(self, position: int) -> tuple[np.ndarray, np.ndarray]:
+        out_channels, group_in, height, width = self._kernel_shape
+        group_out = out_channels // self.groups
+        place, channel = divmod(position, group_in * self.groups)
+        y, x = divmod(place, self.pooled_shape[2])
+        rows, columns = self._taps
+        index, post = (
+            (rows[y][n][:, None] + (columns[x][n] + first)).ravel()
+            for n, first in enumerate(
+                (channel * height * width * group_out, channel // group_in * group_out)
+            )
+        )
+        return index, post
 
 
 def _four(padding) -> tuple[int, int, int, int]:

@@ -535,7 +535,8 @@ class SharedConnections(Group):
         for pre, position, share in found:
             index, post = self._reached_in_batch(position)
             if len(index):
-                yield index, post + start, np.full(len(index), pre + self.source.start), share
+                post += start
+                yield index, post, np.full(len(index), pre + self.source.start), share
 
 
 class _SpikePropagation(TemplateRunner):
