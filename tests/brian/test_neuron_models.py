@@ -185,9 +185,7 @@ def assert_plain(net, images, name: str) -> None:
 
 
 @pytest.mark.usefixtures("numpy_target")
-@pytest.mark.parametrize(
-    "connectivity", ["shared", pytest.param("synapses", marks=pytest.mark.long)]
-)
+@pytest.mark.parametrize("connectivity", ["shared", "synapses"])
 @pytest.mark.parametrize("name", [name for name in PLAIN if name != "quadratic"])
 def test_neurons_do_what_plain_brian2_does(chain, name, connectivity):
     model, images = chain

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import reference
 import torch
-from fuzzing import examples
+from fuzzing import convolutions, examples
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
@@ -151,18 +151,7 @@ def networks(draw):
     """A convolution and a pooling of any geometry, on maps that are not square."""
     channels = draw(st.integers(1, 3))
     shape = (channels, draw(st.integers(5, 8)), draw(st.integers(5, 8)))
-    groups = draw(st.sampled_from([1, channels]))
-    kernel = (draw(st.integers(1, 4)), draw(st.integers(1, 4)))
-    conv = nn.Conv2d(
-        channels,
-        groups * draw(st.integers(1, 2)),
-        kernel,
-        stride=(draw(st.integers(1, 2)), draw(st.integers(1, 2))),
-        padding=(draw(st.integers(0, 2)), draw(st.integers(0, 2))),
-        dilation=1 if max(kernel) > 2 else draw(st.integers(1, 2)),
-        groups=groups,
-        bias=draw(st.booleans()),
-    )
+    conv = draw(convolutions(channels))
     size = draw(st.integers(1, 2))
     pool_type = draw(st.sampled_from([nn.MaxPool2d, nn.AvgPool2d]))
     pool = pool_type(

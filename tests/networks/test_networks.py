@@ -12,7 +12,7 @@ from torch import nn
 from ttfs_networks import make_model
 
 import bsnn
-from bsnn.networks import keeping, paper
+from bsnn.networks import paper
 from bsnn.networks.augmentation import random_affine
 from bsnn.networks.lopez_randulfe_2022 import training
 from bsnn.networks.lopez_randulfe_2022.network import MnistCnn
@@ -75,35 +75,13 @@ def settings(**changes) -> TrainingSettings:
     return dataclasses.replace(TrainingSettings(epochs=2, batch_size=64), **changes)
 
 
-def test_training_can_be_resumed(few, tmp_path, monkeypatch):
-    """Interrupted after an epoch and resumed, it ends with the same weights."""
-    torch.set_num_threads(1)
-    whole = training.train(few, tmp_path / "whole", settings(penalty=1e-7), quiet=True)
-
-    class Stop(Exception):
-        pass
-
-    save = keeping.save_torch
-
-    def stop_after_the_first(state, path):
-        save(state, path)
-        raise Stop
-
-    monkeypatch.setattr(keeping, "save_torch", stop_after_the_first)
-    with pytest.raises(Stop):
-        training.train(few, tmp_path / "parts", settings(penalty=1e-7), quiet=True)
-    monkeypatch.setattr(keeping, "save_torch", save)
-    parts = training.train(few, tmp_path / "parts", settings(penalty=1e-7), resume=True, quiet=True)
-    for name, value in whole.state_dict().items():
-        assert torch.equal(value, parts.state_dict()[name]), name
-    lines = (tmp_path / "parts" / "log.jsonl").read_text().splitlines()
-    assert [json.loads(line)["epoch"] for line in lines] == [1, 2]
+def test_training_can_be_resumed(few, tmp_path, check_resuming):
+    check_resuming(training.train, few, settings(penalty=1e-7))
     with pytest.raises(ValueError, match="other settings"):
         training.train(few, tmp_path / "parts", settings(seed=9), resume=True, quiet=True)
 
 
 def test_training_repeats_with_a_seed_and_learns(few, tmp_path):
-    torch.set_num_threads(1)
     first = training.train(few, tmp_path / "a", settings(epochs=3), quiet=True)
     again = training.train(few, tmp_path / "b", settings(epochs=3), quiet=True)
     other = training.train(few, tmp_path / "c", settings(epochs=3, seed=2), quiet=True)

@@ -12,7 +12,7 @@ from torch import nn
 
 import bsnn
 from bsnn.graph import Add, ReLU
-from bsnn.networks import augmentation, keeping, paper
+from bsnn.networks import augmentation, paper
 from bsnn.networks.sengupta_2019 import reproduction, residual_architectures, training
 from bsnn.networks.sengupta_2019.network import BasicBlock, Vgg16, resnet20, resnet34
 from bsnn.networks.sengupta_2019.training import TrainingSettings
@@ -95,29 +95,8 @@ def settings(**changes) -> TrainingSettings:
     return dataclasses.replace(small, **changes)
 
 
-def test_training_can_be_resumed(few, tmp_path, monkeypatch):
-    """Interrupted after an epoch and resumed, it ends with the same weights."""
-    torch.set_num_threads(1)
-    whole = training.train(few, tmp_path / "whole", settings(), quiet=True)
-
-    class Stop(Exception):
-        pass
-
-    save = keeping.save_torch
-
-    def stop_after_the_first(state, path):
-        save(state, path)
-        raise Stop
-
-    monkeypatch.setattr(keeping, "save_torch", stop_after_the_first)
-    with pytest.raises(Stop):
-        training.train(few, tmp_path / "parts", settings(), quiet=True)
-    monkeypatch.setattr(keeping, "save_torch", save)
-    parts = training.train(few, tmp_path / "parts", settings(), resume=True, quiet=True)
-    for name, value in whole.state_dict().items():
-        assert torch.equal(value, parts.state_dict()[name]), name
-    lines = (tmp_path / "parts" / "log.jsonl").read_text().splitlines()
-    assert [json.loads(line)["epoch"] for line in lines] == [1, 2]
+def test_training_can_be_resumed(few, tmp_path, check_resuming):
+    check_resuming(training.train, few, settings())
     with pytest.raises(bsnn.SettingsError, match="other settings"):
         training.train(few, tmp_path / "parts", settings(seed=9), resume=True, quiet=True)
 
