@@ -43,6 +43,7 @@ from bsnn.errors import (
     SettingsError,
     SimulationError,
     StorageError,
+    UnknownNameError,
     nir_is_missing,
     torch_is_missing,
 )
@@ -92,6 +93,7 @@ __all__ = [
     "SynapseModel",
     "TtfsModel",
     "TtfsNeuron",
+    "UnknownNameError",
     "build",
     "compare",
     "convert_to_rate",

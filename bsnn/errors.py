@@ -13,6 +13,7 @@ __all__ = [
     "SettingsError",
     "SimulationError",
     "StorageError",
+    "UnknownNameError",
     "nir_is_missing",
     "torch_is_missing",
 ]
@@ -44,6 +45,10 @@ class SimulationError(BsnnError):
 
 class SettingsError(BsnnError, ValueError):
     """Settings that do not fit what they are applied to."""
+
+
+class UnknownNameError(SettingsError):
+    """A name of something that is not there; the message says what is."""
 
 
 class InputError(SimulationError, SettingsError):

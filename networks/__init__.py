@@ -13,7 +13,7 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 
-from bsnn import BsnnError
+from bsnn.registry import check_name
 
 __all__ = ["PAPERS", "paper"]
 
@@ -25,9 +25,8 @@ def paper(name: str) -> ModuleType:
 
     Raises
     ------
-    BsnnError
+    UnknownNameError
         There is none of that name.
     """
-    if name not in PAPERS:
-        raise BsnnError(f"There are no networks {name!r}. Known are {', '.join(PAPERS)}.")
+    check_name(name, PAPERS, "paper")
     return importlib.import_module(f"bsnn.networks.{name}")

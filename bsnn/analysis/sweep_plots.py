@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from bsnn.analysis.style import MUTED, bare, new_figure, plain_numbers, series
 from bsnn.brian import PERTURBATIONS
 from bsnn.errors import SettingsError
+from bsnn.registry import Registry
 from bsnn.simulation import Axis, Sweep, SweepPoint, SweepRun
 
 __all__ = ["MEASURES", "Measure", "draw_sweep", "draw_sweep_map", "sweep_figure"]
@@ -46,23 +47,26 @@ class Measure:
 
 
 #: What can be drawn, by name.
-MEASURES: dict[str, Measure] = {
-    "accuracy": Measure(
-        "accuracy (%)",
-        lambda run, images: 100 * run.correct / images,
-        percent=True,
-        trained=lambda sweep: None if sweep.ann_accuracy is None else 100 * sweep.ann_accuracy,
-    ),
-    "agreement": Measure(
-        "same class as the trained network (%)",
-        lambda run, images: 100 * run.same_class / images,
-        percent=True,
-    ),
-    "spikes": Measure("spikes a neuron", lambda run, images: run.spikes_per_neuron),
-    "operations": Measure(
-        "synaptic operations (millions)", lambda run, images: run.synaptic_operations / 1e6
-    ),
-}
+MEASURES: Registry[Measure] = Registry(
+    "measure",
+    {
+        "accuracy": Measure(
+            "accuracy (%)",
+            lambda run, images: 100 * run.correct / images,
+            percent=True,
+            trained=lambda sweep: None if sweep.ann_accuracy is None else 100 * sweep.ann_accuracy,
+        ),
+        "agreement": Measure(
+            "same class as the trained network (%)",
+            lambda run, images: 100 * run.same_class / images,
+            percent=True,
+        ),
+        "spikes": Measure("spikes a neuron", lambda run, images: run.spikes_per_neuron),
+        "operations": Measure(
+            "synaptic operations (millions)", lambda run, images: run.synaptic_operations / 1e6
+        ),
+    },
+)
 
 
 def draw_sweep(
@@ -216,14 +220,13 @@ def _curves(sweep: Sweep) -> int:
 
 
 def _measure(sweep: Sweep, name: str) -> Measure:
-    if name not in MEASURES:
-        raise SettingsError(f"There is no measure {name!r}. Known are {', '.join(MEASURES)}.")
+    measure = MEASURES[name]
     if name == "accuracy" and sweep.ann_correct is None:
         raise SettingsError(
             "Accuracy needs images with labels. Draw the agreement with the trained network "
             "(measure='agreement')."
         )
-    return MEASURES[name]
+    return measure
 
 
 def _axis_and_other(sweep: Sweep, vary: str | None) -> tuple[Axis, Axis | None]:

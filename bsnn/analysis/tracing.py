@@ -12,6 +12,7 @@ from bsnn.brian import SpikingNetwork, build
 from bsnn.conversion import RateModel, SpikingModel
 from bsnn.conversion.rate import per_channel
 from bsnn.errors import SettingsError
+from bsnn.registry import check_name
 
 __all__ = ["NeuronTrace", "Watch", "trace_form", "trace_neuron"]
 
@@ -126,10 +127,7 @@ def trace_neuron(
 def check_membrane(model: SpikingModel, layer: str) -> None:
     """Refuse populations without a membrane, with a `SettingsError`."""
     known = [n for n, p in model.populations.items() if p.role in ("neurons", "read_out")]
-    if layer not in known:
-        raise SettingsError(
-            f"There is no population {layer!r} with a membrane. There are {', '.join(known)}."
-        )
+    check_name(layer, known, "population with a membrane")
 
 
 class Watch:

@@ -20,6 +20,7 @@ from bsnn.brian.devices import start
 from bsnn.conversion import SpikingModel
 from bsnn.cuda.usage import MemoryWatch
 from bsnn.errors import SettingsError
+from bsnn.registry import Registry
 from bsnn.simulation.reader import reader
 
 __all__ = ["GPU_NETWORKS", "GpuNetwork", "GpuRow", "measure_on_gpu"]
@@ -143,11 +144,14 @@ def _cifar10(data: Path | None, images: int) -> tuple[np.ndarray, np.ndarray | N
 
 #: By name, the function that makes a network (of the file of a converted one, or None; the folder
 #: with data sets, or None; and the number of images), and how many images are measured by default.
-GPU_NETWORKS: dict[str, tuple[Callable[[Any, Path | None, int], GpuNetwork], int]] = {
-    "mnist": (_mnist, 10_000),
-    "resnet20": (_resnet20, 1000),
-    "vgg16": (_vgg16, 500),
-}
+GPU_NETWORKS: Registry[tuple[Callable[[Any, Path | None, int], GpuNetwork], int]] = Registry(
+    "network to measure",
+    {
+        "mnist": (_mnist, 10_000),
+        "resnet20": (_resnet20, 1000),
+        "vgg16": (_vgg16, 500),
+    },
+)
 
 
 def measure_on_gpu(
@@ -194,10 +198,6 @@ def measure_on_gpu(
     rows: list[GpuRow] = []
     left_out: dict[str, str] = {}
     for name in names:
-        if name not in GPU_NETWORKS:
-            raise SettingsError(
-                f"There is no network {name!r} to measure. Known are {', '.join(GPU_NETWORKS)}."
-            )
         make, usual = GPU_NETWORKS[name]
         report(f"{name}: making the network")
         try:

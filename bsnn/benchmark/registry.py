@@ -17,6 +17,7 @@ import bsnn
 from bsnn.benchmark.brian import BrianSystem
 from bsnn.benchmark.system import System
 from bsnn.errors import SettingsError
+from bsnn.registry import check_name
 
 __all__ = [
     "CHECKOUT_SYSTEMS",
@@ -130,6 +131,5 @@ def choose(names: list[str] | None = None) -> tuple[list[System], dict[str, str]
     for name in names:
         if name in left_out:
             raise SettingsError(f"The system {name!r} cannot run: {left_out[name]}.")
-        if name not in known:
-            raise SettingsError(f"There is no system {name!r}. Known are {', '.join(known)}.")
+        check_name(name, known, "system")
     return [known[name] for name in dict.fromkeys(names)], {}

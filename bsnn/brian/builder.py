@@ -18,6 +18,7 @@ from bsnn.brian.synapse_models import SynapseModel, check_synapses
 from bsnn.brian.ttfs_builder import build_ttfs
 from bsnn.conversion import SpikingModel
 from bsnn.errors import BuildError, SettingsError
+from bsnn.registry import check_name
 
 __all__ = ["FORMS", "build", "check_options"]
 
@@ -192,9 +193,10 @@ def check_options(
 
     Raises
     ------
+    UnknownNameError
+        There is no such form of the neuron, connectivity or precision.
     BuildError
-        There is no such form of the neuron, or a perturbation cannot take hold in it; no such
-        connectivity or precision.
+        A perturbation cannot take hold in the neuron in this form.
     SettingsError
         The network has nothing that a perturbation disturbs.
     """
@@ -203,8 +205,7 @@ def check_options(
         ("connectivity", connectivity, CONNECTIVITIES),
         ("precision", precision, PRECISIONS),
     ):
-        if name not in known:
-            raise BuildError(f"There is no {what} {name!r}. Known are {', '.join(known)}.")
+        check_name(name, known, what)
     return check_disturbed(neuron, form, model, strengths, own_source=own_source)
 
 

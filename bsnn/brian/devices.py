@@ -27,6 +27,7 @@ from bsnn.brian.network import DEFAULT_STEP, SpikingNetwork
 from bsnn.cuda import check_names, configured
 from bsnn.cuda.memory import check_gpu_memory
 from bsnn.errors import BuildError, SimulationError
+from bsnn.registry import Registry, check_name
 
 __all__ = [
     "DEVICES",
@@ -239,11 +240,14 @@ def _runtime(_: Path | None) -> Iterator[None]:
 
 
 #: By the name used on the command line, the context that makes Brian2's device active.
-DEVICES: dict[str, Callable[[Path | None], AbstractContextManager[Path | None]]] = {
-    "runtime": _runtime,
-    "cpp": _cpp_standalone,
-    "cuda": _cuda_standalone,
-}
+DEVICES: Registry[Callable[[Path | None], AbstractContextManager[Path | None]]] = Registry(
+    "device",
+    {
+        "runtime": _runtime,
+        "cpp": _cpp_standalone,
+        "cuda": _cuda_standalone,
+    },
+)
 
 
 def use_device(name: str, directory: Path | None = None) -> AbstractContextManager[Path | None]:
@@ -261,8 +265,10 @@ def use_device(name: str, directory: Path | None = None) -> AbstractContextManag
 
     Raises
     ------
+    UnknownNameError
+        There is no such device.
     BuildError
-        The name is unknown, or there is no compiler, or no GPU.
+        There is no compiler, or no GPU.
     """
     check_device(name)
     if active_device() != "runtime":
@@ -305,9 +311,8 @@ def generated_file(variable: ArrayVariable) -> str:
 
 
 def check_device(name: str) -> None:
-    """Refuse a name that is not in `DEVICES`, with a `BuildError`."""
-    if name not in DEVICES:
-        raise BuildError(f"There is no device {name!r}. Known are {', '.join(DEVICES)}.")
+    """Refuse a name that is not in `DEVICES`, with an `UnknownNameError`."""
+    check_name(name, DEVICES, DEVICES.kind)
 
 
 def active_device() -> str:

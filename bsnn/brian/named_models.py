@@ -1,9 +1,8 @@
-"""What neuron and synapse models have in common: a name, parameters with units, a registry."""
+"""What neuron and synapse models have in common: a name, and parameters with units."""
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Collection, Mapping
 from typing import Any, ClassVar, TypeVar
 
@@ -12,10 +11,9 @@ import numpy as np
 
 from bsnn.errors import SettingsError
 
-__all__ = ["NamedModel", "find_by_name", "parameter_equations", "register"]
+__all__ = ["NamedModel", "parameter_equations"]
 
 Model = TypeVar("Model", bound="NamedModel")
-Entry = TypeVar("Entry")
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -63,41 +61,6 @@ class NamedModel:
     def __str__(self) -> str:
         values = ", ".join(f"{name} = {_text(value)}" for name, value in self.parameters.items())
         return f"{self.name} ({values})" if values else self.name
-
-
-def register(model: Model, registry: dict[str, Any], where: str) -> Model:
-    """Make a model known by its name in a registry, called `where`; return it.
-
-    Raises
-    ------
-    SettingsError
-        The name is taken.
-    """
-    if registry.get(model.name, model) is not model:
-        raise SettingsError(
-            f"There is a {model.kind} model {model.name!r} already. Choose another name, or take "
-            f"the old one out of {where}."
-        )
-    registry[model.name] = model
-    return model
-
-
-def find_by_name(wanted: str, registry: Mapping[str, Entry], kind: str) -> Entry:
-    """Return an entry of a registry, of what `kind` says.
-
-    Raises
-    ------
-    SettingsError
-        There is none of this name.
-    """
-    if wanted not in registry:
-        close = difflib.get_close_matches(wanted, registry, 1)
-        raise SettingsError(
-            f"There is no {kind} {wanted!r}."
-            + (f" Did you mean {close[0]!r}?" if close else "")
-            + f" Known are {', '.join(registry)}."
-        )
-    return registry[wanted]
 
 
 def parameter_equations(

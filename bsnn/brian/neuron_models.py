@@ -30,9 +30,10 @@ from brian2.equations.equations import DIFFERENTIAL_EQUATION
 from brian2.utils.stringtools import get_identifiers
 
 from bsnn.brian.hooks import HOOKS, NAMES, depends_on, joined
-from bsnn.brian.named_models import NamedModel, find_by_name, register
+from bsnn.brian.named_models import NamedModel
 from bsnn.brian.neurons import NEURON_FORMS, NeuronForm
 from bsnn.errors import BuildError, SettingsError
+from bsnn.registry import Registry
 
 __all__ = [
     "CONDUCTANCE_MAPPING",
@@ -291,7 +292,7 @@ class TtfsNeuron(NeuronModel):
 
 
 #: All neuron models by name.
-NEURON_MODELS: dict[str, NeuronModel] = {}
+NEURON_MODELS: Registry[NeuronModel] = Registry("neuron model")
 
 #: Name of the neuron of a converted network, unless another is asked for, by coding.
 DEFAULT_NEURONS = {"rate": "if", "ttfs": "two-stage"}
@@ -305,7 +306,7 @@ def register_neuron(model: NeuronModel) -> NeuronModel:
     SettingsError
         The name is taken.
     """
-    return register(model, NEURON_MODELS, "bsnn.brian.NEURON_MODELS")
+    return NEURON_MODELS.add(model.name, model)
 
 
 def neuron_model(wanted: str | NeuronModel | None, coding: str) -> NeuronModel:
@@ -318,10 +319,7 @@ def neuron_model(wanted: str | NeuronModel | None, coding: str) -> NeuronModel:
     """
     if wanted is None:
         return NEURON_MODELS[DEFAULT_NEURONS[coding]]
-    if isinstance(wanted, NeuronModel):
-        found = wanted
-    else:
-        found = find_by_name(wanted, NEURON_MODELS, "neuron model")
+    found = wanted if isinstance(wanted, NeuronModel) else NEURON_MODELS[wanted]
     if found.coding != coding:
         known = [name for name, model in NEURON_MODELS.items() if model.coding == coding]
         raise SettingsError(

@@ -30,11 +30,11 @@ from brian2.utils.stringtools import get_identifiers
 from scipy.special import ndtri
 
 from bsnn.brian.hooks import HOOKS
-from bsnn.brian.named_models import find_by_name
 from bsnn.brian.neuron_models import NeuronModel, RateNeuron, check_dimensionless
 from bsnn.conversion import SpikingModel
 from bsnn.errors import SettingsError
 from bsnn.graph import Graph
+from bsnn.registry import Registry, check_name
 
 __all__ = [
     "PERTURBATIONS",
@@ -135,7 +135,7 @@ class Perturbation:
 
     def __post_init__(self) -> None:
         for hook in self.statements:
-            find_by_name(hook, HOOKS, "hook")
+            check_name(hook, HOOKS, "hook")
         read = get_identifiers("\n".join(self.statements.values()))
         unread = [name for name in self.own if name not in read]
         if unread:
@@ -168,7 +168,7 @@ def check_perturbations(wanted: Mapping[str, Any] | None, model: SpikingModel) -
     """
     wanted = dict(wanted or {})
     for name in wanted:
-        reason = find_by_name(name, PERTURBATIONS, "perturbation").refused.get(model.coding)
+        reason = PERTURBATIONS[name].refused.get(model.coding)
         if reason:
             raise SettingsError(
                 f"{name!r} has no meaning for a network in the coding {model.coding}: {reason}"
@@ -232,9 +232,9 @@ moved = clip(spike_step + jitter*normal_jitter + 0.5, 0, window_steps - 0.5)
 spike_step = int(moved)*fires + window_steps*(1 - fires)
 """
 
-PERTURBATIONS: dict[str, Perturbation] = {
-    perturbation.name: perturbation
-    for perturbation in (
+PERTURBATIONS: Registry[Perturbation] = Registry(
+    "perturbation",
+    (
         Perturbation(
             name="leak",
             about="potentials lose a share in each step",
@@ -322,5 +322,5 @@ PERTURBATIONS: dict[str, Perturbation] = {
             whole=True,
             weights=rounded,
         ),
-    )
-}
+    ),
+)

@@ -30,10 +30,11 @@ from brian2.equations.equations import DIFFERENTIAL_EQUATION, PARAMETER
 from brian2.utils.stringtools import get_identifiers
 
 from bsnn.brian.connection_names import connection_names
-from bsnn.brian.named_models import NamedModel, find_by_name, register
+from bsnn.brian.named_models import NamedModel
 from bsnn.brian.statements import statements
 from bsnn.conversion import RateModel, SpikingModel
 from bsnn.errors import BuildError, SettingsError
+from bsnn.registry import Registry, check_name
 
 __all__ = [
     "SHORT_TERM",
@@ -190,7 +191,7 @@ class SynapseModel(NamedModel):
 
 
 #: All synapse models by name.
-SYNAPSE_MODELS: dict[str, SynapseModel] = {}
+SYNAPSE_MODELS: Registry[SynapseModel] = Registry("synapse model")
 
 
 def register_synapse(model: SynapseModel) -> SynapseModel:
@@ -201,7 +202,7 @@ def register_synapse(model: SynapseModel) -> SynapseModel:
     SettingsError
         The name is taken.
     """
-    return register(model, SYNAPSE_MODELS, "bsnn.brian.SYNAPSE_MODELS")
+    return SYNAPSE_MODELS.add(model.name, model)
 
 
 def check_synapses(
@@ -225,9 +226,10 @@ def check_synapses(
     Raises
     ------
     SettingsError
-        The network is in a coding in which synapses have no dynamics, or there is no such model.
+        The network is in a coding in which synapses have no dynamics, or there is no such model or
+        connection.
     BuildError
-        There is no such connection, or the model does not go with it.
+        The model does not go with a connection.
     """
     wanted = dict(wanted or {})
     if wanted and not isinstance(model, RateModel):
@@ -240,11 +242,7 @@ def check_synapses(
     names = connection_names(model)
     known = [*names, *dict.fromkeys(target.name for _, target in names.values()), ALL]
     for key in wanted:
-        if key not in known:
-            raise BuildError(
-                f"There is no connection {key!r} to give a synapse model to. Known are "
-                f"{', '.join(known)}."
-            )
+        check_name(key, known, "connection to give a synapse model to")
     models = {key: _found(value) for key, value in wanted.items()}
     chosen = {}
     for name, (path, target) in names.items():
@@ -273,7 +271,7 @@ def check_synapses(
 def _found(wanted: Any) -> SynapseModel:
     if isinstance(wanted, SynapseModel):
         return wanted
-    return find_by_name(wanted, SYNAPSE_MODELS, "synapse model")
+    return SYNAPSE_MODELS[wanted]
 
 
 STATIC = register_synapse(

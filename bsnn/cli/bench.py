@@ -29,6 +29,7 @@ from bsnn.cli.run import test_images
 from bsnn.datasets import DATA_VARIABLE
 from bsnn.errors import SettingsError, SimulationError
 from bsnn.progress import progress_bar
+from bsnn.registry import check_name
 from bsnn.storage import versions
 
 __all__ = ["register"]
@@ -110,8 +111,7 @@ def bench(
             json,
         )
         return
-    if device != "cpp":
-        raise SettingsError(f"There is no benchmark on the device {device!r}: cpp or cuda.")
+    check_name(device, ("cpp", "cuda"), "device to measure")
     refuse_given(context, ("networks", "batch"), "only with --device cuda.")
     from bsnn.networks import paper
 

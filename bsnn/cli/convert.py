@@ -27,6 +27,7 @@ from bsnn.conversion import (
     RESIDUAL_RULES,
 )
 from bsnn.errors import SettingsError
+from bsnn.registry import check_name
 from bsnn.storage import ARRAY_TYPES, as_stored
 
 __all__ = ["register"]
@@ -197,8 +198,7 @@ def convert(
     --input poisson --images 256 --steps 2500
     """
     converters = {"ttfs": bsnn.convert_to_ttfs, "rate": bsnn.convert_to_rate}
-    if coding not in converters:
-        raise SettingsError(f"There is no coding {coding!r}. Known are {', '.join(converters)}.")
+    check_name(coding, converters, "coding")
     own = {
         "ttfs": {"rounding": rounding},
         "rate": {

@@ -16,6 +16,7 @@ from bsnn.cli.output import console, facts_table, scale_text, write_json
 from bsnn.comparison import Forecast, forecast
 from bsnn.conversion.model import model_from_tree
 from bsnn.errors import SettingsError
+from bsnn.registry import unknown_name
 from bsnn.storage import graph_from_tree, read_tree
 
 __all__ = ["register"]
@@ -187,10 +188,8 @@ def _forecast(
         # those that a conversion may be chosen with: test images are for judging it
         chosen = bsnn.datasets.load(name, "train", data).exact()
     else:
-        raise SettingsError(
-            f"There is no data set {name!r}. Name one with --dataset: "
-            f"{', '.join(bsnn.datasets.DATASETS)} or mnist-sample."
-        )
+        known = [*bsnn.datasets.DATASETS, "mnist-sample"]
+        raise unknown_name(name, known, "data set", advice="Name one with --dataset.")
     return forecast(spiking, chosen.first(images).images, agreement, steps=steps)
 
 

@@ -13,7 +13,7 @@ from bsnn.cli.neuron_options import Neuron, Parameters, chosen_neuron, with_pert
 from bsnn.cli.options import DataFolder, Device, Steps
 from bsnn.cli.output import console, facts_table
 from bsnn.datasets import DATASETS
-from bsnn.errors import SettingsError
+from bsnn.registry import unknown_name
 
 __all__ = ["register"]
 
@@ -58,9 +58,7 @@ def refit(
     neurons = chosen_neuron(neuron, parameters, spiking.coding)
     name = dataset or spiking.calibration.get("images_from", "")
     if name not in DATASETS:
-        raise SettingsError(
-            f"There is no data set {name!r}. Name one with --dataset: {', '.join(DATASETS)}."
-        )
+        raise unknown_name(name, DATASETS, DATASETS.kind, advice="Name one with --dataset.")
     calibration = bsnn.datasets.load(name, "train", data).exact().first(images)
     fitted = bsnn.refit_thresholds(
         spiking,

@@ -26,6 +26,7 @@ from bsnn.cli.options import (
 from bsnn.cli.output import console, facts_table, print_result, write_json
 from bsnn.datasets import DATASETS, Dataset
 from bsnn.errors import SettingsError, SimulationError
+from bsnn.registry import unknown_name
 from bsnn.simulation.duration import DEVICE_COSTS, estimate_seconds
 
 __all__ = ["register"]
@@ -200,9 +201,8 @@ def test_images(
     elif name in DATASETS:
         test = bsnn.datasets.load(name, "test", data)
     else:
-        raise SimulationError(
-            f"There is no data set {name!r}. Name one with --dataset: {', '.join(DATASETS)} or "
-            "mnist-sample."
+        raise unknown_name(
+            name, [*DATASETS, "mnist-sample"], DATASETS.kind, advice="Name one with --dataset."
         )
     shape, wanted = test.pixels.shape[1:], spiking.graph.input.shape
     if shape != wanted:

@@ -24,6 +24,7 @@ from bsnn.conversion.scales import NORMALISATIONS, ScaleContext
 from bsnn.conversion.spike_norm import spike_norm
 from bsnn.errors import ConversionError
 from bsnn.graph import Graph, are_counts
+from bsnn.registry import check_name
 
 __all__ = ["RATE_NORMALISATIONS", "convert_to_rate"]
 
@@ -123,17 +124,12 @@ def convert_to_rate(
         be encoded or meant (such as pixels that were not divided by 255), the network breaks a rule
         of the method (such as a junction that is not rectified), or a layer is never active.
     """
-    if norm not in RATE_NORMALISATIONS:
-        raise ConversionError(
-            f"There is no normalisation {norm!r} for rates. Known are "
-            f"{', '.join(RATE_NORMALISATIONS)}."
-        )
+    check_name(norm, RATE_NORMALISATIONS, "normalisation for rates")
     of_spike_norm = {"norm_steps": norm_steps, "seed": seed}
     norm_steps = steps if norm_steps is None else norm_steps
     seed = 0 if seed is None else seed
     percentile = chosen_percentile(percentile, norm)
-    if encoder not in ENCODERS:
-        raise ConversionError(f"There is no encoder {encoder!r}. Known are {', '.join(ENCODERS)}.")
+    check_name(encoder, ENCODERS, "encoder")
     images, extremes = calibration_images(graph, images)
     graph = relu_before_pool(graph)
     if norm_steps < 1:

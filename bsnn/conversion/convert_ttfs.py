@@ -18,6 +18,7 @@ from bsnn.conversion.time_code import decode
 from bsnn.conversion.ttfs import READ_OUTS, TtfsModel
 from bsnn.errors import ConversionError
 from bsnn.graph import Graph
+from bsnn.registry import check_name
 
 __all__ = ["convert_to_ttfs"]
 
@@ -126,14 +127,7 @@ def convert_to_ttfs(
 def _check_arguments(steps: int, norm: str, read_out: str, input_scale: float) -> None:
     if steps < 1:
         raise ConversionError(f"steps is {steps}; a window has at least one step.")
-    if norm not in NORMALISATIONS:
-        raise ConversionError(
-            f"There is no normalisation {norm!r} for spike times. Known are "
-            f"{', '.join(NORMALISATIONS)}."
-        )
-    if read_out not in READ_OUTS:
-        raise ConversionError(
-            f"There is no read-out {read_out!r}. Known are {', '.join(READ_OUTS)}."
-        )
+    check_name(norm, NORMALISATIONS, "normalisation for spike times")
+    check_name(read_out, READ_OUTS, "read-out")
     if not input_scale > 0:
         raise ConversionError(f"input_scale is {input_scale}; it must be positive.")

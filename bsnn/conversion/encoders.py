@@ -13,6 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from bsnn.conversion.noise import splitmix_uniform
+from bsnn.registry import Registry
 
 __all__ = ["ENCODERS", "Encoder"]
 
@@ -64,9 +65,9 @@ def _constant(values: np.ndarray, step: int, seed: int, streams: np.ndarray) -> 
 
 
 #: The encoders by name.
-ENCODERS: dict[str, Encoder] = {
-    encoder.name: encoder
-    for encoder in (
+ENCODERS: Registry[Encoder] = Registry(
+    "encoder",
+    (
         Encoder(
             "poisson",
             "in each step a spike with the probability of the value's size, of the value's sign",
@@ -75,5 +76,5 @@ ENCODERS: dict[str, Encoder] = {
         ),
         Encoder("regular", "spikes of the value's sign at even intervals", True, _regular),
         Encoder("constant", "a constant current, without spikes", False, _constant),
-    )
-}
+    ),
+)

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from bsnn.conversion.populations import Population, Projection, populations
 from bsnn.errors import InputError, StorageError
 from bsnn.graph import Graph, image_batch
+from bsnn.registry import Registry
 from bsnn.storage import (
     Tree,
     graph_from_tree,
@@ -25,13 +26,12 @@ from bsnn.storage import (
 __all__ = ["CODINGS", "SpikingModel", "load_model", "model_from_tree", "register_coding"]
 
 #: Kinds of spiking model by their coding.
-CODINGS: dict[str, type[SpikingModel]] = {}
+CODINGS: Registry[type[SpikingModel]] = Registry("coding")
 
 
 def register_coding(model_type: type[SpikingModel]) -> type[SpikingModel]:
     """Make a class known by its ``coding``."""
-    CODINGS[model_type.coding] = model_type
-    return model_type
+    return CODINGS.add(model_type.coding, model_type)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)

@@ -15,6 +15,7 @@ from bsnn.conversion.calibration import DEFAULT_PERCENTILE
 from bsnn.conversion.populations import Population
 from bsnn.conversion.time_code import decode, levels
 from bsnn.graph import Conv2d, Graph, Linear
+from bsnn.registry import Registry
 
 __all__ = ["NORMALISATIONS", "ScaleContext", "rmse_by_scale"]
 
@@ -125,12 +126,15 @@ def _least_rmse(context: ScaleContext) -> float:
 
 #: Rules by name. A rule returns a scale in the units of the trained network's activations. Those of
 #: rate coding are in `bsnn.conversion.convert_rate` besides.
-NORMALISATIONS: dict[str, Callable[[ScaleContext], float | np.ndarray]] = {
-    "data-based": _data_based,
-    "percentile": _percentile,
-    "model-based": _model_based,
-    "min-rmse": _least_rmse,
-}
+NORMALISATIONS: Registry[Callable[[ScaleContext], float | np.ndarray]] = Registry(
+    "normalisation",
+    {
+        "data-based": _data_based,
+        "percentile": _percentile,
+        "model-based": _model_based,
+        "min-rmse": _least_rmse,
+    },
+)
 
 
 def rmse_by_scale(

@@ -42,12 +42,12 @@ def load(name: str, split: str = "test", data: str | os.PathLike[str] | None = N
 
     Raises
     ------
+    UnknownNameError
+        There is no such data set.
     DatasetError
-        Unknown name or split; a file is missing, damaged or not what it should be.
+        Unknown split; a file is missing, damaged or not what it should be.
     """
-    spec = DATASETS.get(name)
-    if spec is None:
-        raise DatasetError(f"There is no data set {name!r}. Known are {', '.join(DATASETS)}.")
+    spec = DATASETS[name]
     if split not in spec.parts:
         raise DatasetError(f"{name} has no split {split!r}, only {', '.join(spec.parts)}.")
     folder = _data_folder(spec, data)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+from bsnn.registry import Registry
+
 __all__ = ["DATASETS", "Archive", "DatasetSpec", "Part"]
 
 
@@ -57,83 +59,86 @@ def _idx_archives(bases: tuple[str, ...], md5s: dict[str, str]) -> dict[str, Arc
     }
 
 
-DATASETS = {
-    "mnist": DatasetSpec(
-        name="mnist",
-        layout="idx",
-        image_shape=(1, 28, 28),
-        classes=tuple("0123456789"),
-        parts=_idx_parts(
-            (5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949),
-            (980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009),
-        ),
-        # The publisher's own site often refuses downloads: it is tried last.
-        archives=_idx_archives(
-            (
-                "https://storage.googleapis.com/cvdf-datasets/mnist/",
-                "https://ossci-datasets.s3.amazonaws.com/mnist/",
-                "http://yann.lecun.com/exdb/mnist/",
+DATASETS = Registry(
+    "data set",
+    (
+        DatasetSpec(
+            name="mnist",
+            layout="idx",
+            image_shape=(1, 28, 28),
+            classes=tuple("0123456789"),
+            parts=_idx_parts(
+                (5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949),
+                (980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009),
             ),
-            {
-                "train-images-idx3-ubyte": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
-                "train-labels-idx1-ubyte": "d53e105ee54ea40749a09fcbcd1e9432",
-                "t10k-images-idx3-ubyte": "9fb629c4189551a2d022fa330f9573f3",
-                "t10k-labels-idx1-ubyte": "ec29112dd5afa0611ce80d1b7f02629c",
+            # The publisher's own site often refuses downloads: it is tried last.
+            archives=_idx_archives(
+                (
+                    "https://storage.googleapis.com/cvdf-datasets/mnist/",
+                    "https://ossci-datasets.s3.amazonaws.com/mnist/",
+                    "http://yann.lecun.com/exdb/mnist/",
+                ),
+                {
+                    "train-images-idx3-ubyte": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+                    "train-labels-idx1-ubyte": "d53e105ee54ea40749a09fcbcd1e9432",
+                    "t10k-images-idx3-ubyte": "9fb629c4189551a2d022fa330f9573f3",
+                    "t10k-labels-idx1-ubyte": "ec29112dd5afa0611ce80d1b7f02629c",
+                },
+            ),
+        ),
+        DatasetSpec(
+            name="fashion-mnist",
+            layout="idx",
+            image_shape=(1, 28, 28),
+            classes=(
+                "T-shirt/top",
+                "Trouser",
+                "Pullover",
+                "Dress",
+                "Coat",
+                "Sandal",
+                "Shirt",
+                "Sneaker",
+                "Bag",
+                "Ankle boot",
+            ),
+            parts=_idx_parts((6000,) * 10, (1000,) * 10),
+            archives=_idx_archives(
+                ("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",),
+                {
+                    "train-images-idx3-ubyte": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+                    "train-labels-idx1-ubyte": "25c81989df183df01b3e8a0aad5dffbe",
+                    "t10k-images-idx3-ubyte": "bef4ecab320f06d8554ea6380940ec79",
+                    "t10k-labels-idx1-ubyte": "bb300cfdad3c16e7a12a480ee83cd310",
+                },
+            ),
+        ),
+        DatasetSpec(
+            name="cifar10",
+            layout="cifar",
+            image_shape=(3, 32, 32),
+            classes=(
+                "airplane",
+                "automobile",
+                "bird",
+                "cat",
+                "deer",
+                "dog",
+                "frog",
+                "horse",
+                "ship",
+                "truck",
+            ),
+            parts={
+                "train": Part(tuple(f"data_batch_{i}.bin" for i in range(1, 6)), (5000,) * 10),
+                "test": Part(("test_batch.bin",), (1000,) * 10),
+            },
+            archives={
+                "cifar-10-binary.tar.gz": Archive(
+                    ("https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",),
+                    "md5:c32a1d4ab5d03f1284b67883e8d87530",
+                )
             },
         ),
     ),
-    "fashion-mnist": DatasetSpec(
-        name="fashion-mnist",
-        layout="idx",
-        image_shape=(1, 28, 28),
-        classes=(
-            "T-shirt/top",
-            "Trouser",
-            "Pullover",
-            "Dress",
-            "Coat",
-            "Sandal",
-            "Shirt",
-            "Sneaker",
-            "Bag",
-            "Ankle boot",
-        ),
-        parts=_idx_parts((6000,) * 10, (1000,) * 10),
-        archives=_idx_archives(
-            ("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",),
-            {
-                "train-images-idx3-ubyte": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
-                "train-labels-idx1-ubyte": "25c81989df183df01b3e8a0aad5dffbe",
-                "t10k-images-idx3-ubyte": "bef4ecab320f06d8554ea6380940ec79",
-                "t10k-labels-idx1-ubyte": "bb300cfdad3c16e7a12a480ee83cd310",
-            },
-        ),
-    ),
-    "cifar10": DatasetSpec(
-        name="cifar10",
-        layout="cifar",
-        image_shape=(3, 32, 32),
-        classes=(
-            "airplane",
-            "automobile",
-            "bird",
-            "cat",
-            "deer",
-            "dog",
-            "frog",
-            "horse",
-            "ship",
-            "truck",
-        ),
-        parts={
-            "train": Part(tuple(f"data_batch_{i}.bin" for i in range(1, 6)), (5000,) * 10),
-            "test": Part(("test_batch.bin",), (1000,) * 10),
-        },
-        archives={
-            "cifar-10-binary.tar.gz": Archive(
-                ("https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",),
-                "md5:c32a1d4ab5d03f1284b67883e8d87530",
-            )
-        },
-    ),
-}
+)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import itertools
 import math
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ from bsnn.brian import PERTURBATIONS, NeuronModel
 from bsnn.brian.quantities import numbers_and_unit, parse_quantity, quantity
 from bsnn.conversion import SpikingModel
 from bsnn.errors import SettingsError
+from bsnn.registry import unknown_name
 
 __all__ = ["Axis", "Case", "parse_axis", "places"]
 
@@ -128,14 +128,9 @@ class Case:
         if name in self.neuron.parameters:
             return dataclasses.replace(self, neuron=self.neuron.with_parameters(**{name: value}))
         known = [*PERTURBATIONS, *_OF_THE_MODEL, *self.neuron.parameters]
-        close = difflib.get_close_matches(name, known, 1)
-        raise SettingsError(
-            f"There is nothing called {name!r} to vary."
-            + (f" Did you mean {close[0]!r}?" if close else "")
-            + f" There are the perturbations {', '.join(PERTURBATIONS)}; "
-            f"{', '.join(_OF_THE_MODEL)}; and the parameters of the neuron {self.neuron.name!r}: "
-            f"{', '.join(self.neuron.parameters) or 'none'}."
-        )
+        of_neuron = ", ".join(self.neuron.parameters) or "none"
+        advice = f"Of these are parameters of the neuron {self.neuron.name!r}: {of_neuron}."
+        raise unknown_name(name, known, "perturbation or parameter to vary", advice)
 
 
 def _with_steps(model: SpikingModel, value: Any) -> SpikingModel:

@@ -20,6 +20,7 @@ from bsnn.brian.neuron_models import NeuronModel
 from bsnn.brian.synapse_models import SynapseModel
 from bsnn.conversion import SpikingModel
 from bsnn.errors import SettingsError
+from bsnn.registry import Registry, check_name
 from bsnn.simulation.reader import reader
 from bsnn.simulation.shown import checked_images
 from bsnn.storage import file_mask, versions
@@ -27,7 +28,7 @@ from bsnn.storage import file_mask, versions
 __all__ = ["TARGETS", "export"]
 
 #: By target, the device that generates for it, and how its language is called.
-TARGETS = {"cpp": ("cpp", "C++"), "cuda": ("cuda", "CUDA")}
+TARGETS = Registry("target", {"cpp": ("cpp", "C++"), "cuda": ("cuda", "CUDA")})
 
 _TEMPLATES = Path(__file__).parent / "exported"
 
@@ -87,8 +88,7 @@ def export(
         The network cannot be built.
     """
     folder = Path(directory)
-    if target not in TARGETS:
-        raise SettingsError(f"There is no target {target!r}. Known are {', '.join(TARGETS)}.")
+    check_name(target, TARGETS, TARGETS.kind)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise SettingsError(f"{folder} exists and is not an empty folder: name another one.")
     images, labels = checked_images(model, images, labels)

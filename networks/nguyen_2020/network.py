@@ -13,6 +13,8 @@ from collections.abc import Callable
 
 from torch import nn
 
+from bsnn.registry import Registry
+
 __all__ = ["NETWORKS", "cifar10_cnn", "mnist_cnn"]
 
 
@@ -50,4 +52,6 @@ def cifar10_cnn() -> nn.Sequential:
 
 
 #: Networks by the data set that they are for.
-NETWORKS: dict[str, Callable[[], nn.Sequential]] = {"mnist": mnist_cnn, "cifar10": cifar10_cnn}
+NETWORKS: Registry[Callable[[], nn.Sequential]] = Registry(
+    "network", {"mnist": mnist_cnn, "cifar10": cifar10_cnn}
+)

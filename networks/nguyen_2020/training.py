@@ -15,7 +15,6 @@ from torch import nn
 from torch.nn import functional
 
 from bsnn.datasets import Dataset
-from bsnn.errors import SettingsError
 from bsnn.networks.augmentation import crop_and_flip, pad_for_crops, random_affine
 from bsnn.networks.fitting import Outcome, fit
 from bsnn.networks.nguyen_2020.network import NETWORKS
@@ -101,12 +100,9 @@ def train(
         longer a number.
     """
     settings = settings or TrainingSettings()
-    if settings.network not in NETWORKS:
-        raise SettingsError(
-            f"There is no network {settings.network!r}. Known are {', '.join(NETWORKS)}."
-        )
+    make = NETWORKS[settings.network]
     torch.manual_seed(settings.seed)
-    net = NETWORKS[settings.network]().to(device, memory_format=torch.channels_last)
+    net = make().to(device, memory_format=torch.channels_last)
     images = torch.from_numpy(training.images)
     colours = normalisation(training)
     if colours is not None:

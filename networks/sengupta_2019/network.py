@@ -13,6 +13,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from bsnn.registry import Registry
+
 __all__ = ["NETWORKS", "BasicBlock", "ResNet", "Vgg16", "resnet20", "resnet34"]
 
 # Channels of VGG-16's convolutions by stage; an average pooling ends each stage.
@@ -220,7 +222,7 @@ def resnet34(width: float = 1.0, *, dropout: float = 0.0) -> ResNet:
 
 
 #: Networks for CIFAR-10 by name.
-NETWORKS = {"vgg16": Vgg16, "resnet20": resnet20}
+NETWORKS = Registry("network", {"vgg16": Vgg16, "resnet20": resnet20})
 
 
 def _conv(channels_in: int, channels_out: int, stride: int = 1) -> nn.Conv2d:

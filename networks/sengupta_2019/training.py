@@ -17,7 +17,6 @@ from torch import nn
 from torch.nn import functional
 
 from bsnn.datasets import Dataset
-from bsnn.errors import SettingsError
 from bsnn.networks.augmentation import crop_and_flip, pad_for_crops
 from bsnn.networks.fitting import Outcome, fit
 from bsnn.networks.sengupta_2019.network import NETWORKS
@@ -79,14 +78,11 @@ class TrainingSettings:
 
     def build(self) -> nn.Module:
         """Return the untrained network."""
-        if self.network not in NETWORKS:
-            raise SettingsError(
-                f"There is no network {self.network!r}. Known are {', '.join(NETWORKS)}."
-            )
+        make = NETWORKS[self.network]
         options: dict[str, object] = {} if self.dropout is None else {"dropout": self.dropout}
         if self.network == "resnet20":
             options |= {"junction_relu": self.junction_relu, "preprocessing": self.preprocessing}
-        return NETWORKS[self.network](self.width, **options)
+        return make(self.width, **options)
 
 
 def normalisation(training: Dataset) -> tuple[np.ndarray, np.ndarray]:

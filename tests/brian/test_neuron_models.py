@@ -394,7 +394,11 @@ def test_forms():
     [
         ({"neuron": "liff"}, bsnn.SettingsError, "Did you mean 'lif'"),
         ({"neuron": "two-stage"}, bsnn.SettingsError, "coding ttfs"),
-        ({"neuron": "lif", "form": "one-pass"}, bsnn.BuildError, "no form of the neuron 'lif'"),
+        (
+            {"neuron": "lif", "form": "one-pass"},
+            bsnn.UnknownNameError,
+            "no form of the neuron 'lif'",
+        ),
         (
             {"neuron": dataclasses.replace(OWN, resets={"zero": "v = v_rest"})},
             bsnn.BuildError,

@@ -446,7 +446,9 @@ def test_no_current_where_a_group_of_ones_own_is_the_input(averaging):
 
 def test_unknown_names(averaging):
     model, _ = averaging
-    with pytest.raises(bsnn.BuildError, match="no connection 'fc9' .* Known are input_to_conv1"):
+    with pytest.raises(
+        bsnn.UnknownNameError, match="to give a synapse model to 'fc9'.* Known are input_to_conv1"
+    ):
         bsnn.build(model, synapses={"fc9": "static"})
     with pytest.raises(bsnn.SettingsError, match="no synapse model 'stp'.* Did you mean 'stdp'"):
         bsnn.build(model, synapses={"fc1": "stp"})

@@ -328,7 +328,7 @@ def test_a_data_set_of_another_shape(error_of, data_folder):
 
 def test_unknown_papers(error_of):
     for command in ("train", "reproduce"):
-        assert "There are no networks 'vgg'" in error_of(command, "vgg", "--out", "x")
+        assert "There is no paper 'vgg'" in error_of(command, "vgg", "--out", "x")
 
 
 def test_resuming_with_other_settings(error_of, tmp_path, data_folder):

@@ -109,7 +109,7 @@ def test_options_reach_the_model(run):
     ("options", "message"),
     [
         (("--rounding",), "--rounding: only with --coding ttfs"),
-        (("--norm", "min-rmse"), "no normalisation 'min-rmse' for rates"),
+        (("--norm", "min-rmse"), "no normalisation for rates 'min-rmse'"),
         (("--input", "phase"), "no encoder 'phase'. Known are poisson, regular, constant"),
         (("--reset", "half"), "the reset is 'half'; known are subtract, zero"),
         (("--input", "poisson", "--input-scale", 0.5), "larger input_scale"),

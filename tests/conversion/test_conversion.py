@@ -240,10 +240,8 @@ def test_max_pool_without_spikes_is_refused():
     ("options", "message"),
     [
         ({"steps": 0}, "at least one step"),
-        ({"norm": "best"}, "no normalisation 'best' for spike times. Known are data-based"),
         ({"percentile": 101.0}, "between 0 and 100"),
         ({"norm": "min-rmse", "percentile": 99.9}, "'min-rmse' looks at none"),
-        ({"read_out": "loudest"}, "no read-out 'loudest'"),
         ({"input_scale": 0.0}, "must be positive"),
         ({"input_scale": 0.5}, "values from 0 to 1"),
     ],
@@ -251,6 +249,13 @@ def test_max_pool_without_spikes_is_refused():
 def test_arguments_out_of_range(small_cnn, options, message):
     with pytest.raises(bsnn.ConversionError, match=message.replace("to 1", "to 0.9")):
         small_cnn(**options)
+
+
+def test_names_that_are_not_there(small_cnn):
+    with pytest.raises(bsnn.UnknownNameError, match="spike times 'best'. Known are data-based"):
+        small_cnn(norm="best")
+    with pytest.raises(bsnn.UnknownNameError, match="no read-out 'spike'.* mean 'first-spike'"):
+        small_cnn(read_out="spike")
 
 
 def test_negative_pixels_are_refused(small_cnn):

@@ -528,10 +528,8 @@ def test_rates_above_one_are_refused():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"norm": "min-rmse"}, "no normalisation 'min-rmse' for rates"),
         ({"percentile": 0.0}, "between 0 and 100"),
         ({"percentile": 100.1}, "between 0 and 100"),
-        ({"encoder": "morse"}, "no encoder 'morse'. Known are poisson"),
         ({"steps": 0}, "steps is 0; at least one"),
         ({"steps": 2.5}, "steps is 2.5; at least one"),
         ({"norm": "spike-norm", "norm_steps": 0}, "norm_steps is 0"),

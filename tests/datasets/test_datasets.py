@@ -101,7 +101,7 @@ def test_another_data_set_of_the_same_names(tmp_path):
 
 
 def test_wrong_names(tmp_path):
-    with pytest.raises(bsnn.DatasetError, match="no data set 'mnits'. Known are mnist"):
+    with pytest.raises(bsnn.UnknownNameError, match="no data set 'mnits'. Did you mean 'mnist'"):
         load("mnits")
     with pytest.raises(bsnn.DatasetError, match="no split 'valid'"):
         load("mnist", "valid")

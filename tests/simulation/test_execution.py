@@ -247,7 +247,7 @@ def test_what_fails_for_all_images_is_given_up_soon(small_cnn, monkeypatch):
 
 def test_a_network_that_cannot_be_built_is_one_error(small_cnn):
     model, images = small_cnn(steps=6)
-    with pytest.raises(bsnn.BuildError, match="no form of the neuron 'two-stage' 'nonsense'"):
+    with pytest.raises(bsnn.UnknownNameError, match="no form of the neuron 'two-stage' 'nonsense'"):
         simulate(model, images, form="nonsense", workers=2, chunk=4)
 
 

@@ -115,7 +115,7 @@ def test_what_cannot_be_exported(small_cnn, tmp_path):
         ({"target": "fortran"}, bsnn.SettingsError, "Known are cpp, cuda"),
         ({"directory": tmp_path / "full"}, bsnn.SettingsError, "not an empty folder"),
         ({"directory": tmp_path / "full" / "file"}, bsnn.SettingsError, "not an empty folder"),
-        ({"form": "round"}, bsnn.BuildError, "no form of the neuron"),
+        ({"form": "round"}, bsnn.UnknownNameError, "no form of the neuron"),
         ({"batch": 0}, bsnn.BuildError, "batch is 0"),
     ):
         with pytest.raises(error, match=message):

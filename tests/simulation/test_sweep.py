@@ -175,7 +175,11 @@ def test_one_after_the_other(ttfs):
         ),
         ([bsnn.Axis("loss", [0]), bsnn.Axis("loss", [1])], {}, "each name once"),
         ([bsnn.Axis("los", [0])], {}, "Did you mean 'loss'"),
-        ([bsnn.Axis("tau", [5], "ms")], {}, "parameters of the neuron 'two-stage': none"),
+        (
+            [bsnn.Axis("tau", [5], "ms")],
+            {},
+            "Of these are parameters of the neuron 'two-stage': none",
+        ),
         ([bsnn.Axis("loss", [0, 2])], {}, "from 0 to 1"),
         ([bsnn.Axis("loss", [1], "ms")], {}, "it has no unit"),
         ([bsnn.Axis("steps", [3.5])], {}, "whole number"),

@@ -30,6 +30,7 @@ import nir
 import numpy as np
 
 from bsnn.errors import ConversionError, SettingsError
+from bsnn.registry import Registry
 
 __all__ = ["GAINS", "INTEGRATORS", "NEURONS", "SPIKING", "Neuron", "check_neuron", "refuse_leak"]
 
@@ -77,10 +78,7 @@ def _lif(threshold: np.ndarray, dt: float, tau: float | None, metadata: dict) ->
 
 
 #: Neurons by name. Time is counted in steps where nothing depends on its unit.
-NEURONS = {
-    neuron.name: neuron
-    for neuron in (Neuron("if", False, 1.0, _if), Neuron("lif", True, 1e-3, _lif))
-}
+NEURONS = Registry("neuron", (Neuron("if", False, 1.0, _if), Neuron("lif", True, 1e-3, _lif)))
 
 #: NIR's neurons that spike, by the name that bsnn has for them.
 SPIKING: dict[type[nir.NIRNode], str] = {nir.IF: "if", nir.LIF: "lif"}
@@ -99,8 +97,6 @@ GAINS: dict[type[nir.NIRNode], Callable[[Any, float], np.ndarray]] = {
 
 def check_neuron(name: str, tau: float | None, dt: float | None) -> tuple[Neuron, float]:
     """Return a kind of neuron and the length of a step; refuse times that do not fit it."""
-    if name not in NEURONS:
-        raise SettingsError(f"There is no neuron {name!r}. Known are {', '.join(NEURONS)}.")
     neuron = NEURONS[name]
     if neuron.leaks != (tau is not None):
         raise SettingsError(

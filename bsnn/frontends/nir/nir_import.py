@@ -20,6 +20,7 @@ from bsnn.frontends.nir.record import SCHEMA, model_fields, note_of
 from bsnn.frontends.nir.rescaling import Rescaled, factor_layer, rescale
 from bsnn.graph import Add, Conv2d, Graph, Input, Layer, Linear, Normalise, ReLU
 from bsnn.graph.layers import Shape
+from bsnn.registry import check_name
 
 __all__ = ["NirNetwork", "from_nir"]
 
@@ -94,8 +95,8 @@ def from_nir(
     StorageError
         The file is missing or is no NIR file.
     """
-    if reset is not None and reset not in RESETS:
-        raise SettingsError(f"There is no reset {reset!r}. Known are {', '.join(RESETS)}.")
+    if reset is not None:
+        check_name(reset, RESETS, "reset")
     graph, origin = _read(source)
     draft = Draft(graph)
     record = note_of(graph)
