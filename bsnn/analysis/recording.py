@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bsnn.analysis.tracing import NeuronTrace, Watch, image_steps, trace_form
+from bsnn.analysis.tracing import NeuronTrace, Watch, trace_form
 from bsnn.brian import SpikingNetwork, build
 from bsnn.brian.devices import start, use_device
 from bsnn.conversion import RateModel, SpikingModel
@@ -155,9 +155,6 @@ def read_recording(
     traces = {name: watch.traces(images[0]) for name, watch in watches.items()}
     if model.coding == "rate":
         output = net.recorded_read_out()[:count]
-        # the last layer may have a shape
-        output = net.to_layer(model.output.name, output.reshape(-1, model.output.size))
-        output = output.reshape(count, model.steps, -1)
     else:
         output = _race(images, watches[model.output.name], model)
     return Recording(model, images, output.shape[1], spikes, output, traces)
@@ -166,7 +163,7 @@ def read_recording(
 def _spikes(net: SpikingNetwork, name: str, count: int) -> list[Spikes]:
     neurons, steps = net.recorded_spikes(name)
     places = net.to_neurons(name, np.arange(net.model.populations[name].size))
-    number, step = np.divmod(steps, image_steps(net))
+    number, step = np.divmod(steps, net.schedule.image_steps)
     found = []
     for image in range(count):
         own = number == image

@@ -152,7 +152,7 @@ class Watch:
         group = net[layer]
         self._potential = "u" if net.model.coding == "ttfs" else "v"
         variables = ["u", "slope"] if net.model.coding == "ttfs" else ["v"]
-        slot = {"when": net.monitor_slot}
+        slot = {"when": net.code.monitor_slot}
         if net.model.coding == "rate" and net.model.spikes(layer):
             # after the update, in the same slot as the threshold and just before it
             slot = {"when": "thresholds", "order": group.thresholder["spike"].order - 0.5}
@@ -178,7 +178,7 @@ class Watch:
         places = net.to_neurons(layer, np.arange(population.size))
         spiked = net.recorded_spikes(layer) if model.spikes(layer) else (np.zeros(0, np.int64),) * 2
         of_model = self._rate if isinstance(model, RateModel) else self._ttfs
-        start = number * image_steps(net)
+        start = number * net.schedule.image_steps
         return [
             of_model(
                 neuron,
@@ -265,8 +265,3 @@ class Watch:
             told=told,
             **about,
         )
-
-
-def image_steps(net: SpikingNetwork) -> int:
-    """Return the number of time steps from one image of a network's run to the next."""
-    return net.model.steps * getattr(net, "interval", 1)

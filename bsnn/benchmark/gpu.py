@@ -21,7 +21,7 @@ from bsnn.conversion import SpikingModel
 from bsnn.cuda.usage import MemoryWatch
 from bsnn.errors import SettingsError
 from bsnn.registry import Registry
-from bsnn.simulation.reader import reader
+from bsnn.simulation.reader import Reader
 
 __all__ = ["GPU_NETWORKS", "GpuNetwork", "GpuRow", "measure_on_gpu"]
 
@@ -222,7 +222,7 @@ def _measure_bsnn(network: GpuNetwork, batch: int, rounds: int) -> GpuRow:
     with tempfile.TemporaryDirectory(prefix="bsnn_bench_") as folder:
         with use_device("cuda", Path(folder) / "code") as directory:
             net = build(model, images=batch, batch=batch, precision="float32")
-            read = reader(net)
+            read = Reader(net)
             runner = start(net, directory)
             seconds, predictions = [], []
             with MemoryWatch() as watch:
@@ -236,7 +236,7 @@ def _measure_bsnn(network: GpuNetwork, batch: int, rounds: int) -> GpuRow:
                     seconds.append(time.perf_counter() - started)
         with use_device("cuda", Path(folder) / "profiled") as directory:
             net = build(model, images=batch, batch=batch, precision="float32")
-            reader(net)
+            Reader(net)
             profiled = start(net, directory, profile=True)
             profiled.run(network.images[:batch], numbers[:batch])
             longest = sorted(net.network.profiling_info, key=lambda entry: -float(entry[1]))

@@ -1,18 +1,18 @@
 """Spiking models as Brian2 objects: equations, connectivity, builders and devices."""
 
-from bsnn.brian.builder import FORMS, build
+from bsnn.brian.builder import build
 from bsnn.brian.convolution import Convolution
 from bsnn.brian.dense import Dense
 from bsnn.brian.devices import DEVICES, check_device, use_device
 from bsnn.brian.hooks import HOOKS
 from bsnn.brian.max_pooling import FirstSpikePool, GatedPool
 from bsnn.brian.network import SpikingNetwork
+from bsnn.brian.neural_code import NEURAL_CODES, NeuralCode, neuron_model
 from bsnn.brian.neuron_models import (
     NEURON_MODELS,
     NeuronModel,
     RateNeuron,
     TtfsNeuron,
-    neuron_model,
     register_neuron,
 )
 from bsnn.brian.neurons import NEURON_FORMS, NeuronForm, PopulationEquations
@@ -25,6 +25,7 @@ from bsnn.brian.perturbations import (
 )
 from bsnn.brian.pooling import AveragePooling, MaxPooling, Windows
 from bsnn.brian.quantities import parse_quantity
+from bsnn.brian.rate_code import RateCode
 from bsnn.brian.size import CONNECTIVITIES, BuildEstimate, estimate
 from bsnn.brian.spike_step_recorder import SpikeStepRecorder
 from bsnn.brian.spiking_groups import CalendarGroup, OnePassGroup
@@ -38,14 +39,15 @@ from bsnn.brian.synapse_models import (
     register_synapse,
 )
 from bsnn.brian.time_origin import TimeOrigin
+from bsnn.brian.ttfs_code import TtfsCode
 from bsnn.brian.window_recorder import WindowRecorder
 from bsnn.brian.window_start import WindowStart
 
 __all__ = [
     "CONNECTIVITIES",
     "DEVICES",
-    "FORMS",
     "HOOKS",
+    "NEURAL_CODES",
     "NEURON_FORMS",
     "NEURON_MODELS",
     "PERTURBATIONS",
@@ -62,16 +64,19 @@ __all__ = [
     "FirstSpikePool",
     "GatedPool",
     "MaxPooling",
+    "NeuralCode",
     "NeuronForm",
     "NeuronModel",
     "OnePassGroup",
     "Perturbation",
     "PopulationEquations",
+    "RateCode",
     "RateNeuron",
     "SpikeStepRecorder",
     "SpikingNetwork",
     "SynapseModel",
     "TimeOrigin",
+    "TtfsCode",
     "TtfsNeuron",
     "WindowRecorder",
     "WindowStart",

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import brian2 as b2
 
+from bsnn.brian.network import SpikingNetwork
 from bsnn.brian.perturbations import AxonPart
 from bsnn.brian.random_numbers import (
     NOISE_AT_START,
@@ -18,7 +19,6 @@ from bsnn.brian.random_numbers import (
     step_noise_model,
     with_random_numbers,
 )
-from bsnn.brian.rate_network import RateNetwork
 from bsnn.conversion import RateModel
 
 __all__ = ["AXON_WEIGHT", "add_axon", "drives_neurons"]
@@ -49,13 +49,13 @@ def drives_neurons(model: RateModel, name: str, *, own_source: bool) -> bool:
 
 
 def add_axon(
-    net: RateNetwork, name: str, parts: Sequence[AxonPart], *, when: str, order: int
+    net: SpikingNetwork, name: str, parts: Sequence[AxonPart], *, when: str, order: int
 ) -> str:
     """Add the axon of a population; what is connected after it gets its spikes.
 
     Parameters
     ----------
-    net : RateNetwork
+    net : SpikingNetwork
         Has the population's group.
     name : str
         The population.

@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import brian2 as b2
 
 from bsnn.brian.disturbing import check_disturbed
 from bsnn.brian.network import PRECISIONS, SpikingNetwork
-from bsnn.brian.neuron_models import RATE_FORMS, NeuronModel, neuron_model
-from bsnn.brian.neurons import NEURON_FORMS
+from bsnn.brian.neural_code import NEURAL_CODES, neuron_model
+from bsnn.brian.neuron_models import NeuronModel
 from bsnn.brian.perturbations import PERTURBATIONS, check_perturbations, with_rounded_weights
-from bsnn.brian.rate_builder import build_rate
 from bsnn.brian.size import CONNECTIVITIES, check_memory
 from bsnn.brian.synapse_models import SynapseModel, check_synapses
-from bsnn.brian.ttfs_builder import build_ttfs
 from bsnn.conversion import SpikingModel
 from bsnn.errors import BuildError, SettingsError
 from bsnn.registry import check_name
 
-__all__ = ["FORMS", "build", "check_options"]
-
-#: Forms of the neurons by coding, the default first.
-FORMS: dict[str, tuple[str, ...]] = {"ttfs": tuple(NEURON_FORMS), "rate": RATE_FORMS}
-
-#: Builders by coding.
-_BUILDERS: dict[str, Callable[..., SpikingNetwork]] = {"ttfs": build_ttfs, "rate": build_rate}
+__all__ = ["build", "check_options"]
 
 
 def build(
@@ -151,11 +143,15 @@ def build(
     models = check_synapses(synapses, model, own_source=source is not None)
     check_dynamics(models, strengths, batch)
     check_memory(model, connectivity, precision, batch=batch, synapses=models)
-    if one_at_a_time and model.coding != "ttfs":
-        raise BuildError("In rate coding images are always shown one at a time.")
-    further = {"one_at_a_time": one_at_a_time} if model.coding == "ttfs" else {}
-    net = _BUILDERS[model.coding](
+    if one_at_a_time and not model.pipelined:
+        raise BuildError(
+            f"In the coding {model.coding} images are always shown one at a time: leave "
+            "one_at_a_time out."
+        )
+    code = NEURAL_CODES[model.coding]
+    net = SpikingNetwork(
         with_rounded_weights(model, strengths),
+        code,
         neuron=neuron,
         perturbations=strengths,
         seed=seed,
@@ -169,8 +165,9 @@ def build(
         synapse_models=models,
         source=source,
         continuous=continuous,
-        **further,
+        one_at_a_time=one_at_a_time,
     )
+    code.build(net)
     # what it does is compared with the network that was trained
     net.model = model
     for population, wanted in (monitors or {}).items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import brian2 as b2
 import numpy as np
@@ -12,6 +12,7 @@ from brian2.devices.device import RuntimeDevice
 from bsnn.brian.connectivity import neuron_order
 from bsnn.brian.neuron_models import NeuronModel
 from bsnn.brian.noise import spike_noise
+from bsnn.brian.random_numbers import noise_seed
 from bsnn.brian.shared import SharedConnections
 from bsnn.brian.spike_step_recorder import SpikeStepRecorder
 from bsnn.brian.synapse_models import SynapseModel
@@ -19,7 +20,11 @@ from bsnn.brian.targets import runs_in_parallel
 from bsnn.brian.time_origin import TimeOrigin
 from bsnn.brian.window_recorder import WindowRecorder
 from bsnn.conversion import SpikingModel
+from bsnn.conversion.rate import per_channel
 from bsnn.errors import BuildError, SimulationError
+
+if TYPE_CHECKING:
+    from bsnn.brian.neural_code import NeuralCode
 
 __all__ = ["SpikingNetwork"]
 
@@ -29,8 +34,7 @@ class SpikingNetwork:
 
     The raw `brian2.Network` is `network`: add objects of your own to it and run it with plain
     Brian2. Neurons are numbered channel last (row, column, channel); `neuron_index` translates.
-    A batch of images has the neurons of each image one after another in each group. One class for
-    each coding derives from it.
+    A batch of images has the neurons of each image one after another in each group.
 
     Attributes
     ----------
@@ -50,8 +54,14 @@ class SpikingNetwork:
         Form of the neurons, as given to `bsnn.build`.
     seed : int
         Of all that is random.
+    code : NeuralCode
+        What its coding makes of Brian2 objects.
+    schedule : Schedule
+        When an image is in which population.
+    image_values : brian2.TimedArray
+        The images as the input encodes them, one row an image (or batch).
     image_numbers : brian2.TimedArray
-        The numbers of the images, on which what is random depends, one row an image (or batch).
+        Their numbers, on which what is random depends, one row an image (or batch).
     network : brian2.Network
         Holds all objects.
     clock : brian2.Clock
@@ -80,14 +90,16 @@ class SpikingNetwork:
         How many batches follow one another in a run.
     connectivity, precision : str
         As given to `bsnn.build`.
+    recorders : dict of str to WindowRecorder or SpikeStepRecorder
+        By population that `record` was called for.
+    read_out : WindowRecorder
+        What the class is read from, after `record_read_out`.
     """
-
-    #: Slot in which monitors of variables sample them.
-    monitor_slot: ClassVar[str]
 
     def __init__(
         self,
         model: SpikingModel,
+        code: NeuralCode,
         *,
         neuron: NeuronModel,
         perturbations: Mapping[str, float],
@@ -102,8 +114,10 @@ class SpikingNetwork:
         synapse_models: Mapping[str, SynapseModel] | None = None,
         source: b2.SpikeSource | None = None,
         continuous: bool = False,
+        one_at_a_time: bool = False,
     ) -> None:
         self.model = model
+        self.code = code
         self.name = name
         self.synapse_models = synapse_models or {}
         self.source = source
@@ -128,6 +142,19 @@ class SpikingNetwork:
         self.read_out: WindowRecorder | None = None
         self.fan_out: dict[str, np.ndarray] = {}
         self.stored_connections = 0
+        interval = code.shortest_interval(self)
+        if one_at_a_time:
+            interval = max(interval, model.output.depth + 1)
+        self.schedule = model.schedule(interval)
+        self.image_values = self._by_batch("image_values", model.input.size)
+        self.image_numbers = self._by_batch("image_numbers", 1)
+
+    def _by_batch(self, name: str, size: int) -> b2.TimedArray:
+        return b2.TimedArray(
+            np.zeros((self.rounds, self.batch * size)),
+            dt=self.schedule.image_steps * self.clock.dt,
+            name=self.label(f"{self.model.input.name}_{name}"),
+        )
 
     def __getitem__(self, name: str) -> b2.NeuronGroup:
         try:
@@ -165,12 +192,22 @@ class SpikingNetwork:
         return PRECISIONS[self.precision]
 
     @property
+    def clear_steps(self) -> int:
+        """Steps from one clearing of all state to the next; more than there are for only once."""
+        return _FOR_EVER if self.continuous else self.schedule.image_steps
+
+    @property
+    def input_flows(self) -> bool:
+        """Whether the image enters as a constant current, and not in spikes."""
+        return self.source is None and not self.model.spikes(self.model.input.name)
+
+    @property
     def duration(self) -> b2.Quantity:
         """Simulated time in which what is presented is shown and read out.
 
         It may be run in several parts. Run for longer, the network is shown nothing more.
         """
-        raise NotImplementedError
+        return self.schedule.total_steps(self.rounds) * self.clock.dt
 
     def presentation(
         self, images: np.ndarray, numbers: np.ndarray | None = None
@@ -190,7 +227,10 @@ class SpikingNetwork:
         dict
             Values of timed arrays, as ``run_args`` of `brian2.device.run` takes them.
         """
-        raise NotImplementedError
+        values = {self.image_values: self.input_rows(self.model.encode(images))}
+        if any("noise_stream" in group.variables for group in self.groups.values()):
+            values[self.image_numbers] = self.number_rows(images, numbers)
+        return values
 
     def present(self, images: np.ndarray, numbers: np.ndarray | None = None) -> None:
         """Choose the images that the next run presents (see `presentation`).
@@ -288,7 +328,7 @@ class SpikingNetwork:
                 what,
                 record=record,
                 name=self.label(f"{name}_{what}"),
-                when=self.monitor_slot,
+                when=self.code.monitor_slot,
             )
         else:
             known = sorted(set(group.equations.names) | {"count", "spikes"})
@@ -332,6 +372,11 @@ class SpikingNetwork:
         layer[:, neuron_order(shape)] = values
         return layer.reshape(len(values), *shape)
 
+    def by_neuron(self, name: str, values: float | np.ndarray) -> np.ndarray:
+        """Spread one value, or one for each channel, over the neurons of an image."""
+        shape = self.model.populations[name].shape
+        return self.to_neurons(name, np.broadcast_to(per_channel(values, shape), shape))
+
     def initial_values(self, values: Mapping[str, np.ndarray], name: str) -> None:
         """Set variables of a population from arrays of the layer's shape."""
         for variable, array in values.items():
@@ -344,6 +389,12 @@ class SpikingNetwork:
             "spike_noise": spike_noise,
             "image_size": self.model.populations[name].size,
         }
+
+    def seed_random_numbers(self, group: b2.NeuronGroup, name: str, random: Iterable[str]) -> None:
+        """Set what the random numbers of a population's group or axon depend on."""
+        group.image_steps = self.clear_steps
+        for number in random:
+            setattr(group, f"seed_{number}", noise_seed(self.seed, name, number))
 
     def number_rows(self, images: np.ndarray, numbers: np.ndarray | None) -> np.ndarray:
         """Return the numbers of images as rows, 0, 1, ... for None.
@@ -379,9 +430,83 @@ class SpikingNetwork:
         rows[: len(values)] = values.reshape(len(values), -1)[:, order]
         return rows.reshape(self.rounds, -1)
 
-    def by_image(self, recorded: np.ndarray) -> np.ndarray:
-        """Take apart what was recorded of a group for each batch: a row for each image of a run."""
-        return recorded.reshape(self.capacity, -1)
+    def record(self, name: str) -> None:
+        """Record for each image the spikes of each neuron of a population."""
+        self.recorders[name] = self.code.recorder(self, name)
+        self.network.add(self.recorders[name])
+
+    def recorded(self, name: str) -> np.ndarray:
+        """Return what the spikes of a population are for the images presented last.
+
+        `record` must have been called before their run. In rate coding this is the number of a
+        neuron's spikes; in time-to-first-spike coding the level of its spike (the steps that the
+        window had left), 0 if there was none.
+
+        Returns
+        -------
+        numpy.ndarray
+            Whole numbers, shape ``(capacity, *shape)``.
+
+        Raises
+        ------
+        SimulationError
+            Where a neuron spikes at most once: one spiked twice for an image or outside its
+            windows, which only altered equations can make it do.
+        """
+        values = self.recorders[name].values
+        # with a sign, so that differences are right
+        values = values.astype(np.promote_types(values.dtype, np.int16), copy=False)
+        return self.to_layer(name, values.reshape(self.capacity, -1))
+
+    def record_read_out(self) -> None:
+        """Record what the class is read from: in each step, or once an image."""
+        name = self.model.output.name
+        self.read_out = self.code.read_out(self, name, self.label(f"{name}_read_out"))
+        self.network.add(self.read_out)
+
+    def recorded_read_out(self) -> np.ndarray:
+        """Return what the class of each image presented last was read from.
+
+        In rate coding the value that the last layer has reached up to each step: its potential, or
+        its spikes times its scale, divided by the number of steps. In time-to-first-spike coding
+        its potential at the end of its silent stage.
+
+        Returns
+        -------
+        numpy.ndarray
+            float64, in the units of the trained network; shape ``(capacity, steps, outputs)`` or
+            ``(capacity, 1, outputs)``, in the order of the layer.
+
+        Raises
+        ------
+        SimulationError
+            The images are not run yet, or not to the end, and some were not read out.
+        """
+        model, recorder = self.model, self.read_out
+        reads = model.steps if model.read_each_step else 1
+        done = (self.origin.steps - recorder.first_step - 1) // recorder.window_steps + 1
+        if done < self.rounds * reads:
+            raise SimulationError(
+                f"The last layer was read out for {max(done, 0) // reads * self.batch} of "
+                f"{self.capacity} images: the run ended before its time. Run the network for its "
+                "whole duration."
+            )
+        values = recorder.values.reshape(self.rounds, reads, self.batch, -1)
+        values = values.swapaxes(1, 2).reshape(self.capacity, reads, -1)
+        values -= model.read_out_offset
+        values *= self.by_neuron(model.output.name, model.read_out_scale)
+        # the mean of what each step adds
+        values /= np.arange(1, reads + 1)[:, np.newaxis]
+        name = model.output.name
+        return self.to_layer(name, values.reshape(-1, model.output.size)).reshape(values.shape)
+
+    def read_potentials(self) -> np.ndarray:
+        """Return what the last layer has reached for each of the images presented last.
+
+        The logits, in the units of the trained network; float64, shape
+        ``(capacity, *output_shape)``; see `recorded_read_out`.
+        """
+        return self.recorded_read_out()[:, -1].reshape(self.capacity, *self.model.output.shape)
 
 
 def network_clock(dt: b2.Quantity | None) -> b2.Clock:
@@ -425,6 +550,9 @@ def source_clock(source: b2.SpikeSource, dt: b2.Quantity | None) -> b2.Clock:
         )
     return clock
 
+
+# The most that an integer of Brian2's holds.
+_FOR_EVER = 2**31 - 1
 
 #: Duration of a step.
 DEFAULT_STEP = 1 * b2.ms

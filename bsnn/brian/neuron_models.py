@@ -43,7 +43,6 @@ __all__ = [
     "NeuronModel",
     "RateNeuron",
     "TtfsNeuron",
-    "neuron_model",
     "register_neuron",
 ]
 
@@ -294,9 +293,6 @@ class TtfsNeuron(NeuronModel):
 #: All neuron models by name.
 NEURON_MODELS: Registry[NeuronModel] = Registry("neuron model")
 
-#: Name of the neuron of a converted network, unless another is asked for, by coding.
-DEFAULT_NEURONS = {"rate": "if", "ttfs": "two-stage"}
-
 
 def register_neuron(model: NeuronModel) -> NeuronModel:
     """Make a neuron model known by its name, also on the command line; return it.
@@ -307,26 +303,6 @@ def register_neuron(model: NeuronModel) -> NeuronModel:
         The name is taken.
     """
     return NEURON_MODELS.add(model.name, model)
-
-
-def neuron_model(wanted: str | NeuronModel | None, coding: str) -> NeuronModel:
-    """Return a neuron model for a coding: by its name, the default for None.
-
-    Raises
-    ------
-    SettingsError
-        There is none of this name, or it is one of another coding.
-    """
-    if wanted is None:
-        return NEURON_MODELS[DEFAULT_NEURONS[coding]]
-    found = wanted if isinstance(wanted, NeuronModel) else NEURON_MODELS[wanted]
-    if found.coding != coding:
-        known = [name for name, model in NEURON_MODELS.items() if model.coding == coding]
-        raise SettingsError(
-            f"The neuron {found.name!r} is one for the coding {found.coding}, and the network has "
-            f"the coding {coding}. For that there are {', '.join(known)}."
-        )
-    return found
 
 
 def check_dimensionless(value: Any, name: str) -> float:

@@ -294,13 +294,13 @@ _PARTS = {"before_integration": ("equations", "silent"), "on_the_way": ("equatio
 #: The input: pixel values as levels, one row of the timed array an image.
 _INPUT = PopulationEquations(
     model=_SCHEDULE,
-    threshold=f"spiking_stage == 1 and pixel_levels({MIDDLE_OF_STEP}, i)"
+    threshold=f"spiking_stage == 1 and image_values({MIDDLE_OF_STEP}, i)"
     " == window_steps - window_step",
 )
 
 _INPUT_CALENDAR = PopulationEquations(
     model=_SCHEDULE + "spike_step : integer",
-    plan=f"spike_step = window_steps - spiking_stage*int(pixel_levels({MIDDLE_OF_STEP}, i))",
+    plan=f"spike_step = window_steps - spiking_stage*int(image_values({MIDDLE_OF_STEP}, i))",
 )
 
 #: Max-pooling: the first spike of each window of neurons passes, in the same step.

@@ -41,7 +41,7 @@ class SpikeStepRecorder(VariableOwner, TemplateRunner):
     Examples
     --------
     >>> recorder = SpikeStepRecorder(neurons, window_steps=16, windows=100)  # doctest: +SKIP
-    >>> recorder.steps_left                                                 # doctest: +SKIP
+    >>> recorder.values                                                 # doctest: +SKIP
     """
 
     #: Name of the variable that holds what was recorded.
@@ -91,7 +91,7 @@ class SpikeStepRecorder(VariableOwner, TemplateRunner):
         add_start_step(self, self.variables, origin)
 
     @property
-    def steps_left(self) -> np.ndarray:
+    def values(self) -> np.ndarray:
         """Steps that each window had left when a neuron spiked, this step counted; 0: no spike.
 
         A row for each window, a column for each neuron.

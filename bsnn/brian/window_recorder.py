@@ -81,6 +81,7 @@ class WindowRecorder(VariableOwner, TemplateRunner):
         self.add_dependency(group)
         # Brian2 keeps a weak reference, and nobody else a subgroup made on the spot
         self.source = group
+        self.window_steps, self.first_step = int(window_steps), int(first_step)
         self._shape = (int(windows), len(group))
         # beside those of the group, in which the expression is read
         self.variables = Variables(self)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from bsnn.brian import CONNECTIVITIES, DEVICES, FORMS
+from bsnn.brian import CONNECTIVITIES, DEVICES, NEURAL_CODES
 from bsnn.datasets import DATASETS
 from bsnn.errors import SettingsError
 
@@ -82,7 +82,7 @@ Form = Annotated[
     str | None,
     typer.Option(
         help="Form of the neuron: "
-        + "; ".join(f"{', '.join(forms)} ({coding})" for coding, forms in FORMS.items())
+        + "; ".join(f"{', '.join(code.forms)} ({name})" for name, code in NEURAL_CODES.items())
         + "."
     ),
 ]

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bsnn.conversion.populations import Population, Projection, populations
+from bsnn.conversion.schedule import Schedule
 from bsnn.errors import InputError, StorageError
 from bsnn.graph import Graph, image_batch
 from bsnn.registry import Registry
@@ -71,6 +72,10 @@ class SpikingModel:
     coding: ClassVar[str]
     #: Known ways to read a class.
     read_outs: ClassVar[tuple[str, ...]]
+    #: Whether each layer has a time window of its own; otherwise all act in the same steps.
+    pipelined: ClassVar[bool]
+    #: Whether the last layer is read in each step of an image; otherwise once.
+    read_each_step: ClassVar[bool]
 
     @property
     def spiking_graph(self) -> Graph:
@@ -91,6 +96,62 @@ class SpikingModel:
     def output(self) -> Population:
         """The population that the result is read from."""
         return next(reversed(self.populations.values()))
+
+    def schedule(self, interval: int = 1) -> Schedule:
+        """Return when populations spike, with so many windows from an image to the next."""
+        depths = {
+            name: population.depth if self.pipelined else 0
+            for name, population in self.populations.items()
+        }
+        return Schedule(self.steps, interval, depths)
+
+    def encode(self, images: np.ndarray) -> np.ndarray:
+        """Return images as the input encodes them; float64.
+
+        Raises
+        ------
+        InputError, GraphError
+            The network cannot be shown them (see `check_images`).
+        """
+        raise NotImplementedError
+
+    def decode(self, name: str, recorded: np.ndarray) -> np.ndarray:
+        """Return what the spikes of a population stand for, in the units of the trained network.
+
+        Parameters
+        ----------
+        name : str
+            The population.
+        recorded : numpy.ndarray
+            What a `bsnn.brian.SpikingNetwork` records of each neuron for an image, ``(n, *shape)``.
+        """
+        raise NotImplementedError
+
+    def count_spikes(self, recorded: np.ndarray) -> np.ndarray:
+        """Return the spikes of each neuron for an image, of what is recorded of it."""
+        raise NotImplementedError
+
+    def classes(self, potentials: np.ndarray, recorded: np.ndarray | None) -> np.ndarray:
+        """Return the class of each image.
+
+        Parameters
+        ----------
+        potentials : numpy.ndarray
+            What the last layer has reached, ``(n, outputs)``.
+        recorded : numpy.ndarray or None
+            What is recorded of its spikes, ``(n, outputs)``, if it spikes.
+        """
+        return potentials.argmax(axis=1)
+
+    @property
+    def read_out_scale(self) -> float | np.ndarray:
+        """What a value of one that is read from the last layer stands for; one for each channel."""
+        return 1.0
+
+    @property
+    def read_out_offset(self) -> float:
+        """What is read where nothing has reached the last layer."""
+        return 0.0
 
     def input_of_silence(self, name: str) -> np.ndarray:
         """Return what the neurons of a population get when nothing before them spikes.

@@ -100,6 +100,8 @@ class RateModel(SpikingModel):
 
     coding = "rate"
     read_outs = RATE_READ_OUTS
+    pipelined = False
+    read_each_step = True
 
     @cached_property
     def populations(self) -> dict[str, Population]:
@@ -126,14 +128,20 @@ class RateModel(SpikingModel):
             return ENCODERS[self.encoder].spikes
         return role != "read_out" or self.read_out == "count"
 
-    def encode(self, images: np.ndarray) -> np.ndarray:
-        """Return images as values that the encoder tells; float64, one for the input's scale.
+    def decode(self, name: str, recorded: np.ndarray) -> np.ndarray:
+        rates = recorded.astype(np.float64) / self.steps
+        return rates * per_channel(self.scales[name], self.populations[name].shape)
 
-        Raises
-        ------
-        InputError, GraphError
-            The network cannot be shown them (see `check_images`).
-        """
+    def count_spikes(self, recorded: np.ndarray) -> np.ndarray:
+        return recorded
+
+    @property
+    def read_out_scale(self) -> float | np.ndarray:
+        name = self.output.name
+        return self.scales[name] if self.spikes(name) else self.unit(name)
+
+    def encode(self, images: np.ndarray) -> np.ndarray:
+        """Return images as values that the encoder tells; float64, one for the input's scale."""
         return self.encoded_values(self.check_images(images)) / self.scales[self.input.name]
 
     @property

@@ -10,7 +10,7 @@ import numpy as np
 from bsnn.conversion.model import SpikingModel, register_coding
 from bsnn.conversion.pixels import is_within, refusal
 from bsnn.conversion.populations import Population, Projection, population_levels
-from bsnn.conversion.time_code import decode, rounding_charge
+from bsnn.conversion.time_code import decode, pixel_levels, rounding_charge
 
 __all__ = ["READ_OUTS", "CodedImages", "TtfsModel"]
 
@@ -61,9 +61,33 @@ class TtfsModel(SpikingModel):
 
     coding = "ttfs"
     read_outs = READ_OUTS
+    pipelined = True
+    read_each_step = False
 
     def spikes(self, name: str) -> bool:
         return self.populations[name].role != "read_out" or self.read_out == "first-spike"
+
+    def encode(self, images: np.ndarray) -> np.ndarray:
+        """Return the levels of images (see `bsnn.conversion.time_code`); float64."""
+        images, scale = self.check_images(images), self.scales[self.input.name]
+        return pixel_levels(images, scale, self.steps, self.rounding)
+
+    def decode(self, name: str, recorded: np.ndarray) -> np.ndarray:
+        return decode(recorded.astype(np.float32), self.scales[name], self.steps)
+
+    def count_spikes(self, recorded: np.ndarray) -> np.ndarray:
+        return recorded > 0
+
+    def classes(self, potentials: np.ndarray, recorded: np.ndarray | None) -> np.ndarray:
+        if recorded is not None:
+            # the earliest spike; among equals, or without spikes, the one of most potential
+            earliest = recorded == recorded.max(axis=1, keepdims=True)
+            potentials = np.where(earliest, potentials, -np.inf)
+        return super().classes(potentials, recorded)
+
+    @property
+    def read_out_offset(self) -> float:
+        return self.initial_charge(self.output.name)
 
     def weight_factor(self, projection: Projection, target: Population) -> float:
         # a spike in the first step stands for the source's scale

@@ -10,7 +10,7 @@ import numpy as np
 
 from bsnn.brian import build
 from bsnn.brian.devices import start, use_device
-from bsnn.brian.rate_network import RateNetwork
+from bsnn.brian.network import SpikingNetwork
 from bsnn.conversion import AVERAGE, RateModel, SpikingModel
 from bsnn.conversion.gates import evaluate_key, gate_quantities
 from bsnn.cosimulation.fixed_point import integer_pool, quantise
@@ -164,7 +164,7 @@ def _checked_source(model: RateModel, name: str) -> str:
     return source
 
 
-def _read(net: RateNetwork, name: str, source: str) -> PoolRecording:
+def _read(net: SpikingNetwork, name: str, source: str) -> PoolRecording:
     model = net.model
     layer, shape = model.graph[model.populations[name].layer], model.populations[source].shape
     frames = net.capacity * model.steps
@@ -192,7 +192,7 @@ def _frames(frames: int, shape: tuple[int, ...]) -> tuple[int, ...]:
     return frames, height, width, channels
 
 
-def _spikes(net: RateNetwork, name: str, frames: int) -> np.ndarray:
+def _spikes(net: SpikingNetwork, name: str, frames: int) -> np.ndarray:
     neurons, steps = net.recorded_spikes(name)
     spikes = np.zeros((frames, net.model.populations[name].size), np.uint8)
     spikes[steps, neurons] = 1

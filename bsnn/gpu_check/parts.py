@@ -10,8 +10,6 @@ import brian2 as b2
 import numpy as np
 
 from bsnn.brian.network import SpikingNetwork
-from bsnn.brian.rate_network import RateNetwork
-from bsnn.brian.ttfs_network import TtfsNetwork
 from bsnn.brian.window_recorder import WindowRecorder
 
 __all__ = ["DT", "Outcome", "Part", "RatePart", "ScenePart", "TtfsPart"]
@@ -100,11 +98,9 @@ class _NetworkPart(Part):
 class TtfsPart(_NetworkPart):
     """Recorded are the step of every spike, and the potentials of the last layer."""
 
-    _net: TtfsNetwork
-
     def record(self) -> None:
         for name in self._spiking:
-            self._net.record_levels(name)
+            self._net.record(name)
 
     def inputs(self, rng: np.random.Generator) -> np.ndarray:
         model = self._net.model
@@ -113,7 +109,7 @@ class TtfsPart(_NetworkPart):
 
     def outcome(self) -> Outcome:
         net = self._net
-        levels = {name: net.recorders[name].steps_left for name in self._spiking}
+        levels = {name: net.recorders[name].values for name in self._spiking}
         potentials = {f"{net.model.output.name} potential": net.read_out.values}
         spikes = {name: int(np.count_nonzero(values)) for name, values in levels.items()}
         return Outcome({**levels, **potentials}, spikes)
@@ -124,8 +120,6 @@ class RatePart(_NetworkPart):
 
     Those of a last layer that does not spike are recorded in each step.
     """
-
-    _net: RateNetwork
 
     def record(self) -> None:
         net = self._net

@@ -21,7 +21,7 @@ from bsnn.brian.synapse_models import SynapseModel
 from bsnn.conversion import SpikingModel
 from bsnn.errors import SettingsError
 from bsnn.registry import Registry, check_name
-from bsnn.simulation.reader import reader
+from bsnn.simulation.reader import Reader
 from bsnn.simulation.shown import checked_images
 from bsnn.storage import file_mask, versions
 
@@ -115,7 +115,7 @@ def export(
                 f"{timed.name}.values": values
                 for timed, values in net.presentation(images, numbers).items()
             }
-            reader(net)
+            Reader(net)
             sources = generate(net, made)
             description = _describe(net, len(images), target)
         _write_inputs(made, inputs, images, labels)
@@ -159,8 +159,8 @@ def _describe(net: SpikingNetwork, images: int, target: str) -> dict[str, Any]:
             **read_out,
             "layer": output.name,
             "spikes": model.spikes(output.name),
-            "scale": np.broadcast_to(net.read_out_scale(), output.size).tolist(),
-            "offset": net.read_out_offset(),
+            "scale": net.by_neuron(output.name, model.read_out_scale).tolist(),
+            "offset": model.read_out_offset,
             # of each neuron the place of its value in the layer, channel first
             "order": net.to_neurons(output.name, np.arange(output.size)).tolist(),
         },

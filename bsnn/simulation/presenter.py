@@ -15,7 +15,7 @@ from bsnn.brian.builder import build
 from bsnn.brian.devices import start, use_code_target, use_device
 from bsnn.brian.network import SpikingNetwork
 from bsnn.simulation.job import Job
-from bsnn.simulation.reader import reader
+from bsnn.simulation.reader import Reader
 from bsnn.simulation.records import Records
 
 __all__ = ["Presented", "Presenter", "open_presenter"]
@@ -48,7 +48,7 @@ class Presenter:
 
     def __init__(self, net: SpikingNetwork, directory: Path | None = None) -> None:
         self._net = net
-        self._reader = reader(net)
+        self._reader = Reader(net)
         self._runner = start(net, directory)
         self.build_seconds = self._runner.build_seconds
 

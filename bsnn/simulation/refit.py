@@ -11,8 +11,8 @@ import numpy as np
 
 from bsnn.brian.builder import build
 from bsnn.brian.devices import start, use_device
+from bsnn.brian.network import SpikingNetwork
 from bsnn.brian.neuron_models import NeuronModel
-from bsnn.brian.rate_network import RateNetwork
 from bsnn.conversion import RateModel
 from bsnn.conversion.rate import per_channel
 from bsnn.errors import ConversionError, SettingsError
@@ -98,7 +98,7 @@ def refit_thresholds(
             seed=seed,
         )
         for name in names:
-            net.record_counts(name)
+            net.record(name)
         run = _Runs(net, images, folder)
         task = shown.add_task("fitting thresholds", total=len(names))
         for name in names:
@@ -113,7 +113,7 @@ def refit_thresholds(
 class _Runs:
     """Runs one network with thresholds that are changed from run to run."""
 
-    def __init__(self, net: RateNetwork, images: np.ndarray, folder: Path | None) -> None:
+    def __init__(self, net: SpikingNetwork, images: np.ndarray, folder: Path | None) -> None:
         self._net, self._images = net, images
         self._before = {name: np.array(net[name].v_th[:]) for name in net.recorders}
         self._runner = start(net, folder)
@@ -123,8 +123,7 @@ class _Runs:
         net = self._net
         thresholds = {net[k].v_th: factor * self._before[k] for k, factor in factors.items()}
         self._runner.run(self._images, values=thresholds)
-        counts = net.recorded_counts(name)[: len(self._images)].astype(np.float64)
-        return net.to_layer(name, counts) / net.model.steps
+        return net.recorded(name)[: len(self._images)] / net.model.steps
 
 
 def _fitted(run: _Runs, factors: Mapping[str, float], name: str, wanted: np.ndarray) -> float:

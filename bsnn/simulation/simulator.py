@@ -16,7 +16,8 @@ import numpy as np
 from bsnn.brian.builder import build, check_options
 from bsnn.brian.devices import active_device, check_device, code_target
 from bsnn.brian.network import SpikingNetwork
-from bsnn.brian.neuron_models import NeuronModel, neuron_model
+from bsnn.brian.neural_code import neuron_model
+from bsnn.brian.neuron_models import NeuronModel
 from bsnn.brian.perturbations import check_perturbations
 from bsnn.brian.size import check_memory
 from bsnn.brian.synapse_models import SynapseModel, check_synapses

@@ -346,7 +346,7 @@ def test_what_is_not_there_on_a_gpu(capsys, monkeypatch):
     for arguments, message in (
         (["--device", "cuda"], "What is missing"),
         (["--device", "cuda", "--networks", "alexnet"], "Known are mnist, resnet20, vgg16"),
-        (["--device", "tpu"], "cpp or cuda"),
+        (["--device", "tpu"], "Known are cpp, cuda"),
     ):
         monkeypatch.setattr(sys, "argv", ["bsnn", "bench", *arguments])
         with pytest.raises(SystemExit) as end:

@@ -130,12 +130,12 @@ def test_altered_equations_that_break_the_code_are_noticed(small_cnn):
     """A network whose neurons spike when they must not gives an error, not wrong counts."""
     model, images = small_cnn(steps=6)
     net = bsnn.build(model)
-    net.record_levels("conv1")
+    net.record("conv1")
     net["conv1"].first_window = 0
     net.present(images[:1])
     net.network.run(net.duration)
     with pytest.raises(bsnn.SimulationError, match="outside their windows"):
-        net.recorded_levels("conv1")
+        net.recorded("conv1")
 
 
 def test_too_large_a_network_is_refused_before_it_is_built(small_cnn, monkeypatch):

@@ -66,7 +66,7 @@ def recorded(model, **options):
     monitors = {name: ["count", "spikes"] for name in spiking(model)}
     net = bsnn.build(model, monitors=monitors, **options)
     for name in spiking(model):
-        net.record_levels(name) if model.coding == "ttfs" else net.record_counts(name)
+        net.record(name)
     if model.coding == "rate":
         net.record_read_out()
     return net
@@ -86,15 +86,15 @@ def check_ttfs(net, images) -> None:
     expected = reference.simulate(model, images)
     assert sum(np.count_nonzero(level) for level in expected.levels.values()) > 0
     for name, level in expected.levels.items():
-        found = net.recorded_levels(name)
+        found = net.recorded(name)
         np.testing.assert_array_equal(found[: len(images)], level, err_msg=name)
         neurons, steps = net.recorded_spikes(name)
         first = model.populations[name].depth * model.steps
-        window = net.interval * model.steps
+        window = net.schedule.interval * model.steps
         row, step = np.divmod(steps - first, window)
         flat = np.zeros((net.rounds, net.batch * model.populations[name].size))
         flat[row, neurons] = model.steps - step
-        by_layer = net.to_layer(name, net.by_image(flat))[: len(images)]
+        by_layer = net.to_layer(name, flat.reshape(net.capacity, -1))[: len(images)]
         np.testing.assert_array_equal(by_layer, level, err_msg=name)
     potentials = net.read_potentials()[: len(images)]
     np.testing.assert_allclose(potentials, expected.potentials, rtol=1e-9, atol=1e-9)
@@ -115,11 +115,9 @@ def check_rate(net, images, numbers=None, seed=0) -> None:
             net.capacity, model.steps, *model.populations[name].shape
         )[: len(images)]
         np.testing.assert_array_equal(found, np.abs(spikes), err_msg=name)
-        counts = net.to_layer(name, net.recorded_counts(name))[: len(images)]
+        counts = net.recorded(name)[: len(images)]
         np.testing.assert_array_equal(counts, np.abs(spikes).sum(axis=1), err_msg=name)
-    size = model.output.size
-    told = net.to_layer(model.output.name, net.recorded_read_out().reshape(-1, size))
-    told = told.reshape(net.capacity, model.steps, -1)[: len(images)]
+    told = net.recorded_read_out()[: len(images)]
     wanted = rate_reference.read_out(model, expected)
     np.testing.assert_allclose(told, wanted, rtol=1e-9, atol=1e-9)
 
@@ -243,8 +241,8 @@ def test_neurons_and_synapses_that_remember(rates, numpy_target, options):
     show(fresh, 6)
     np.testing.assert_array_equal(net.recorded_read_out(), fresh.recorded_read_out())
     for name in spiking(model):
-        np.testing.assert_array_equal(net.recorded_counts(name), fresh.recorded_counts(name))
-        assert fresh.recorded_counts(name).any()
+        np.testing.assert_array_equal(net.recorded(name), fresh.recorded(name))
+        assert fresh.recorded(name).any()
         found, wanted = net.recorded_spikes(name), fresh.recorded_spikes(name)
         np.testing.assert_array_equal(found, wanted)
         np.testing.assert_array_equal(net[name].spike_count[:], fresh[name].spike_count[:])
@@ -258,7 +256,7 @@ def test_disturbed_times_to_first_spike(times, numpy_target):
     def show(net, first):
         net.present(images[first : first + 2], np.arange(first, first + 2))
         run(net)
-        return {name: net.recorded_levels(name) for name in spiking(model)}
+        return {name: net.recorded(name) for name in spiking(model)}
 
     net = recorded(model, images=2, perturbations=perturbations)
     found = [show(net, first) for first in (0, 2, 0)]
@@ -325,7 +323,7 @@ def test_reading_before_the_end(times, rates, numpy_target):
             net.read_potentials()
     # nothing of the image before is left
     for name, level in reference.simulate(model, images[1:2]).levels.items():
-        np.testing.assert_array_equal(net.recorded_levels(name), level)
+        np.testing.assert_array_equal(net.recorded(name), level)
     run(net, 5)
     check_ttfs(net, images[1:2])
     other, others = rates
@@ -333,9 +331,9 @@ def test_reading_before_the_end(times, rates, numpy_target):
     rate.present(others[:1])
     run(rate)
     rate.present(others[1:2])
-    with pytest.raises(bsnn.SimulationError, match="read out in 0 of 12 steps"):
+    with pytest.raises(bsnn.SimulationError, match="read out for 0 of 1 images"):
         rate.recorded_read_out()
-    assert not rate.recorded_counts(other.input.name).any()
+    assert not rate.recorded(other.input.name).any()
     assert not len(rate.recorded_spikes(other.input.name)[0])
 
 

@@ -18,7 +18,7 @@ from targets import RUNTIME_TARGETS
 from torch import nn
 
 import bsnn
-from bsnn.brian import FORMS, GatedPool, MaxPooling, Windows
+from bsnn.brian import NEURAL_CODES, GatedPool, MaxPooling, Windows
 from bsnn.brian.devices import start, use_code_target, use_device
 from bsnn.conversion import AVERAGE, DEFAULT_GATE, GATES, RateDynamics
 from bsnn.graph import MaxPool2d
@@ -55,7 +55,7 @@ def test_spikes_are_the_references(gate, reset, numpy_target):
     net = run_here(
         model,
         images[:3],
-        form=FORMS["rate"][number % 2],
+        form=NEURAL_CODES["rate"].forms[number % 2],
         connectivity=("shared", "synapses")[number // 2 % 2],
     )
     assert_same_spikes(net, images[:3])

@@ -60,10 +60,10 @@ def ttfs_levels(model, images, numbers=None, **options) -> dict[str, np.ndarray]
     net = bsnn.build(model, images=len(images), **options)
     names = [name for name in model.populations if model.spikes(name)]
     for name in names:
-        net.record_levels(name)
+        net.record(name)
     net.present(images, numbers)
     net.network.run(net.duration, namespace={})
-    levels = {name: net.recorded_levels(name)[: len(images)] for name in names}
+    levels = {name: net.recorded(name)[: len(images)] for name in names}
     return {**levels, "potentials": net.read_potentials()[: len(images)]}
 
 
@@ -190,11 +190,11 @@ def test_leak_of_the_two_stage_neuron(ttfs):
     leak = 0.02
     net = bsnn.build(model, images=1, form="trace", perturbations={"leak": leak})
     for name in ("input", "conv1"):
-        net.record_levels(name)
+        net.record(name)
     monitor = net.monitor("conv1", "u")
     net.present(images[:1])
     net.network.run(net.duration, namespace={})
-    levels = net.recorded_levels("input")[0]
+    levels = net.recorded("input")[0]
     rest = model.rest_potential("conv1").ravel()
     rest = net.to_neurons("conv1", rest)
     graph = model.graph

@@ -46,7 +46,7 @@ def assert_same_spikes(net, model, images) -> None:
     expected = reference.simulate(model, images)
     assert sum(np.count_nonzero(level) for level in expected.levels.values()) > 0
     for name, level in expected.levels.items():
-        found = net.recorded_levels(name)[: len(images)]
+        found = net.recorded(name)[: len(images)]
         np.testing.assert_array_equal(found, level, err_msg=name)
     found = net.read_potentials()[: len(images)]
     np.testing.assert_allclose(found, expected.potentials, rtol=1e-9, atol=1e-9)
@@ -55,7 +55,7 @@ def assert_same_spikes(net, model, images) -> None:
 def build_recorded(model, images, **options):
     net = bsnn.build(model, images=images, **options)
     for name in spiking(model):
-        net.record_levels(name)
+        net.record(name)
     return net
 
 
@@ -84,7 +84,7 @@ def test_images_side_by_side(small_cnn, numpy_target, kind, read_out, batch):
     net = run_here(model, images[:6], **kind, batch=batch)
     assert net.capacity == {2: 6, 4: 8}[batch]
     assert len(net["conv1"]) == batch * model.populations["conv1"].size
-    windows = (-(-6 // batch) - 1) * net.interval + model.output.depth + 1
+    windows = (-(-6 // batch) - 1) * net.schedule.interval + model.output.depth + 1
     assert net.duration == windows * model.steps * b2.ms
     assert_same_spikes(net, model, images[:6])
 
@@ -180,7 +180,7 @@ def test_any_geometry(network, kind, rounding):
         expected = reference.simulate(model, images[:3])
         built = run_here(model, images[:3], **kind)
         for name, level in expected.levels.items():
-            np.testing.assert_array_equal(built.recorded_levels(name), level, err_msg=name)
+            np.testing.assert_array_equal(built.recorded(name), level, err_msg=name)
     finally:
         b2.prefs.codegen.target = before
 
@@ -250,7 +250,7 @@ def test_images_do_not_leak_into_each_other(small_cnn, numpy_target, kind):
     alone = run_here(model, image, **kind)
     among = run_here(model, around, **kind)
     for name in spiking(model):
-        one, many = alone.recorded_levels(name), among.recorded_levels(name)
+        one, many = alone.recorded(name), among.recorded(name)
         np.testing.assert_array_equal(one[0], many[1], err_msg=name)
         np.testing.assert_array_equal(one[0], many[3], err_msg=name)
 
@@ -265,8 +265,8 @@ def test_at_most_one_spike_and_none_in_the_silent_stage(small_cnn, numpy_target)
         assert (np.diff(steps) >= 0).all()
         assert (np.diff(neurons)[np.diff(steps) == 0] > 0).all()
         window = steps // model.steps
-        assert ((window - depth) % net.interval == 0).all()
-        assert len(window) == np.count_nonzero(net.recorded_levels(name))
+        assert ((window - depth) % net.schedule.interval == 0).all()
+        assert len(window) == np.count_nonzero(net.recorded(name))
     # with a scale this small the silent stage itself crosses the threshold, and must not fire
     net = bsnn.build(model, form="trace", one_at_a_time=True, monitors={"conv1": ["u", "spikes"]})
     net.present(images[:1])

@@ -105,11 +105,11 @@ def test_one_spike_at_once(form, connectivity, precision):
     options = {"form": form, "connectivity": connectivity, "precision": precision}
     net = bsnn.build(model, **options)
     for name in ("first", "last"):
-        net.record_levels(name)
+        net.record(name)
     net.present(ONES)
     net.network.run(net.duration, namespace={})
     for name in ("first", "last"):
-        np.testing.assert_array_equal(net.recorded_levels(name), STEPS)
+        np.testing.assert_array_equal(net.recorded(name), STEPS)
         np.testing.assert_array_equal(model.code(ONES).levels[name], STEPS)
 
 

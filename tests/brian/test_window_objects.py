@@ -261,9 +261,9 @@ def test_steps_of_spikes(window_steps):
     part = SpikeStepRecorder(group[1:], window_steps=n, windows=2, first_step=3, interval=2)
     b2.Network(group, whole, part).run((3 + 3 * n) * DT)
     expected = [[n, 1, 0, 0], [n, 0, 0, n - 4]]
-    np.testing.assert_array_equal(whole.steps_left, expected)
-    np.testing.assert_array_equal(part.steps_left, np.array(expected)[:, 1:])
-    assert whole.steps_left.dtype == (np.uint8 if window_steps < 256 else np.int32)
+    np.testing.assert_array_equal(whole.values, expected)
+    np.testing.assert_array_equal(part.values, np.array(expected)[:, 1:])
+    assert whole.values.dtype == (np.uint8 if window_steps < 256 else np.int32)
 
 
 @pytest.mark.usefixtures("code_target")
@@ -277,7 +277,7 @@ def test_spikes_that_have_no_place_are_noticed(steps, message):
     recorder = SpikeStepRecorder(group, window_steps=5, windows=2, first_step=3, interval=2)
     b2.Network(group, recorder).run(40 * DT)
     with pytest.raises(SimulationError, match=message):
-        _ = recorder.steps_left
+        _ = recorder.values
 
 
 def test_lengths_are_checked(numpy_target):

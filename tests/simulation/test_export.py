@@ -98,7 +98,7 @@ def test_what_is_in_the_folder(small_cnn, tmp_path):
     assert "${" not in (folder / "Makefile").read_text()
     for name in ("read_results.py", "network.json", "inputs/images.npy", "code_objects"):
         assert (folder / name).exists(), name
-    assert "inputs/input_pixel_levels.values.dat" in text
+    assert "inputs/input_image_values.values.dat" in text
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty"]
     said = subprocess.run(
         [sys.executable, folder / "read_results.py"], check=False, capture_output=True, text=True

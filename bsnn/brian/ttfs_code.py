@@ -1,10 +1,8 @@
-"""Building a network in time-to-first-spike coding."""
+"""Time-to-first-spike coding in Brian2."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any
 
 import brian2 as b2
 import numpy as np
@@ -13,8 +11,15 @@ from bsnn.brian.connectivity import pool_connections
 from bsnn.brian.disturbing import Disturbed, disturbed
 from bsnn.brian.hooks import joined
 from bsnn.brian.max_pooling import FirstSpikePool
-from bsnn.brian.neuron_models import TtfsNeuron
-from bsnn.brian.neurons import MAX_POOL, POOL_MODEL, PopulationEquations
+from bsnn.brian.network import SpikingNetwork
+from bsnn.brian.neural_code import NEURAL_CODES, NeuralCode
+from bsnn.brian.neurons import (
+    MAX_POOL,
+    NEURON_FORMS,
+    POOL_MODEL,
+    NeuronForm,
+    PopulationEquations,
+)
 from bsnn.brian.pooling import Windows
 from bsnn.brian.random_numbers import (
     NEURON,
@@ -25,66 +30,94 @@ from bsnn.brian.random_numbers import (
     seeds_model,
     with_random_numbers,
 )
+from bsnn.brian.spike_step_recorder import SpikeStepRecorder
 from bsnn.brian.spiking_groups import CalendarGroup
-from bsnn.brian.ttfs_network import TtfsNetwork
+from bsnn.brian.window_recorder import WindowRecorder
 from bsnn.brian.wiring import connect, connect_explicitly, count_fan_out
 from bsnn.conversion import Population, TtfsModel
 from bsnn.conversion.time_code import reached_scale
 
-__all__ = ["build_ttfs"]
+__all__ = ["TtfsCode"]
 
 #: Slot in which populations prepare a new window: after the state update, before thresholds.
 _BOUNDARY = "after_groups"
 
 
-def build_ttfs(
-    model: TtfsModel,
-    *,
-    neuron: TtfsNeuron,
-    perturbations: Mapping[str, float],
-    form: str,
-    one_at_a_time: bool = False,
-    **options: Any,
-) -> TtfsNetwork:
-    """Build a network in time-to-first-spike coding of a neuron model; see `bsnn.build`."""
-    neuron_form = neuron.neuron_forms[form]
-    interval = neuron_form.shortest_interval
-    if one_at_a_time:
-        interval = max(interval, model.output.depth + 1)
-    net = TtfsNetwork(
-        model, neuron_form, interval, neuron=neuron, perturbations=perturbations, **options
-    )
-    orders: dict[str, int] = {}
-    for name, population in model.populations.items():
-        source = population.projections[0].source if population.projections else name
-        # a pooling decides after its source has spiked and the spikes have arrived, in one step
-        orders[name] = orders[source] + 2 if population.role == "max_pool" else 0
-        changed = Disturbed(MAX_POOL, {}, {})
-        if population.role != "max_pool":
-            changed = disturbed(neuron, form, model, population, perturbations, net.seed)
-        _add_group(net, population, orders[name], changed)
-        _set_parameters(net, population, changed)
-        if isinstance(net[name], FirstSpikePool):
-            count_fan_out(net, source, net[name].fan_out())
-        elif population.role == "max_pool":
-            _connect_pool(net, population, orders[name])
-        else:
-            for path in population.projections:
-                delay = path.delay * model.steps * net.clock.dt
-                connect(net, population, path, neuron_form.on_pre, delay=delay)
-    net.record_read_out()
-    return net
+class TtfsCode(NeuralCode):
+    """Neurons that spike at most once in a window; images follow one another in a pipeline."""
+
+    forms = tuple(NEURON_FORMS)
+    default_neuron = "two-stage"
+    monitor_slot = "before_thresholds"
+
+    def shortest_interval(self, net: SpikingNetwork) -> int:
+        return _form(net).shortest_interval
+
+    def build(self, net: SpikingNetwork) -> None:
+        model = net.model
+        orders: dict[str, int] = {}
+        for name, population in model.populations.items():
+            source = population.projections[0].source if population.projections else name
+            # a pooling decides after its source has spiked and the spikes have arrived, in one step
+            orders[name] = orders[source] + 2 if population.role == "max_pool" else 0
+            changed = Disturbed(MAX_POOL, {}, {})
+            if population.role != "max_pool":
+                changed = disturbed(
+                    net.neuron, net.form, model, population, net.perturbations, net.seed
+                )
+            _add_group(net, population, orders[name], changed)
+            _set_parameters(net, population, changed)
+            if isinstance(net[name], FirstSpikePool):
+                count_fan_out(net, source, net[name].fan_out())
+            elif population.role == "max_pool":
+                _connect_pool(net, population, orders[name])
+            else:
+                for path in population.projections:
+                    delay = path.delay * model.steps * net.clock.dt
+                    connect(net, population, path, _form(net).on_pre, delay=delay)
+        net.record_read_out()
+
+    def recorder(self, net: SpikingNetwork, name: str) -> SpikeStepRecorder:
+        return SpikeStepRecorder(
+            net[name],
+            window_steps=net.model.steps,
+            windows=net.rounds,
+            first_step=net.schedule.first_step(name),
+            interval=net.schedule.interval,
+            origin=net.origin,
+            name=net.label(f"{name}_levels"),
+        )
+
+    def read_out(self, net: SpikingNetwork, name: str, label: str) -> WindowRecorder:
+        # in the first step after the silent stage
+        return WindowRecorder(
+            net[name],
+            _form(net).potential,
+            window_steps=net.schedule.image_steps,
+            windows=net.rounds,
+            first_step=net.schedule.first_step(name),
+            origin=net.origin,
+            when="after_thresholds",
+            name=label,
+        )
 
 
-def _add_group(net: TtfsNetwork, population: Population, order: int, changed: Disturbed) -> None:
+NEURAL_CODES.add(TtfsModel.coding, TtfsCode())
+
+
+def _form(net: SpikingNetwork) -> NeuronForm:
+    return net.neuron.neuron_forms[net.form]
+
+
+def _add_group(net: SpikingNetwork, population: Population, order: int, changed: Disturbed) -> None:
     model, name = net.model, population.name
     group = _make_group(net, population, order, changed)
     net.groups[name] = group
     net.origin.link(group)
     net.network.add(group)
     group.window_steps = model.steps
-    group.first_window = population.depth
-    group.image_interval = net.interval
+    group.first_window = net.schedule.depths[name]
+    group.image_interval = net.schedule.interval
     group.image_count = net.rounds
     if population.role in ("neurons", "read_out"):
         if "t_max" in group.variables:
@@ -95,7 +128,7 @@ def _add_group(net: TtfsNetwork, population: Population, order: int, changed: Di
         net.initial_values({"u_rest": rest, "u": rest}, name)
 
 
-def _set_parameters(net: TtfsNetwork, population: Population, changed: Disturbed) -> None:
+def _set_parameters(net: SpikingNetwork, population: Population, changed: Disturbed) -> None:
     """Set what the neuron and its perturbations add to the variables of a population."""
     name, group = population.name, net[population.name]
     values = {
@@ -114,7 +147,7 @@ def _set_parameters(net: TtfsNetwork, population: Population, changed: Disturbed
 
 
 def _make_group(
-    net: TtfsNetwork, population: Population, order: int, changed: Disturbed
+    net: SpikingNetwork, population: Population, order: int, changed: Disturbed
 ) -> b2.NeuronGroup:
     model, name = net.model, population.name
     options = {"clock": net.clock, "name": net.label(name), "dtype": net.dtype}
@@ -135,7 +168,7 @@ def _make_group(
         )
     equations, random = _with_random_numbers(changed.strings)
     own = equations.parsed({"u_th": 1.0, **net.neuron.parameters, **changed.parameters})
-    namespace = {"pixel_levels": net.pixel_levels} if population.role == "input" else {}
+    namespace = {"image_values": net.image_values} if population.role == "input" else {}
     if random:
         namespace |= net.noise_namespace(name)
     options |= {"namespace": namespace, "method": net.neuron.method}
@@ -188,7 +221,7 @@ def _with_random_numbers(
     return changed, names
 
 
-def _connect_pool(net: TtfsNetwork, population: Population, order: int) -> None:
+def _connect_pool(net: SpikingNetwork, population: Population, order: int) -> None:
     (path,) = population.projections
     source = net.model.populations[path.source]
     connections = pool_connections(net.model.graph[population.layer], source, population)

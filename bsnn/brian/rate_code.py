@@ -1,4 +1,4 @@
-"""Building a rate-coded network.
+"""Rate coding in Brian2.
 
 All layers act in the same step, one after another: population after population, all in the slot
 ``thresholds``, spikes arrive, and neurons are updated, spike, and are reset.
@@ -17,15 +17,17 @@ from bsnn.brian.connection_names import connection_name
 from bsnn.brian.disturbing import disturbed
 from bsnn.brian.encoders import ENCODER_EQUATIONS, INPUT_AT_START, INPUT_MODEL
 from bsnn.brian.max_pooling import GatedPool
-from bsnn.brian.neuron_models import RateNeuron, renamed
+from bsnn.brian.network import SpikingNetwork
+from bsnn.brian.neural_code import NEURAL_CODES, NeuralCode
+from bsnn.brian.neuron_models import RATE_FORMS, RateNeuron, renamed
 from bsnn.brian.noise import spike_noise
 from bsnn.brian.perturbations import PERTURBATIONS
 from bsnn.brian.pooling import Windows
-from bsnn.brian.rate_network import RateNetwork
 from bsnn.brian.rate_neurons import population_neuron, rate_equations
 from bsnn.brian.spiking_groups import OnePassGroup
 from bsnn.brian.synapse_code import at_start
 from bsnn.brian.synapse_models import STATIC
+from bsnn.brian.window_recorder import WindowRecorder
 from bsnn.brian.window_start import WindowStart
 from bsnn.brian.wiring import connect, count_fan_out
 from bsnn.conversion import Population, Projection, RateModel
@@ -34,7 +36,7 @@ from bsnn.conversion.noise import check_seed
 from bsnn.conversion.ties import tie
 from bsnn.errors import BuildError
 
-__all__ = ["build_rate"]
+__all__ = ["RateCode"]
 
 _SLOT = "thresholds"
 
@@ -42,33 +44,59 @@ _SLOT = "thresholds"
 _REMEMBER, _ARRIVE, _UPDATE, _SPIKE, _RESET, _LEARN, _AXON, _AXON_SPIKE, _ORDERS = range(9)
 
 
-def build_rate(
-    model: RateModel, *, neuron: RateNeuron, perturbations: Mapping[str, float], **options: Any
-) -> RateNetwork:
-    """Build a rate-coded network of a neuron model; see `bsnn.build`."""
-    try:
-        check_seed(options["seed"])
-    except ValueError as error:
-        raise BuildError(f"The network cannot be built: {error}.") from error
-    net = RateNetwork(model, neuron=neuron, perturbations=perturbations, **options)
-    for number, population in enumerate(model.populations.values()):
-        order = _ORDERS * number
-        if population.role == "input":
-            start = _add_input(net, population, order)
-        elif population.role == "max_pool":
-            start = _add_pool(net, population, order)
-        else:
-            own = population_neuron(neuron, model, population.name)
-            start = _add_neurons(net, population, own, perturbations, order)
-            for path in population.projections:
-                _connect(net, population, path, own, order)
-        _at_start_of_image(net, net[population.name], start)
-        _add_axon(net, population, perturbations, order + _AXON)
-    return net
+class RateCode(NeuralCode):
+    """Integrate-and-fire neurons; images follow one another, and all layers act in one step."""
+
+    forms = RATE_FORMS
+    default_neuron = "if"
+
+    def build(self, net: SpikingNetwork) -> None:
+        try:
+            check_seed(net.seed)
+        except ValueError as error:
+            raise BuildError(f"The network cannot be built: {error}.") from error
+        model = net.model
+        for number, population in enumerate(model.populations.values()):
+            order = _ORDERS * number
+            if population.role == "input":
+                start = _add_input(net, population, order)
+            elif population.role == "max_pool":
+                start = _add_pool(net, population, order)
+            else:
+                own = population_neuron(net.neuron, model, population.name)
+                start = _add_neurons(net, population, own, order)
+                for path in population.projections:
+                    _connect(net, population, path, own, order)
+            _at_start_of_image(net, net[population.name], start)
+            _add_axon(net, population, order + _AXON)
+
+    def recorder(self, net: SpikingNetwork, name: str) -> WindowRecorder:
+        return WindowRecorder(
+            net[name],
+            "spike_count",
+            window_steps=net.model.steps,
+            windows=net.rounds,
+            origin=net.origin,
+            dtype=np.int32,
+            name=net.label(f"{name}_counts"),
+        )
+
+    def read_out(self, net: SpikingNetwork, name: str, label: str) -> WindowRecorder:
+        return WindowRecorder(
+            net[name],
+            "spike_count" if net.model.spikes(name) else "v",
+            window_steps=1,
+            windows=net.rounds * net.model.steps,
+            origin=net.origin,
+            name=label,
+        )
+
+
+NEURAL_CODES.add(RateModel.coding, RateCode())
 
 
 def _connect(
-    net: RateNetwork, population: Population, path: Projection, neuron: RateNeuron, order: int
+    net: SpikingNetwork, population: Population, path: Projection, neuron: RateNeuron, order: int
 ) -> None:
     name = connection_name(path.source, population.name, net.synapses)
     synapse = net.synapse_models.get(name, STATIC)
@@ -87,7 +115,7 @@ def _connect(
         _at_start_of_image(net, net.synapses[name], [start])
 
 
-def _on_pre(net: RateNetwork, neuron: RateNeuron, source: str) -> str:
+def _on_pre(net: SpikingNetwork, neuron: RateNeuron, source: str) -> str:
     """Return what a spike from a population does to a neuron."""
     weight = "w"
     if source == net.model.input.name and net.source is None:
@@ -100,12 +128,10 @@ def _on_pre(net: RateNetwork, neuron: RateNeuron, source: str) -> str:
     return neuron.on_pre if weight == "w" else renamed(neuron.on_pre, {"w": f"({weight})"})
 
 
-def _add_axon(
-    net: RateNetwork, population: Population, perturbations: Mapping[str, float], order: int
-) -> None:
+def _add_axon(net: SpikingNetwork, population: Population, order: int) -> None:
     parts = [
         PERTURBATIONS[name].axon(strength)
-        for name, strength in perturbations.items()
+        for name, strength in net.perturbations.items()
         if PERTURBATIONS[name].axon is not None
     ]
     name = population.name
@@ -114,7 +140,7 @@ def _add_axon(
         _at_start_of_image(net, net.axons[name], [start])
 
 
-def _add_input(net: RateNetwork, population: Population, order: int) -> list[str]:
+def _add_input(net: SpikingNetwork, population: Population, order: int) -> list[str]:
     if net.source is not None:
         net.groups[population.name] = net.source
         return []
@@ -143,17 +169,16 @@ def _add_input(net: RateNetwork, population: Population, order: int) -> list[str
 
 
 def _add_neurons(
-    net: RateNetwork,
+    net: SpikingNetwork,
     population: Population,
     neuron: RateNeuron,
-    perturbations: Mapping[str, float],
     order: int,
 ) -> list[str]:
     model, name = net.model, population.name
     bias = model.bias(name)
     factors: Mapping[str, np.ndarray] = {}
     if model.spikes(name):
-        changed = disturbed(neuron, net.form, model, population, perturbations, net.seed)
+        changed = disturbed(neuron, net.form, model, population, net.perturbations, net.seed)
         neuron, factors = changed.strings, changed.factors
     equations = rate_equations(neuron, model, population, bias, input_flows=net.input_flows)
     namespace = net.noise_namespace(name) if equations.random else {}
@@ -202,7 +227,9 @@ def _add_neurons(
     return equations.at_start
 
 
-def _set(net: RateNetwork, name: str, variable: str, value: Any, factor: np.ndarray | None) -> None:
+def _set(
+    net: SpikingNetwork, name: str, variable: str, value: Any, factor: np.ndarray | None
+) -> None:
     """Set a parameter of a population, times what it is multiplied by in each neuron."""
     if np.ndim(value):
         value = net.by_neuron(name, value)
@@ -211,7 +238,7 @@ def _set(net: RateNetwork, name: str, variable: str, value: Any, factor: np.ndar
     setattr(net[name], variable, np.tile(value, net.batch) if np.ndim(value) else value)
 
 
-def _add_pool(net: RateNetwork, population: Population, order: int) -> list[str]:
+def _add_pool(net: SpikingNetwork, population: Population, order: int) -> list[str]:
     model = net.model
     source, *tables = model.windows(population.name)
     pool = GatedPool(
@@ -240,7 +267,7 @@ def _reset_in_slot(group: b2.NeuronGroup, order: int) -> None:
 
 
 def _group(
-    net: RateNetwork,
+    net: SpikingNetwork,
     population: Population,
     model: str,
     *,
@@ -289,7 +316,7 @@ def _every_step(group: b2.NeuronGroup, code: str, order: int) -> None:
     )
 
 
-def _at_start_of_image(net: RateNetwork, group: b2.Group, statements: Sequence[str]) -> None:
+def _at_start_of_image(net: SpikingNetwork, group: b2.Group, statements: Sequence[str]) -> None:
     net.network.add(group)
     for order, code in enumerate(statements):
         net.network.add(
