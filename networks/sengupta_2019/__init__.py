@@ -171,9 +171,11 @@ def convert(graph: Any, images: Any, **options: Any) -> Any:
         "encoder": "poisson",
         "balance": "thresholds",
         "steps": STEPS,
-        "seed": 1,
     }
-    return bsnn.convert_to_rate(graph, images, images_from=DATASET, **(papers | options))
+    settings = papers | options
+    if settings["norm"] == "spike-norm":
+        settings = {"seed": 1} | settings
+    return bsnn.convert_to_rate(graph, images, images_from=DATASET, **settings)
 
 
 def reproduce(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from itertools import pairwise
@@ -14,6 +13,7 @@ import pytest
 import bsnn
 from bsnn.networks import paper
 from bsnn.simulation import parse_axis
+from bsnn.storage import read_json, write_json
 
 TUTORIAL = Path(__file__).parents[2] / "tutorials" / "5-what-biology-does-to-a-cnn.ipynb"
 
@@ -59,9 +59,9 @@ def test_the_same_command_finds_the_same(command_line, numpy_target, name):
     assert first.done == first.runs > 5
 
     # some of it once more, by two processes
-    tree = json.loads(Path(name).read_text())
+    tree = read_json(name)
     del tree["points"][1::5]
-    Path(name).write_text(json.dumps(tree))
+    write_json(name, tree)
     assert bsnn.load_sweep(name).done < first.done
     status, out, err = command_line(command, model, *options, "--resume", "--workers", 2)
     assert status == 0, out + err
