@@ -13,7 +13,7 @@ from bsnn.analysis.tracing import NeuronTrace, Watch, trace_form
 from bsnn.brian import SpikingNetwork, build
 from bsnn.brian.devices import start, use_device
 from bsnn.conversion import RateModel, SpikingModel
-from bsnn.conversion.rate import per_channel
+from bsnn.conversion.populations import per_channel
 
 __all__ = ["Recording", "Spikes", "read_recording", "record", "telling_neurons"]
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from bsnn.brian import SpikingNetwork, build
 from bsnn.conversion import RateModel, SpikingModel
-from bsnn.conversion.rate import per_channel
+from bsnn.conversion.populations import per_channel
 from bsnn.errors import SettingsError
 from bsnn.registry import check_name
 

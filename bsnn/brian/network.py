@@ -20,7 +20,7 @@ from bsnn.brian.targets import runs_in_parallel
 from bsnn.brian.time_origin import TimeOrigin
 from bsnn.brian.window_recorder import WindowRecorder
 from bsnn.conversion import SpikingModel
-from bsnn.conversion.rate import per_channel
+from bsnn.conversion.populations import per_channel
 from bsnn.errors import BuildError, SimulationError
 
 if TYPE_CHECKING:

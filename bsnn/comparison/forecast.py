@@ -11,7 +11,7 @@ import numpy as np
 from bsnn.brian import estimate
 from bsnn.comparison.ladder import spiking
 from bsnn.conversion import RateDynamics, RateModel, SpikingModel
-from bsnn.conversion.rate import per_channel
+from bsnn.conversion.populations import per_channel
 from bsnn.errors import SettingsError
 from bsnn.progress import progress_bar
 from bsnn.simulation.duration import DEVICE_COSTS, estimate_seconds

@@ -16,8 +16,7 @@ import numpy as np
 
 from bsnn.comparison.causes import Cause, Situation
 from bsnn.conversion import DEFAULT_GATE, Population, RateDynamics, RateModel, SpikingModel
-from bsnn.conversion.populations import population_levels
-from bsnn.conversion.rate import per_channel
+from bsnn.conversion.populations import per_channel, population_levels
 from bsnn.conversion.ties import TIE
 from bsnn.conversion.time_code import decode
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bsnn.conversion import Population, SpikingModel
-from bsnn.conversion.rate import per_channel
+from bsnn.conversion.populations import per_channel
 
 __all__ = ["CauseShare", "LayerComparison", "LayerMeasures", "UnitComparison"]
 

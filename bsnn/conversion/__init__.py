@@ -1,12 +1,13 @@
 """Conversion of a trained network to a spiking model: codes, scales and thresholds."""
 
 from bsnn.conversion.calibration import DEFAULT_PERCENTILE
+from bsnn.conversion.convert import convert
 from bsnn.conversion.convert_rate import RATE_NORMALISATIONS, convert_to_rate
 from bsnn.conversion.convert_ttfs import convert_to_ttfs
 from bsnn.conversion.encoders import ENCODERS, Encoder
 from bsnn.conversion.gates import AVERAGE, DEFAULT_GATE, GATE_QUANTITIES, GATES
 from bsnn.conversion.grid import on_grid
-from bsnn.conversion.model import CODINGS, SpikingModel, load_model
+from bsnn.conversion.model import CODINGS, CONVERTERS, SpikingModel, load_model, register_coding
 from bsnn.conversion.populations import Population, Projection
 from bsnn.conversion.rate import BALANCES, RATE_READ_OUTS, RESETS, RESIDUAL_RULES, RateModel
 from bsnn.conversion.rate_dynamics import RateDynamics
@@ -17,6 +18,7 @@ __all__ = [
     "AVERAGE",
     "BALANCES",
     "CODINGS",
+    "CONVERTERS",
     "DEFAULT_GATE",
     "DEFAULT_PERCENTILE",
     "ENCODERS",
@@ -36,9 +38,11 @@ __all__ = [
     "RateModel",
     "SpikingModel",
     "TtfsModel",
+    "convert",
     "convert_to_rate",
     "convert_to_ttfs",
     "load_model",
     "on_grid",
+    "register_coding",
     "rmse_by_scale",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -14,11 +15,11 @@ from bsnn.conversion.calibration import (
     positive_scale,
 )
 from bsnn.conversion.encoders import ENCODERS
-from bsnn.conversion.gates import DEFAULT_GATE
+from bsnn.conversion.model import CONVERTERS
 from bsnn.conversion.noise import check_seed
 from bsnn.conversion.pixels import FAR, is_within
 from bsnn.conversion.populations import relu_before_pool
-from bsnn.conversion.rate import RateModel
+from bsnn.conversion.rate import SETTINGS, RateModel
 from bsnn.conversion.residual import Junctions
 from bsnn.conversion.scales import NORMALISATIONS, ScaleContext
 from bsnn.conversion.spike_norm import spike_norm
@@ -31,29 +32,27 @@ __all__ = ["RATE_NORMALISATIONS", "convert_to_rate"]
 #: Names of the normalisations of rate coding.
 RATE_NORMALISATIONS = ("data-based", "percentile", "model-based", "spike-norm")
 
+_DEFAULTS = {
+    **{name: getattr(RateModel, name) for name in SETTINGS if hasattr(RateModel, name)},
+    "steps": 100,
+    "read_out": "count",
+}
+
 
 def convert_to_rate(
     graph: Graph,
     images: np.ndarray,
     *,
-    steps: int = 100,
     norm: str = "percentile",
     percentile: float | None = None,
     channels: bool = False,
     norm_steps: int | None = None,
     seed: int | None = None,
-    encoder: str = "constant",
     input_scale: float | None = None,
-    reset: str = "subtract",
-    balance: str = "weights",
-    residual: str = "equal",
-    initial_potential: float = 0.0,
-    potential_floor: float | None = None,
-    gate: str = DEFAULT_GATE,
-    read_out: str = "count",
     images_from: str = "unnamed",
     source: dict[str, str] | None = None,
     progress: bool = True,
+    **settings: Any,
 ) -> RateModel:
     """Convert a trained network to integrate-and-fire neurons whose rates stand for activations.
 
@@ -66,8 +65,6 @@ def convert_to_rate(
         Calibration images, from the training set, shape ``(n, *input_shape)``: plain pixels from 0
         to 1, or to the values that `input_scale` or the network's normalisation is of. With a
         constant input also images that were normalised beforehand.
-    steps : int
-        Time steps for which an image is shown, unless a simulation says otherwise.
     norm : str
         How the value that one spike a step stands for is found for each layer:
         ``"model-based"`` and ``"data-based"`` (Diehl et al. 2015), ``"percentile"`` (Rueckauer et
@@ -80,38 +77,48 @@ def convert_to_rate(
         Steps for which Spike-Norm shows each image; by default `steps`.
     seed : int, optional
         Of the encoder's noise during Spike-Norm; by default 0.
-    encoder : str
-        How images enter: ``"constant"`` (a current), ``"poisson"`` (Bernoulli spikes that carry the
-        sign of the value, as in Sengupta et al.) or ``"regular"`` (evenly spaced spikes).
     input_scale : float, optional
         The value, after the network's normalisation, that one spike a step stands for; the rate of
         a Poisson input is the value divided by it. By default the largest that a pixel from 0 to 1
         can have.
-    reset : str
-        ``"subtract"`` (the threshold is subtracted, nothing is lost) or ``"zero"`` (Sengupta et
-        al.).
-    balance : str
-        ``"weights"`` (weight normalisation: thresholds are one) or ``"thresholds"`` (threshold
-        balancing: weights are the trained ones). Both give the same spikes.
-    residual : str
-        For residual networks, a name in `bsnn.conversion.RESIDUAL_RULES`.
-    initial_potential : float
-        Potential at the beginning of an image, as a share of the threshold; a half rounds rates
-        in place of flooring them.
-    potential_floor : float, optional
-        Lowest potential, in thresholds; zero or below.
-    gate : str
-        How max-pooling chooses the neuron of a window whose spikes pass: a name in
-        `bsnn.conversion.GATES`; ``"average"`` (the trained network's max-poolings become average
-        poolings); or an expression over `bsnn.conversion.GATE_QUANTITIES`.
-    read_out : str
-        ``"count"`` (most spikes) or ``"potential"`` (the last layer integrates and does not spike).
     images_from : str
         Name of the data set the images are from, for the record.
     source : dict, optional
         Where the trained network came from, for the record.
     progress : bool
         Show a progress bar for Spike-Norm.
+    **settings
+        Of the network, with these names:
+
+        steps : int
+            Time steps for which an image is shown, unless a simulation says otherwise; by default
+            100.
+        encoder : str
+            How images enter: ``"constant"`` (a current, the default), ``"poisson"`` (Bernoulli
+            spikes that carry the sign of the value, as in Sengupta et al.) or ``"regular"``
+            (evenly spaced spikes).
+        reset : str
+            ``"subtract"`` (the threshold is subtracted, nothing is lost; the default) or
+            ``"zero"`` (Sengupta et al.).
+        balance : str
+            ``"weights"`` (weight normalisation: thresholds are one; the default) or
+            ``"thresholds"`` (threshold balancing: weights are the trained ones). Both give the same
+            spikes.
+        residual : str
+            For residual networks, a name in `bsnn.conversion.RESIDUAL_RULES`; by default
+            ``"equal"``.
+        initial_potential : float
+            Potential at the beginning of an image, as a share of the threshold, by default 0; a
+            half rounds rates in place of flooring them.
+        potential_floor : float, optional
+            Lowest potential, in thresholds; zero or below.
+        gate : str
+            How max-pooling chooses the neuron of a window whose spikes pass: a name in
+            `bsnn.conversion.GATES`; ``"average"`` (the trained network's max-poolings become
+            average poolings); or an expression over `bsnn.conversion.GATE_QUANTITIES`.
+        read_out : str
+            ``"count"`` (most spikes, the default) or ``"potential"`` (the last layer integrates and
+            does not spike).
 
     Returns
     -------
@@ -125,11 +132,16 @@ def convert_to_rate(
         of the method (such as a junction that is not rectified), or a layer is never active.
     """
     check_name(norm, RATE_NORMALISATIONS, "normalisation for rates")
+    for name in settings:
+        check_name(name, SETTINGS, "setting of rate coding")
+    settings = _DEFAULTS | settings
+    for name in ("initial_potential", "potential_floor"):
+        settings[name] = None if settings[name] is None else float(settings[name])
     of_spike_norm = {"norm_steps": norm_steps, "seed": seed}
-    norm_steps = steps if norm_steps is None else norm_steps
+    norm_steps = settings["steps"] if norm_steps is None else norm_steps
     seed = 0 if seed is None else seed
     percentile = chosen_percentile(percentile, norm)
-    check_name(encoder, ENCODERS, "encoder")
+    check_name(settings["encoder"], ENCODERS, "encoder")
     images, extremes = calibration_images(graph, images)
     graph = relu_before_pool(graph)
     if norm_steps < 1:
@@ -137,21 +149,13 @@ def convert_to_rate(
     further = {"seed": seed, "steps": norm_steps} if norm == "spike-norm" else {}
     model = RateModel(
         graph=graph,
-        steps=steps,
         scales={},
-        encoder=encoder,
-        reset=reset,
-        balance=balance,
-        residual=residual,
-        gate=gate,
-        initial_potential=float(initial_potential),
-        potential_floor=None if potential_floor is None else float(potential_floor),
-        read_out=read_out,
         norm=norm,
         calibration=calibration_record(
             images, extremes, images_from, percentile if norm == "percentile" else None, **further
         ),
         source=dict(source or {}),
+        **settings,
     )
     try:
         model.scales.update(dict.fromkeys(model.populations, 1.0))
@@ -172,6 +176,9 @@ def convert_to_rate(
     for name, population in model.populations.items():
         positive_scale(model.scales[name], population.layer, len(images))
     return model
+
+
+CONVERTERS.add(RateModel.coding, convert_to_rate)
 
 
 def _check_spike_norm(norm: str, options: Mapping[str, int | None]) -> None:

@@ -11,6 +11,7 @@ from bsnn.conversion.calibration import (
     chosen_percentile,
     positive_scale,
 )
+from bsnn.conversion.model import CONVERTERS
 from bsnn.conversion.pixels import is_within
 from bsnn.conversion.populations import population_levels, populations, relu_before_pool
 from bsnn.conversion.scales import NORMALISATIONS, ScaleContext
@@ -122,6 +123,9 @@ def convert_to_ttfs(
         ),
         source=dict(source or {}),
     )
+
+
+CONVERTERS.add(TtfsModel.coding, convert_to_ttfs)
 
 
 def _check_arguments(steps: int, norm: str, read_out: str, input_scale: float) -> None:

@@ -6,7 +6,8 @@ import dataclasses
 
 import numpy as np
 
-from bsnn.conversion.rate import RateModel, per_channel
+from bsnn.conversion.populations import per_channel
+from bsnn.conversion.rate import RateModel
 from bsnn.errors import ConversionError
 from bsnn.graph import Conv2d, Flatten, Graph, Input, Layer, Linear, MaxPool2d, Normalise, ReLU
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from bsnn.conversion.populations import Population, Projection, populations
 from bsnn.conversion.schedule import Schedule
-from bsnn.errors import InputError, StorageError
+from bsnn.errors import BsnnError, InputError, SettingsError, StorageError
 from bsnn.graph import Graph, image_batch
 from bsnn.registry import Registry
 from bsnn.storage import (
@@ -24,10 +26,50 @@ from bsnn.storage import (
     write_tree,
 )
 
-__all__ = ["CODINGS", "SpikingModel", "load_model", "model_from_tree", "register_coding"]
+__all__ = [
+    "CAPABILITIES",
+    "CODINGS",
+    "CONVERTERS",
+    "Decoded",
+    "SpikingModel",
+    "load_model",
+    "model_from_tree",
+    "register_coding",
+]
 
 #: Kinds of spiking model by their coding.
 CODINGS: Registry[type[SpikingModel]] = Registry("coding")
+
+#: Functions that convert a trained network, by coding.
+CONVERTERS: Registry[Callable[..., SpikingModel]] = Registry("coding")
+
+#: What a coding may offer besides being simulated, and what that is.
+CAPABILITIES = {
+    "source": "a group of the user's in the place of the input",
+    "synapses": "synapses with dynamics of their own",
+    "nir": "being written as NIR",
+    "pooling block": "the spikes and gates of the hardware's pooling block",
+    "refit": "thresholds that are fitted to other neurons",
+}
+
+#: Called after each step of a reference simulation.
+Tick = Callable[[], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Decoded:
+    """What the spikes of a batch of images stand for.
+
+    Attributes
+    ----------
+    values : dict of str to numpy.ndarray
+        By population, in the units of the trained network; shape ``(n, *shape)``.
+    classes : numpy.ndarray
+        Class of each image.
+    """
+
+    values: dict[str, np.ndarray]
+    classes: np.ndarray
 
 
 def register_coding(model_type: type[SpikingModel]) -> type[SpikingModel]:
@@ -39,7 +81,9 @@ def register_coding(model_type: type[SpikingModel]) -> type[SpikingModel]:
 class SpikingModel:
     """A trained network with all that its spiking form is determined by.
 
-    One class for each coding derives from it: `TtfsModel` and `RateModel`.
+    A coding is one class that derives from it, such as `TtfsModel` and `RateModel`: how a value
+    becomes spikes and back, when populations spike, and what the network computes, in numbers. Its
+    Brian2 objects are a `bsnn.brian.NeuralCode` of the same name.
 
     Attributes
     ----------
@@ -70,12 +114,29 @@ class SpikingModel:
 
     #: Name of the coding.
     coding: ClassVar[str]
+    #: What it is called in sentences.
+    title: ClassVar[str]
     #: Known ways to read a class.
     read_outs: ClassVar[tuple[str, ...]]
     #: Whether each layer has a time window of its own; otherwise all act in the same steps.
     pipelined: ClassVar[bool]
+    #: Whether it counts in which step of its window a spike comes; otherwise how many come.
+    timed: ClassVar[bool]
     #: Whether the last layer is read in each step of an image; otherwise once.
     read_each_step: ClassVar[bool]
+    #: What it does not offer of `CAPABILITIES`, and why.
+    refused: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {name: f"it does not offer {what}." for name, what in CAPABILITIES.items()}
+    )
+
+    @classmethod
+    def check_offers(cls, capability: str, error: type[BsnnError] = SettingsError) -> None:
+        """Raise an error that says why, if the coding does not offer one of `CAPABILITIES`."""
+        if capability in cls.refused:
+            raise error(
+                f"{capability!r} has no meaning for a network in the coding {cls.coding}: "
+                f"{cls.refused[capability]}"
+            )
 
     @property
     def spiking_graph(self) -> Graph:
@@ -129,6 +190,53 @@ class SpikingModel:
 
     def count_spikes(self, recorded: np.ndarray) -> np.ndarray:
         """Return the spikes of each neuron for an image, of what is recorded of it."""
+        raise NotImplementedError
+
+    def spike_worth(self, steps: np.ndarray) -> np.ndarray:
+        """Return what a spike adds to what is recorded, given its step in its window.
+
+        One, where only the number of spikes counts.
+        """
+        return np.ones_like(steps)
+
+    def reference(
+        self,
+        images: np.ndarray,
+        *,
+        seed: int = 0,
+        streams: np.ndarray | None = None,
+        dtype: type = np.float64,
+        tick: Tick | None = None,
+    ) -> Decoded:
+        """Return what the spiking network computes, without Brian2: its reference.
+
+        Parameters
+        ----------
+        images : numpy.ndarray
+            Shape ``(n, *input_shape)``.
+        seed : int
+            Of the noise of the input, if it has some.
+        streams : numpy.ndarray, optional
+            Number of each image's own noise; by default 0, 1, ...
+        dtype : dtype
+            Of the potentials.
+        tick : callable, optional
+            Called after each step, if there are steps.
+        """
+        raise NotImplementedError
+
+    def classes_by_steps(
+        self, images: np.ndarray, furthest: int, *, seed: int = 0
+    ) -> Iterator[np.ndarray]:
+        """Yield the classes of images with 1, 2, ... steps."""
+        for steps in range(1, furthest + 1):
+            yield dataclasses.replace(self, steps=steps).reference(images, seed=seed).classes
+
+    def conversion_options(self) -> dict[str, Any]:
+        """Return the arguments of the coding's converter that this model was made with.
+
+        Those with which scales are found are left out.
+        """
         raise NotImplementedError
 
     def classes(self, potentials: np.ndarray, recorded: np.ndarray | None) -> np.ndarray:

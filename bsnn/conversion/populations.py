@@ -21,6 +21,7 @@ __all__ = [
     "Population",
     "Projection",
     "check_junctions",
+    "per_channel",
     "pooled_windows",
     "population_levels",
     "populations",
@@ -92,6 +93,12 @@ def population_levels(
     """Return the levels at which a population codes values: pixels, or potentials of neurons."""
     code = pixel_levels if population.role == "input" else levels
     return code(values, scale, steps, rounding)
+
+
+def per_channel(values: float | np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Shape one number, or one for each channel, so that it spreads over values of a shape."""
+    values = np.asarray(values, dtype=np.float64)
+    return values.reshape(-1, *[1] * (len(shape) - 1)) if values.ndim else values
 
 
 def relu_before_pool(graph: Graph) -> Graph:

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from bsnn.conversion.encoders import ENCODERS
 from bsnn.conversion.gates import AVERAGE, DEFAULT_GATE, gate_key
-from bsnn.conversion.model import SpikingModel, register_coding
+from bsnn.conversion.model import Decoded, SpikingModel, Tick, register_coding
 from bsnn.conversion.pixels import FAR, advice, is_within, refusal
 from bsnn.conversion.populations import (
     Population,
     Projection,
     check_junctions,
+    per_channel,
     pooled_windows,
     populations,
 )
+from bsnn.conversion.rate_dynamics import RateDynamics
 from bsnn.errors import ConversionError, InputError
 from bsnn.graph import AvgPool2d, Graph, MaxPool2d, are_counts
 
-__all__ = ["BALANCES", "RATE_READ_OUTS", "RESETS", "RESIDUAL_RULES", "RateModel", "per_channel"]
+__all__ = ["BALANCES", "RATE_READ_OUTS", "RESETS", "RESIDUAL_RULES", "SETTINGS", "RateModel"]
 
 #: What a spike leaves of the potential: what it was above the threshold, or nothing.
 RESETS = ("subtract", "zero")
@@ -34,6 +38,19 @@ BALANCES = ("weights", "thresholds")
 #: How a class is read: by the number of spikes, or by the potential of a last layer that integrates
 #: and does not spike.
 RATE_READ_OUTS = ("count", "potential")
+
+#: Fields of a `RateModel` that conversion takes as they are.
+SETTINGS = (
+    "steps",
+    "encoder",
+    "reset",
+    "balance",
+    "residual",
+    "gate",
+    "initial_potential",
+    "potential_floor",
+    "read_out",
+)
 
 #: What holds where the branches of a residual network meet.
 RESIDUAL_RULES = {
@@ -99,9 +116,12 @@ class RateModel(SpikingModel):
     trace: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     coding = "rate"
+    title = "rate coding"
     read_outs = RATE_READ_OUTS
     pipelined = False
+    timed = False
     read_each_step = True
+    refused = MappingProxyType({})
 
     @cached_property
     def populations(self) -> dict[str, Population]:
@@ -135,10 +155,60 @@ class RateModel(SpikingModel):
     def count_spikes(self, recorded: np.ndarray) -> np.ndarray:
         return recorded
 
+    def reference(
+        self,
+        images: np.ndarray,
+        *,
+        seed: int = 0,
+        streams: np.ndarray | None = None,
+        dtype: type = np.float64,
+        tick: Tick | None = None,
+    ) -> Decoded:
+        dynamics = RateDynamics(self, images, seed, streams, dtype)
+        sums = {
+            name: np.zeros((len(images), *population.shape))
+            for name, population in self.populations.items()
+        }
+        for _ in range(self.steps):
+            for name, spikes in dynamics.step().items():
+                sums[name] += spikes
+            if tick is not None:
+                tick()
+        values = {
+            name: count / self.steps * per_channel(self.scales[name], self.populations[name].shape)
+            for name, count in sums.items()
+        }
+        output = self.output.name
+        if not self.spikes(output):
+            potential = dynamics.populations[output].potential
+            values[output] = potential.astype(np.float64) / self.steps
+        return Decoded(values, values[output].reshape(len(images), -1).argmax(axis=1))
+
+    def classes_by_steps(
+        self, images: np.ndarray, furthest: int, *, seed: int = 0
+    ) -> Iterator[np.ndarray]:
+        dynamics, output = RateDynamics(self, images, seed), self.output
+        reached = 0.0
+        for _ in range(furthest):
+            spikes = dynamics.step()
+            if self.spikes(output.name):
+                scale = per_channel(self.scales[output.name], output.shape)
+                reached = reached + spikes[output.name] * scale
+            else:
+                reached = dynamics.populations[output.name].potential
+            yield reached.reshape(len(images), -1).argmax(axis=1)
+
     @property
     def read_out_scale(self) -> float | np.ndarray:
         name = self.output.name
         return self.scales[name] if self.spikes(name) else self.unit(name)
+
+    def conversion_options(self) -> dict[str, Any]:
+        return {
+            **{name: getattr(self, name) for name in SETTINGS},
+            "channels": any(np.ndim(scale) for scale in self.scales.values()),
+            "input_scale": self.scales[self.input.name],
+        }
 
     def encode(self, images: np.ndarray) -> np.ndarray:
         """Return images as values that the encoder tells; float64, one for the input's scale."""
@@ -383,9 +453,3 @@ def _averaged(layer: MaxPool2d) -> AvgPool2d:
         ceil_mode=layer.ceil_mode,
         count_include_pad=False,
     )
-
-
-def per_channel(values: float | np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Shape one number, or one for each channel, so that it spreads over values of a shape."""
-    values = np.asarray(values, dtype=np.float64)
-    return values.reshape(-1, *[1] * (len(shape) - 1)) if values.ndim else values

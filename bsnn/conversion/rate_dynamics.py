@@ -6,13 +6,17 @@ finds its thresholds with it; for small networks and few steps it is also a quic
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from bsnn.conversion.encoders import ENCODERS
 from bsnn.conversion.gates import gate_quantities, winning_spikes
-from bsnn.conversion.populations import Population
-from bsnn.conversion.rate import RateModel, per_channel
+from bsnn.conversion.populations import Population, per_channel
 from bsnn.conversion.ties import tie
+
+if TYPE_CHECKING:
+    from bsnn.conversion.rate import RateModel
 
 __all__ = ["PoolDynamics", "PopulationDynamics", "RateDynamics", "input_signals", "pools_of"]
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from bsnn.conversion.model import SpikingModel, register_coding
+from bsnn.conversion.model import Decoded, SpikingModel, Tick, register_coding
 from bsnn.conversion.pixels import is_within, refusal
 from bsnn.conversion.populations import Population, Projection, population_levels
 from bsnn.conversion.time_code import decode, pixel_levels, rounding_charge
@@ -60,9 +61,26 @@ class TtfsModel(SpikingModel):
     read_out: str = "potential"
 
     coding = "ttfs"
+    title = "time-to-first-spike coding"
     read_outs = READ_OUTS
     pipelined = True
+    timed = True
     read_each_step = False
+    refused = MappingProxyType(
+        {
+            "source": "its layers read in which step of a window a spike comes, each in a window "
+            "of its own. Convert the network to rate coding (bsnn.convert_to_rate).",
+            "synapses": "there the time of a spike is its value, each neuron spikes once for an "
+            "image, and a synapse that delays a spike or remembers the last one reads it wrongly. "
+            "Convert the network to rate coding (bsnn.convert_to_rate).",
+            "nir": "the neurons of NIR have no windows and no closed threshold. Convert the "
+            "trained network to rate coding (bsnn.convert_to_rate, or bsnn convert --coding rate).",
+            "pooling block": "the pooling block is for rate coding. Convert the network to that "
+            "(bsnn.convert_to_rate, or bsnn convert --coding rate).",
+            "refit": "only rates can be fitted by a threshold; here the time of the spike is the "
+            "value.",
+        }
+    )
 
     def spikes(self, name: str) -> bool:
         return self.populations[name].role != "read_out" or self.read_out == "first-spike"
@@ -77,6 +95,32 @@ class TtfsModel(SpikingModel):
 
     def count_spikes(self, recorded: np.ndarray) -> np.ndarray:
         return recorded > 0
+
+    def spike_worth(self, steps: np.ndarray) -> np.ndarray:
+        return self.steps - steps
+
+    def reference(
+        self,
+        images: np.ndarray,
+        *,
+        seed: int = 0,
+        streams: np.ndarray | None = None,
+        dtype: type = np.float64,
+        tick: Tick | None = None,
+    ) -> Decoded:
+        coded, output = self.code(np.asarray(images, dtype)), self.output.name
+        reached = coded.potentials[output].reshape(len(images), -1)
+        levels = coded.levels.get(output)
+        classes = self.classes(reached, None if levels is None else levels.reshape(reached.shape))
+        return Decoded({output: coded.potentials[output], **coded.values}, classes)
+
+    def conversion_options(self) -> dict[str, Any]:
+        return {
+            "steps": self.steps,
+            "rounding": self.rounding,
+            "read_out": self.read_out,
+            "input_scale": self.scales[self.input.name],
+        }
 
     def classes(self, potentials: np.ndarray, recorded: np.ndarray | None) -> np.ndarray:
         if recorded is not None:

@@ -14,7 +14,7 @@ from bsnn.brian.devices import start, use_device
 from bsnn.brian.network import SpikingNetwork
 from bsnn.brian.neuron_models import NeuronModel
 from bsnn.conversion import RateModel
-from bsnn.conversion.rate import per_channel
+from bsnn.conversion.populations import per_channel
 from bsnn.errors import ConversionError, SettingsError
 from bsnn.progress import progress_bar
 

@@ -23,7 +23,7 @@ import bsnn
 from bsnn.analysis.rate_plots import accuracy_figure
 from bsnn.analysis.saving import save_figure
 from bsnn.conversion import AVERAGE, DEFAULT_GATE, GATES, RateDynamics
-from bsnn.conversion.rate import per_channel
+from bsnn.conversion.populations import per_channel
 from bsnn.networks.measurements import Measurements, figures_of
 from bsnn.networks.nguyen_2020 import CALIBRATION_IMAGES, CONVERSION, SHIPPED, STEPS
 from bsnn.networks.nguyen_2020.toy import pooled_rate_errors

@@ -14,7 +14,7 @@ import torch
 from torch.nn import functional
 
 from bsnn.conversion import Population, RateModel
-from bsnn.conversion.rate import per_channel
+from bsnn.conversion.populations import per_channel
 from bsnn.conversion.ties import TIE
 from bsnn.errors import BuildError
 from bsnn.graph import (

@@ -19,7 +19,7 @@ from rate_reference import simulate
 
 import bsnn
 from bsnn.conversion import ENCODERS, RateDynamics
-from bsnn.conversion.rate import per_channel
+from bsnn.conversion.populations import per_channel
 from bsnn.graph import (
     AdaptiveAvgPool2d,
     Add,

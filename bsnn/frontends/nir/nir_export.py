@@ -11,7 +11,7 @@ import nir
 import numpy as np
 
 from bsnn.conversion import AVERAGE, RateModel, SpikingModel
-from bsnn.conversion.rate import per_channel
+from bsnn.conversion.populations import per_channel
 from bsnn.errors import ConversionError
 from bsnn.frontends.nir.neurons import Neuron, check_neuron
 from bsnn.frontends.nir.nodes import NODES

@@ -12,7 +12,8 @@ import nir
 import numpy as np
 
 from bsnn.conversion import RateModel
-from bsnn.conversion.rate import RESETS, per_channel
+from bsnn.conversion.populations import per_channel
+from bsnn.conversion.rate import RESETS
 from bsnn.errors import ConversionError, GraphError, SettingsError, StorageError
 from bsnn.frontends.nir.drafting import Draft
 from bsnn.frontends.nir.neurons import GAINS, SPIKING, refuse_leak

@@ -13,8 +13,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from bsnn.conversion.populations import Population
-from bsnn.conversion.rate import per_channel
+from bsnn.conversion.populations import Population, per_channel
 from bsnn.errors import ConversionError
 from bsnn.graph import (
     AdaptiveAvgPool2d,
