@@ -82,7 +82,7 @@ _JSON_SEAL = "sha256"
 
 
 def _from_version_1(tree: Tree) -> Tree:
-    """There was one coding, and normalisations had other names."""
+    """Normalisations and steps had other names, and results named no coding."""
     conversion = tree.get("conversion")
     if conversion is not None and "scale_rule" in conversion:
         rule = conversion.pop("scale_rule")
@@ -90,7 +90,6 @@ def _from_version_1(tree: Tree) -> Tree:
     result = tree.get("result")
     if result is not None and "steps_per_window" in result:
         result["steps"] = result.pop("steps_per_window")
-        result["coding"] = "ttfs"
     return tree
 
 

@@ -8,14 +8,7 @@ from bsnn.brian.hooks import HOOKS
 from bsnn.brian.max_pooling import FirstSpikePool, GatedPool
 from bsnn.brian.network import SpikingNetwork
 from bsnn.brian.neural_code import NEURAL_CODES, NeuralCode, neuron_model
-from bsnn.brian.neuron_models import (
-    NEURON_MODELS,
-    NeuronModel,
-    RateNeuron,
-    TtfsNeuron,
-    register_neuron,
-)
-from bsnn.brian.neurons import NEURON_FORMS, NeuronForm, PopulationEquations
+from bsnn.brian.neuron_models import NEURON_MODELS, NeuronModel, register_neuron
 from bsnn.brian.noise import spike_noise
 from bsnn.brian.perturbations import (
     PERTURBATIONS,
@@ -26,6 +19,7 @@ from bsnn.brian.perturbations import (
 from bsnn.brian.pooling import AveragePooling, MaxPooling, Windows
 from bsnn.brian.quantities import parse_quantity
 from bsnn.brian.rate_code import RateCode
+from bsnn.brian.rate_neurons import RateNeuron
 from bsnn.brian.size import CONNECTIVITIES, BuildEstimate, estimate
 from bsnn.brian.spike_step_recorder import SpikeStepRecorder
 from bsnn.brian.spiking_groups import CalendarGroup, OnePassGroup
@@ -40,6 +34,7 @@ from bsnn.brian.synapse_models import (
 )
 from bsnn.brian.time_origin import TimeOrigin
 from bsnn.brian.ttfs_code import TtfsCode
+from bsnn.brian.ttfs_neurons import NEURON_FORMS, NeuronForm, PopulationEquations, TtfsNeuron
 from bsnn.brian.window_recorder import WindowRecorder
 from bsnn.brian.window_start import WindowStart
 

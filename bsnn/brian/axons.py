@@ -19,7 +19,7 @@ from bsnn.brian.random_numbers import (
     step_noise_model,
     with_random_numbers,
 )
-from bsnn.conversion import RateModel
+from bsnn.conversion import SpikingModel
 
 __all__ = ["AXON_WEIGHT", "add_axon", "drives_neurons"]
 
@@ -33,7 +33,7 @@ fresh : integer
 """
 
 
-def drives_neurons(model: RateModel, name: str, *, own_source: bool) -> bool:
+def drives_neurons(model: SpikingModel, name: str, *, own_source: bool) -> bool:
     """Whether spikes of a population are on their way to neurons, and may be disturbed there.
 
     An image that flows in as a current has no spikes, a source of the user's is not ours to

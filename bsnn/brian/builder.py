@@ -55,9 +55,9 @@ def build(
         Form of the neurons; by default the fast one. For time-to-first-spike coding
         ``"calendar"`` (plans its spikes once a window: the fast one), ``"event"`` (the same by
         Brian2's own threshold) or ``"trace"`` (the paper's differential equation, whose membrane
-        potential is worth looking at), see `bsnn.brian.neurons`; for rate coding ``"one-pass"``
-        (update, threshold and reset in one go) or ``"neuron-group"`` (plain `brian2.NeuronGroup`),
-        see `bsnn.brian.rate_neurons`. All emit the same spikes.
+        potential is worth looking at), see `bsnn.brian.ttfs_neurons`; for rate coding
+        ``"one-pass"`` (update, threshold and reset in one go) or ``"neuron-group"`` (plain
+        `brian2.NeuronGroup`), see `bsnn.brian.rate_neurons`. All emit the same spikes.
     connectivity : str
         ``"shared"`` (`Convolution` and `Dense`: weights are stored once, connections never) or
         ``"synapses"`` (`brian2.Synapses`, with a row for each connection that you can inspect,
@@ -216,12 +216,7 @@ def check_source(source: b2.SpikeSource, model: SpikingModel, batch: int) -> Non
     BuildError
         It does not spike, or has another number of neurons.
     """
-    if model.coding != "rate":
-        raise SettingsError(
-            f"'source' has no meaning for a network in the coding {model.coding}: its layers read "
-            "in which step of a window a spike comes, each in a window of its own. Convert the "
-            "network to rate coding (bsnn.convert_to_rate)."
-        )
+    model.check_offers("source")
     if not isinstance(source, b2.SpikeSource) or "_spikespace" not in source.variables:
         raise BuildError(
             f"The source is {source!r}: a group that spikes is needed, such as a NeuronGroup with "

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Mapping, Sequence
-from fnmatch import fnmatch
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from brian2.utils.stringtools import get_identifiers
 
 from bsnn.brian.axons import drives_neurons
-from bsnn.brian.hooks import HOOKS, joined
-from bsnn.brian.neuron_models import NeuronModel, RateNeuron, TtfsNeuron, renamed
-from bsnn.brian.neurons import PopulationEquations
+from bsnn.brian.hooks import HOOKS, Place, joined
+from bsnn.brian.neuron_models import NeuronModel, renamed
 from bsnn.brian.perturbations import PERTURBATIONS, Perturbation
 from bsnn.brian.random_numbers import random_names, uniform_of_neurons
 from bsnn.conversion import Population, SpikingModel
@@ -25,54 +23,13 @@ Chosen = Sequence[tuple[Perturbation, float]]
 
 
 @dataclasses.dataclass(frozen=True)
-class _Place:
-    """Strings of a neuron, and what perturbations have to know of them.
-
-    Attributes
-    ----------
-    about : str
-        Whose they are, for messages.
-    strings : RateNeuron or PopulationEquations
-        They.
-    hooks : tuple of str
-        At which hooks perturbations add to them; whether they have these is another question.
-    names : callable
-        Given a hook, what stands there for the names that perturbations use.
-    parameters : tuple of str
-        Those that perturbations may have differ from neuron to neuron, the threshold first.
-    depends_on : callable
-        Given such strings and names of parameters, whether spikes depend on them.
-    drawn_at : tuple of str
-        At which hooks there are random numbers.
-    """
-
-    about: str
-    strings: RateNeuron | PopulationEquations
-    hooks: tuple[str, ...]
-    names: Callable[[str], dict[str, str]]
-    parameters: tuple[str, ...]
-    depends_on: Callable[[Any, Collection[str]], bool]
-    drawn_at: tuple[str, ...]
-
-    def matching(self, pattern: str) -> list[str]:
-        """Return the parameters that a perturbation means by a name."""
-        if pattern == "threshold":
-            return list(self.parameters[:1])
-        return [name for name in self.parameters if fnmatch(name, pattern)]
-
-    def touched_by(self, perturbation: Perturbation) -> bool:
-        hooks = perturbation.statements.keys() & set(self.hooks)
-        return bool(hooks or (perturbation.factors and self.parameters))
-
-
-@dataclasses.dataclass(frozen=True)
 class Disturbed:
     """Strings of a population's neurons, with what perturbations add to them.
 
     Attributes
     ----------
-    strings : RateNeuron or PopulationEquations
-        They.
+    strings : object
+        They, see `bsnn.brian.hooks.Place`.
     parameters : mapping of str to float
         Those that were added.
     factors : mapping of str to numpy.ndarray
@@ -93,7 +50,7 @@ def disturbed(
     seed: int,
 ) -> Disturbed:
     """Return the strings of a population's neurons with what perturbations add to them."""
-    place = _places(neuron, form)[_role(model, population.name)]
+    place = neuron.places(form)[_role(model, population.name)]
     chosen = [
         (PERTURBATIONS[name], strength)
         for name, strength in strengths.items()
@@ -172,39 +129,6 @@ def _cannot(
     )
 
 
-def _places(neuron: NeuronModel, form: str) -> dict[str, _Place]:
-    """Return where perturbations can add to a neuron."""
-    if isinstance(neuron, RateNeuron):
-        # what happens to spikes on their way is what axons do
-        hooks = tuple(hook for hook in HOOKS if hook != "on_the_way")
-        parameters = ("v_th", *neuron.parameters)
-        return {
-            "equations": _Place(
-                "", neuron, hooks, neuron.names, parameters, RateNeuron.depends_on, hooks
-            )
-        }
-    assert isinstance(neuron, TtfsNeuron)
-    own = neuron.neuron_forms[form]
-    about = {"equations": "", "input": "for its input ", "silent": "where it does not spike "}
-
-    def depends_on(strings: PopulationEquations, names: Collection[str]) -> bool:
-        return strings.depends_on(names, own.on_pre, own.potential)
-
-    return {
-        part: _Place(
-            text,
-            getattr(own, part),
-            tuple(hook for hook in HOOKS if part in own.parts(hook)),
-            own.names,
-            ("u_th", *neuron.parameters) if part == "equations" else (),
-            depends_on,
-            # one for each neuron and window, drawn when it begins
-            ("after_integration", "on_the_way") + ("threshold",) * bool(getattr(own, part).plan),
-        )
-        for part, text in about.items()
-    }
-
-
 def _role(model: SpikingModel, name: str) -> str:
     """Return which strings of a neuron a population has."""
     if model.populations[name].role == "input":
@@ -216,7 +140,7 @@ def _meant(perturbation: Perturbation, population: Population) -> bool:
     return population.role == "neurons" or not perturbation.hidden_only
 
 
-def _added(place: _Place, chosen: Chosen) -> tuple[dict[str, str], dict[str, float]]:
+def _added(place: Place, chosen: Chosen) -> tuple[dict[str, str], dict[str, float]]:
     """Return by hook what perturbations add, and the parameters that are in it."""
     added, read = {}, set()
     for hook in place.hooks:
@@ -232,7 +156,7 @@ def _added(place: _Place, chosen: Chosen) -> tuple[dict[str, str], dict[str, flo
     return added, {name: value for name, value in {**strengths, **own}.items() if name in read}
 
 
-def _with_added(place: _Place, chosen: Chosen) -> tuple[Any, dict[str, float]]:
+def _with_added(place: Place, chosen: Chosen) -> tuple[Any, dict[str, float]]:
     """Return strings with what perturbations add to them, and the parameters that they get."""
     added, parameters = _added(place, chosen)
     varied = [name for p, _ in chosen for name in p.own if name in parameters]
@@ -245,23 +169,23 @@ def _obstacle(perturbation: Perturbation, neuron: NeuronModel, form: str) -> str
     if perturbation.unsuitable is not None and perturbation.unsuitable(neuron):
         return perturbation.unsuitable(neuron)
     planned = "on_the_way" in perturbation.statements
-    if neuron.coding == "rate" and planned and perturbation.axon is None:
+    if not neuron.plans_spikes and planned and perturbation.axon is None:
         return (
             "plans no spikes that statements at the hook 'on_the_way' could change: say by the "
             "perturbation's axon what happens to them"
         )
-    if neuron.coding == "ttfs" and not planned and perturbation.axon is not None:
+    if neuron.plans_spikes and not planned and perturbation.axon is not None:
         return (
             "has no axon: say by statements at the hook 'on_the_way' what happens to its "
             "spike_step, or by 'refused' why nothing does"
         )
-    touched = [p for p in _places(neuron, form).values() if p.touched_by(perturbation)]
+    touched = [p for p in neuron.places(form).values() if p.touched_by(perturbation)]
     if not touched and perturbation.axon is None and perturbation.weights is None:
         return "is left as it is: the perturbation adds nothing to it"
     return next(filter(None, (_obstacle_at(perturbation, place) for place in touched)), "")
 
 
-def _obstacle_at(perturbation: Perturbation, place: _Place) -> str:
+def _obstacle_at(perturbation: Perturbation, place: Place) -> str:
     about, strings = place.about, place.strings
     added, parameters = _added(place, [(perturbation, 1.0)])
     for hook in added:
@@ -318,7 +242,7 @@ def _check_population(
     own_source: bool,
 ) -> None:
     """Refuse a perturbation of neurons that a network does not have."""
-    places = _places(neuron, form)
+    places = neuron.places(form)
     for name, population in model.populations.items():
         place = places.get(_role(model, name)) if population.role != "max_pool" else None
         if place and place.touched_by(perturbation) and _meant(perturbation, population):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+import dataclasses
+from collections.abc import Callable, Collection, Iterable
+from fnmatch import fnmatch
+from typing import TYPE_CHECKING, Any
 
 import brian2 as b2
 from brian2.equations.equations import DIFFERENTIAL_EQUATION, SUBEXPRESSION
@@ -10,7 +13,10 @@ from brian2.utils.stringtools import get_identifiers
 
 from bsnn.brian.statements import statements
 
-__all__ = ["HOOKS", "NAMES", "depends_on", "joined"]
+if TYPE_CHECKING:
+    from bsnn.brian.perturbations import Perturbation
+
+__all__ = ["HOOKS", "NAMES", "Place", "depends_on", "joined"]
 
 #: Places by name, and what can be added there.
 HOOKS = {
@@ -25,6 +31,49 @@ HOOKS = {
 #: What is added may use these names, whatever they are in a neuron: its potential, its threshold,
 #: and what a potential of one is in the unit of the potential.
 NAMES = ("potential", "threshold", "unit")
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Strings of a neuron, and what perturbations have to know of them.
+
+    Attributes
+    ----------
+    about : str
+        Whose they are, for messages.
+    strings : object
+        They: a `bsnn.brian.rate_neurons.RateNeuron` or
+        `bsnn.brian.ttfs_neurons.PopulationEquations`, or what has their methods.
+    hooks : tuple of str
+        At which hooks perturbations add to them; whether they have these is another question.
+    names : callable
+        Given a hook, what stands there for the names that perturbations use.
+    parameters : tuple of str
+        Those that perturbations may have differ from neuron to neuron, the threshold first.
+    depends_on : callable
+        Given such strings and names of parameters, whether spikes depend on them.
+    drawn_at : tuple of str
+        At which hooks there are random numbers.
+    """
+
+    about: str
+    strings: Any
+    hooks: tuple[str, ...]
+    names: Callable[[str], dict[str, str]]
+    parameters: tuple[str, ...]
+    depends_on: Callable[[Any, Collection[str]], bool]
+    drawn_at: tuple[str, ...]
+
+    def matching(self, pattern: str) -> list[str]:
+        """Return the parameters that a perturbation means by a name."""
+        if pattern == "threshold":
+            return list(self.parameters[:1])
+        return [name for name in self.parameters if fnmatch(name, pattern)]
+
+    def touched_by(self, perturbation: Perturbation) -> bool:
+        """Whether something is added or varied here."""
+        hooks = perturbation.statements.keys() & set(self.hooks)
+        return bool(hooks or (perturbation.factors and self.parameters))
 
 
 def joined(*texts: str) -> str:

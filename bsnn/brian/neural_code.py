@@ -27,6 +27,8 @@ class NeuralCode(ABC):
     default_neuron: ClassVar[str]
     #: Slot in which monitors of variables sample them.
     monitor_slot: ClassVar[str] = "end"
+    #: Whether explicit connectivity has a row for each connection of a max-pooling, too.
+    pools_have_synapses: ClassVar[bool] = False
 
     def shortest_interval(self, net: SpikingNetwork) -> int:
         """Return the windows from an image to the next, as close as neurons allow."""

@@ -14,7 +14,6 @@ would change nothing there is refused. One of your own:
 ...     about="potentials rise a little in each step",
 ...     unit="thresholds",
 ...     statements={"after_integration": "potential = potential + drift*threshold*unit"},
-...     refused={"ttfs": "a potential has no steps there."},
 ... )                                                             # doctest: +SKIP
 >>> bsnn.simulate(model, images, perturbations={"drift": 0.01})    # doctest: +SKIP
 """
@@ -30,7 +29,7 @@ from brian2.utils.stringtools import get_identifiers
 from scipy.special import ndtri
 
 from bsnn.brian.hooks import HOOKS
-from bsnn.brian.neuron_models import NeuronModel, RateNeuron, check_dimensionless
+from bsnn.brian.neuron_models import NeuronModel, check_dimensionless
 from bsnn.conversion import SpikingModel
 from bsnn.errors import SettingsError
 from bsnn.graph import Graph
@@ -114,8 +113,8 @@ class Perturbation:
         Given a neuron model, why it is not for such neurons; empty if it is.
     weights : callable, optional
         Given an array of weights and the strength, those in their place.
-    refused : mapping of str to str
-        By coding in which it has no meaning, why.
+    refused : dict of str to str
+        By name of a coding in which it has no meaning, why; a coding may add itself.
     """
 
     name: str
@@ -131,7 +130,7 @@ class Perturbation:
     hidden_only: bool = False
     unsuitable: Callable[[NeuronModel], str] | None = None
     weights: Callable[[np.ndarray, float], np.ndarray] | None = None
-    refused: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    refused: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for hook in self.statements:
@@ -213,7 +212,7 @@ def rounded(weights: np.ndarray, bits: float) -> np.ndarray:
 
 
 def _own_decay(neuron: NeuronModel) -> str:
-    if isinstance(neuron, RateNeuron) and (neuron.integrated or neuron.potential_unit != "1"):
+    if neuron.decays:
         return (
             "has equations of its own for how its potential decays: vary its parameters (such as "
             "tau) in place of 'leak', which is for the neuron 'if'"
@@ -285,11 +284,6 @@ PERTURBATIONS: Registry[Perturbation] = Registry(
             axon=lambda strength: AxonPart(
                 late="delay_steps", longest=int(strength), parameters={"delay_steps": strength}
             ),
-            refused={
-                "ttfs": "there the time of a spike is its value, and a layer reads it in the "
-                "window after; a delay is a value that is read wrongly, or a window more. Vary "
-                "'jitter' in its place."
-            },
         ),
         Perturbation(
             name="dead",
@@ -311,7 +305,6 @@ PERTURBATIONS: Registry[Perturbation] = Registry(
             about="time constants differ from neuron to neuron",
             unit="share of the time constant, standard deviation",
             factors={"tau*": _spread},
-            refused={"ttfs": "the two-stage neuron has no time constant."},
         ),
         Perturbation(
             name="weight_bits",

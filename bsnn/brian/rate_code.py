@@ -19,11 +19,12 @@ from bsnn.brian.encoders import ENCODER_EQUATIONS, INPUT_AT_START, INPUT_MODEL
 from bsnn.brian.max_pooling import GatedPool
 from bsnn.brian.network import SpikingNetwork
 from bsnn.brian.neural_code import NEURAL_CODES, NeuralCode
-from bsnn.brian.neuron_models import RATE_FORMS, RateNeuron, renamed
+from bsnn.brian.neuron_models import renamed
 from bsnn.brian.noise import spike_noise
 from bsnn.brian.perturbations import PERTURBATIONS
 from bsnn.brian.pooling import Windows
-from bsnn.brian.rate_neurons import population_neuron, rate_equations
+from bsnn.brian.rate_equations import population_neuron, rate_equations
+from bsnn.brian.rate_neurons import RATE_FORMS, RateNeuron
 from bsnn.brian.spiking_groups import OnePassGroup
 from bsnn.brian.synapse_code import at_start
 from bsnn.brian.synapse_models import STATIC

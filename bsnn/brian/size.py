@@ -9,6 +9,7 @@ import numpy as np
 import psutil
 
 from bsnn.brian.connection_names import connection_name
+from bsnn.brian.neural_code import NEURAL_CODES
 from bsnn.brian.shared_projection import shared_projection
 from bsnn.brian.synapse_models import STATIC, SynapseModel
 from bsnn.conversion import Projection, SpikingModel
@@ -92,7 +93,7 @@ def estimate(
 
     `synapses` are synapse models by the name of the connection, as `check_synapses` returns them.
     """
-    graph = model.spiking_graph
+    graph, code = model.spiking_graph, NEURAL_CODES[model.coding]
     connections = pooled = weights = explicit = state_bytes = 0
     names: set[str] = set()
     by_path: dict[tuple[str, str], int] = {}
@@ -128,9 +129,8 @@ def estimate(
         + weights * (_BYTES_AS_TRAINED + _COPIES_OF_WEIGHT * weight_bytes)
         + max(weights_by_path.values(), default=0) * weight_bytes
         + batch * (explicit * _BYTES_PER_SYNAPSE + state_bytes),
-        # in rate coding pools have no synapses
         "synapses": base
-        + batch * (connections + (pooled if model.coding == "ttfs" else 0)) * _BYTES_PER_SYNAPSE
+        + batch * (connections + pooled * code.pools_have_synapses) * _BYTES_PER_SYNAPSE
         + batch * state_bytes,
     }
     return BuildEstimate(

@@ -32,7 +32,7 @@ from brian2.utils.stringtools import get_identifiers
 from bsnn.brian.connection_names import connection_names
 from bsnn.brian.named_models import NamedModel
 from bsnn.brian.statements import statements
-from bsnn.conversion import RateModel, SpikingModel
+from bsnn.conversion import SpikingModel
 from bsnn.errors import BuildError, SettingsError
 from bsnn.registry import Registry, check_name
 
@@ -232,13 +232,8 @@ def check_synapses(
         The model does not go with a connection.
     """
     wanted = dict(wanted or {})
-    if wanted and not isinstance(model, RateModel):
-        raise SettingsError(
-            f"'synapses' has no meaning for a network in the coding {model.coding}: there the time "
-            "of a spike is its value, each neuron spikes once for an image, and a synapse that "
-            "delays a spike or remembers the last one reads it wrongly. Convert the network to "
-            "rate coding (bsnn.convert_to_rate)."
-        )
+    if wanted:
+        model.check_offers("synapses")
     names = connection_names(model)
     known = [*names, *dict.fromkeys(target.name for _, target in names.values()), ALL]
     for key in wanted:

@@ -13,13 +13,7 @@ from bsnn.brian.hooks import joined
 from bsnn.brian.max_pooling import FirstSpikePool
 from bsnn.brian.network import SpikingNetwork
 from bsnn.brian.neural_code import NEURAL_CODES, NeuralCode
-from bsnn.brian.neurons import (
-    MAX_POOL,
-    NEURON_FORMS,
-    POOL_MODEL,
-    NeuronForm,
-    PopulationEquations,
-)
+from bsnn.brian.perturbations import PERTURBATIONS
 from bsnn.brian.pooling import Windows
 from bsnn.brian.random_numbers import (
     NEURON,
@@ -32,6 +26,13 @@ from bsnn.brian.random_numbers import (
 )
 from bsnn.brian.spike_step_recorder import SpikeStepRecorder
 from bsnn.brian.spiking_groups import CalendarGroup
+from bsnn.brian.ttfs_neurons import (
+    MAX_POOL,
+    NEURON_FORMS,
+    POOL_MODEL,
+    NeuronForm,
+    PopulationEquations,
+)
 from bsnn.brian.window_recorder import WindowRecorder
 from bsnn.brian.wiring import connect, connect_explicitly, count_fan_out
 from bsnn.conversion import Population, TtfsModel
@@ -49,6 +50,7 @@ class TtfsCode(NeuralCode):
     forms = tuple(NEURON_FORMS)
     default_neuron = "two-stage"
     monitor_slot = "before_thresholds"
+    pools_have_synapses = True
 
     def shortest_interval(self, net: SpikingNetwork) -> int:
         return _form(net).shortest_interval
@@ -103,6 +105,12 @@ class TtfsCode(NeuralCode):
 
 
 NEURAL_CODES.add(TtfsModel.coding, TtfsCode())
+
+PERTURBATIONS["delay"].refused[TtfsModel.coding] = (
+    "there the time of a spike is its value, and a layer reads it in the window after; a delay is "
+    "a value that is read wrongly, or a window more. Vary 'jitter' in its place."
+)
+PERTURBATIONS["tau_spread"].refused[TtfsModel.coding] = "the two-stage neuron has no time constant."
 
 
 def _form(net: SpikingNetwork) -> NeuronForm:

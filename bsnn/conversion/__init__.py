@@ -12,7 +12,7 @@ from bsnn.conversion.populations import Population, Projection
 from bsnn.conversion.rate import BALANCES, RATE_READ_OUTS, RESETS, RESIDUAL_RULES, RateModel
 from bsnn.conversion.rate_dynamics import RateDynamics
 from bsnn.conversion.scales import NORMALISATIONS, rmse_by_scale
-from bsnn.conversion.ttfs import READ_OUTS, CodedImages, TtfsModel
+from bsnn.conversion.ttfs import FIRST_CODING, READ_OUTS, CodedImages, TtfsModel
 
 __all__ = [
     "AVERAGE",
@@ -22,6 +22,7 @@ __all__ = [
     "DEFAULT_GATE",
     "DEFAULT_PERCENTILE",
     "ENCODERS",
+    "FIRST_CODING",
     "GATES",
     "GATE_QUANTITIES",
     "NORMALISATIONS",

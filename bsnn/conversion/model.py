@@ -47,7 +47,7 @@ CONVERTERS: Registry[Callable[..., SpikingModel]] = Registry("coding")
 CAPABILITIES = {
     "source": "a group of the user's in the place of the input",
     "synapses": "synapses with dynamics of their own",
-    "nir": "being written as NIR",
+    "NIR": "being written as NIR",
     "pooling block": "the spikes and gates of the hardware's pooling block",
     "refit": "thresholds that are fitted to other neurons",
 }

@@ -13,10 +13,13 @@ from bsnn.conversion.pixels import is_within, refusal
 from bsnn.conversion.populations import Population, Projection, population_levels
 from bsnn.conversion.time_code import decode, pixel_levels, rounding_charge
 
-__all__ = ["READ_OUTS", "CodedImages", "TtfsModel"]
+__all__ = ["FIRST_CODING", "READ_OUTS", "CodedImages", "TtfsModel"]
 
 #: How a class is read from the last layer: its largest potential, or its earliest spike.
 READ_OUTS = ("potential", "first-spike")
+
+#: Coding of files that name none: they are from when there was no other.
+FIRST_CODING = "ttfs"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +76,7 @@ class TtfsModel(SpikingModel):
             "synapses": "there the time of a spike is its value, each neuron spikes once for an "
             "image, and a synapse that delays a spike or remembers the last one reads it wrongly. "
             "Convert the network to rate coding (bsnn.convert_to_rate).",
-            "nir": "the neurons of NIR have no windows and no closed threshold. Convert the "
+            "NIR": "the neurons of NIR have no windows and no closed threshold. Convert the "
             "trained network to rate coding (bsnn.convert_to_rate, or bsnn convert --coding rate).",
             "pooling block": "the pooling block is for rate coding. Convert the network to that "
             "(bsnn.convert_to_rate, or bsnn convert --coding rate).",

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from bsnn.conversion import RateModel
+from bsnn.conversion import SpikingModel
 from bsnn.cosimulation.harness import Harness, Replay
 from bsnn.cosimulation.recording import PoolRecording, record_pools
 from bsnn.progress import progress_bar
@@ -49,7 +49,7 @@ class LayerCosimulation:
 
 
 def cosimulate(
-    model: RateModel,
+    model: SpikingModel,
     images: np.ndarray,
     names: Sequence[str] | None = None,
     *,
@@ -67,7 +67,7 @@ def cosimulate(
 
     Parameters
     ----------
-    model : RateModel
+    model : SpikingModel
         The network. If it is on the grid of the block's numbers (`bsnn.conversion.on_grid`), Brian2
         and the block agree exactly.
     images : numpy.ndarray

@@ -11,7 +11,7 @@ import numpy as np
 from bsnn.brian import build
 from bsnn.brian.devices import start, use_device
 from bsnn.brian.network import SpikingNetwork
-from bsnn.conversion import AVERAGE, RateModel, SpikingModel
+from bsnn.conversion import AVERAGE, SpikingModel
 from bsnn.conversion.gates import evaluate_key, gate_quantities
 from bsnn.cosimulation.fixed_point import integer_pool, quantise
 from bsnn.cosimulation.vectors import PoolVectors
@@ -74,11 +74,7 @@ def poolings(model: SpikingModel, names: Sequence[str] | None = None) -> list[st
     SettingsError
         The network is not in rate coding, has no such max-pooling, or none at all.
     """
-    if not isinstance(model, RateModel):
-        raise SettingsError(
-            f"The model has the coding {model.coding!r}: the pooling block is for rate coding. "
-            "Convert the network with --coding rate."
-        )
+    model.check_offers("pooling block")
     known = [name for name, p in model.populations.items() if p.role == "max_pool"]
     if not known:
         average = " (its gate is the average)" if model.gate == AVERAGE else ""
@@ -93,7 +89,7 @@ def poolings(model: SpikingModel, names: Sequence[str] | None = None) -> list[st
 
 
 def record_pools(
-    model: RateModel,
+    model: SpikingModel,
     images: np.ndarray,
     names: Sequence[str] | None = None,
     *,
@@ -107,7 +103,7 @@ def record_pools(
 
     Parameters
     ----------
-    model : RateModel
+    model : SpikingModel
         The network.
     images : numpy.ndarray
         Shape ``(n, *input_shape)``.
@@ -143,7 +139,7 @@ def record_pools(
         return [_read(net, name, sources[name]) for name in names]
 
 
-def _checked_source(model: RateModel, name: str) -> str:
+def _checked_source(model: SpikingModel, name: str) -> str:
     layer = model.graph[model.populations[name].layer]
     source, *_ = model.windows(name)
     lacking = [

@@ -212,7 +212,7 @@ def _random(bench: Bench) -> Iterator[Line]:
         "rate of spikes by rand()",
         abs(deviation) <= _STANDARD_ERRORS,
         f"{spikes.mean():.5f} of {spikes.size:,}",
-        {"rate": float(spikes.mean()), "expected": PROBABILITY, "standard_errors": deviation},
+        {"mean": float(spikes.mean()), "expected": PROBABILITY, "standard_errors": deviation},
         f"{deviation:+.1f} standard errors from {PROBABILITY}; at most {_STANDARD_ERRORS}",
     )
     alike = sum(map(np.array_equal, spikes[1:], spikes[:-1]))

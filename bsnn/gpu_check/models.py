@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from bsnn.conversion import RateModel, SpikingModel, TtfsModel
+from bsnn.brian import NEURON_MODELS
+from bsnn.conversion import CODINGS, SpikingModel
 from bsnn.graph import Add, AvgPool2d, Conv2d, Flatten, Graph, Input, Linear, MaxPool2d, ReLU
 
 __all__ = ["cnn", "rate_model", "residual_net", "small_cnn", "ttfs_model"]
@@ -103,10 +104,11 @@ def residual_net(prefix: str, rng: np.random.Generator) -> Graph:
 
 def ttfs_model(
     make: Callable[[str, np.random.Generator], Graph], prefix: str, steps: int = 16, **settings: Any
-) -> TtfsModel:
+) -> SpikingModel:
     """Return a model in time-to-first-spike coding; names of its layers begin with `prefix`."""
     graph = make(prefix, np.random.default_rng(1))
-    model = TtfsModel(
+    settings.setdefault("read_out", "potential")
+    model = CODINGS[NEURON_MODELS["two-stage"].coding](
         graph=graph, steps=steps, scales={}, norm="powers of two", calibration={}, **settings
     )
     return dataclasses.replace(model, scales=_scales(model))
@@ -119,11 +121,11 @@ def rate_model(
     *,
     by_channel: bool = False,
     **settings: Any,
-) -> RateModel:
+) -> SpikingModel:
     """Return a model in rate coding; `by_channel` gives the first convolution many thresholds."""
     graph = make(prefix, np.random.default_rng(2))
     settings.setdefault("read_out", "potential")
-    model = RateModel(
+    model = CODINGS[NEURON_MODELS["if"].coding](
         graph=graph, steps=steps, scales={}, norm="powers of two", calibration={}, **settings
     )
     scales = _scales(model)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from bsnn.conversion import FIRST_CODING
 from bsnn.errors import StorageError
 from bsnn.storage import read_tree, write_tree
 
@@ -333,7 +334,7 @@ def load_result(path: str | os.PathLike[str]) -> Result:
     """
     tree = read_tree(path, "result")
     try:
-        result = tree["result"]
+        result = {"coding": FIRST_CODING, **tree["result"]}
         populations = {
             name: PopulationResult(
                 **{"spikes": None, "operations": None, **tree["populations"][name]}

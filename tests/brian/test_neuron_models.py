@@ -18,7 +18,7 @@ from torch import nn
 
 import bsnn
 from bsnn.brian import NEURON_MODELS
-from bsnn.brian.neuron_models import RATE_FORMS
+from bsnn.brian.rate_neurons import RATE_FORMS
 from bsnn.brian.random_numbers import noise_seed
 
 STEPS = 25

@@ -11,7 +11,7 @@ import numpy as np
 from bsnn.errors import ConversionError, GraphError
 from bsnn.frontends.nir.layers import LAYERS, refusal
 from bsnn.frontends.nir.neurons import INTEGRATORS, SPIKING
-from bsnn.frontends.nir.record import note_of
+from bsnn.frontends.nir.rate_record import note_of
 from bsnn.frontends.nir.rescaling import factor_layer
 from bsnn.graph import Add, Graph, Input, Layer, ReLU
 from bsnn.graph.layers import Shape

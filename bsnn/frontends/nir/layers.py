@@ -10,7 +10,7 @@ import numpy as np
 
 from bsnn.errors import ConversionError
 from bsnn.frontends.nir.kernels import as_before
-from bsnn.frontends.nir.record import note_of
+from bsnn.frontends.nir.rate_record import note_of
 from bsnn.frontends.nir.rescaling import factor_layer
 from bsnn.graph import AvgPool2d, Conv2d, Flatten, Layer, Linear, PadChannels
 from bsnn.graph.layers import Shape

@@ -10,12 +10,12 @@ from typing import Any
 import nir
 import numpy as np
 
-from bsnn.conversion import AVERAGE, RateModel, SpikingModel
+from bsnn.conversion import AVERAGE, SpikingModel
 from bsnn.conversion.populations import per_channel
 from bsnn.errors import ConversionError
 from bsnn.frontends.nir.neurons import Neuron, check_neuron
 from bsnn.frontends.nir.nodes import NODES
-from bsnn.frontends.nir.record import KEY, SCHEMA, model_record
+from bsnn.frontends.nir.rate_record import KEY, SCHEMA, model_record
 from bsnn.frontends.nir.rescaling import rescale
 from bsnn.graph import Add, Graph, Input, Layer, ReLU
 from bsnn.storage import package_version, replacing
@@ -51,7 +51,7 @@ def to_nir(
 
     Parameters
     ----------
-    model : RateModel
+    model : SpikingModel
         The network, without spiking max-pooling.
     neuron : str
         ``"if"``, or ``"lif"`` for neurons that leak.
@@ -127,13 +127,8 @@ def export_nir(
     return NirExport(drawing.finish(), tuple(_notes(model, drawing.checked)))
 
 
-def _exportable(model: SpikingModel) -> RateModel:
-    if not isinstance(model, RateModel):
-        raise ConversionError(
-            f"A network in {model.coding!r} coding cannot be written as NIR, whose neurons have "
-            "no windows and no closed threshold. Convert the trained network to rate coding: "
-            "bsnn.convert_to_rate, or bsnn convert --coding rate."
-        )
+def _exportable(model: SpikingModel) -> SpikingModel:
+    model.check_offers("NIR", ConversionError)
     pools = [p.layer for p in model.populations.values() if p.role == "max_pool"]
     if pools:
         raise ConversionError(
@@ -149,7 +144,7 @@ class _Drawing:
 
     def __init__(
         self,
-        model: RateModel,
+        model: SpikingModel,
         graph: Graph,
         inserted: frozenset[str],
         kind: Neuron,
@@ -266,7 +261,7 @@ class _Drawing:
         return name
 
 
-def _notes(model: RateModel, checked: bool) -> list[str]:
+def _notes(model: SpikingModel, checked: bool) -> list[str]:
     """Say what other simulators will do differently."""
     notes = []
     if model.reset == "subtract":

@@ -11,13 +11,13 @@ from typing import Any
 import nir
 import numpy as np
 
-from bsnn.conversion import RateModel
+from bsnn.conversion import SpikingModel
 from bsnn.conversion.populations import per_channel
 from bsnn.conversion.rate import RESETS
 from bsnn.errors import ConversionError, GraphError, SettingsError, StorageError
 from bsnn.frontends.nir.drafting import Draft
 from bsnn.frontends.nir.neurons import GAINS, SPIKING, refuse_leak
-from bsnn.frontends.nir.record import SCHEMA, model_fields, note_of
+from bsnn.frontends.nir.rate_record import MODEL, SCHEMA, model_fields, note_of
 from bsnn.frontends.nir.rescaling import Rescaled, factor_layer, rescale
 from bsnn.graph import Add, Conv2d, Graph, Input, Layer, Linear, Normalise, ReLU
 from bsnn.graph.layers import Shape
@@ -35,7 +35,7 @@ class NirNetwork:
 
     Attributes
     ----------
-    model : RateModel
+    model : SpikingModel
         The network; ``bsnn.simulate(network.model, images)`` runs it with IF neurons.
     neuron : str
         ``"if"`` or ``"lif"``.
@@ -46,7 +46,7 @@ class NirNetwork:
         What is not as in the file, or was understood in a way its writer may not have meant.
     """
 
-    model: RateModel
+    model: SpikingModel
     neuron: str
     parameters: dict[str, float]
     notes: tuple[str, ...]
@@ -156,7 +156,7 @@ class _Reader:
             for layer, (name, node) in draft.neurons.items()
         }
 
-    def as_written(self, chosen: dict[str, Any], input_scale: float | None) -> RateModel | None:
+    def as_written(self, chosen: dict[str, Any], input_scale: float | None) -> SpikingModel | None:
         """Return the model that bsnn once wrote; None if there are no metadata, or they lie."""
         if not self._record:
             return None
@@ -166,7 +166,7 @@ class _Reader:
         except KeyError as error:
             draft.notes.append(f"bsnn's metadata lack {error} and are not used.")
             return None
-        bare = RateModel(graph=_without(draft.graph, draft.factors), **fields)
+        bare = MODEL(graph=_without(draft.graph, draft.factors), **fields)
         if input_scale is not None:
             bare.scales[bare.input.name] = float(input_scale)
         try:
@@ -187,7 +187,9 @@ class _Reader:
             return None
         return dataclasses.replace(bare, graph=self._finished(_without(found, draft.factors)))
 
-    def as_it_is(self, chosen: dict[str, Any], input_scale: float | None, origin: str) -> RateModel:
+    def as_it_is(
+        self, chosen: dict[str, Any], input_scale: float | None, origin: str
+    ) -> SpikingModel:
         """Return a model with the weights and thresholds of the graph."""
         record, graph = self._record, self._draft.graph
         told = ("steps", "encoder", "initial_potential", "potential_floor")
@@ -195,7 +197,7 @@ class _Reader:
         if input_scale is None:
             input_scale = self._draft.input_facts.get("scale", 1.0)
         for attempt in (graph, _explicit(graph)):
-            model = RateModel(
+            model = MODEL(
                 graph=attempt,
                 scales={},
                 read_out="count" if self._spiking_read_out else "potential",
@@ -320,7 +322,7 @@ class _Reader:
             )
         return channels[:, 0].copy()
 
-    def _agrees(self, model: RateModel, name: str) -> bool:
+    def _agrees(self, model: SpikingModel, name: str) -> bool:
         """Whether a population has the threshold that the metadata tell."""
         population = model.populations[name]
         key = "" if population.role == "read_out" else population.layer
@@ -336,7 +338,7 @@ class _Reader:
             atol=0,
         )
 
-    def _balance(self, model: RateModel, input_scale: float) -> None:
+    def _balance(self, model: SpikingModel, input_scale: float) -> None:
         """Find the scales for which a model has the graph's thresholds."""
         scales = model.scales
         for name, population in model.populations.items():
@@ -359,7 +361,7 @@ class _Reader:
         return Graph([layers[0], normalise, *behind], graph.output)
 
 
-def _unscaled(graph: Graph, model: RateModel) -> Rescaled:
+def _unscaled(graph: Graph, model: SpikingModel) -> Rescaled:
     """Return the graph whose weights are those of `graph` when converted as `model`."""
     plan = dataclasses.replace(model, graph=graph).populations
     own = model.populations

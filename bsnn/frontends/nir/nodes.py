@@ -10,7 +10,7 @@ import numpy as np
 
 from bsnn.errors import ConversionError
 from bsnn.frontends.nir.kernels import plain_kernel
-from bsnn.frontends.nir.record import KEY
+from bsnn.frontends.nir.rate_record import KEY
 from bsnn.graph import (
     AdaptiveAvgPool2d,
     AvgPool2d,

@@ -26,7 +26,7 @@ forms, which emit the same spikes:
     nothing in other steps (`bsnn.brian.spiking_groups.CalendarGroup`).
 
 A form is one entry in `NEURON_FORMS`. Neurons of your own have forms of their own: give them to a
-`bsnn.brian.neuron_models.TtfsNeuron`.
+`TtfsNeuron`.
 """
 
 from __future__ import annotations
@@ -39,8 +39,9 @@ import brian2 as b2
 from brian2.equations.equations import DIFFERENTIAL_EQUATION, PARAMETER
 from brian2.utils.stringtools import get_identifiers
 
-from bsnn.brian.hooks import NAMES, depends_on, joined
+from bsnn.brian.hooks import HOOKS, NAMES, Place, depends_on, joined
 from bsnn.brian.named_models import parameter_equations
+from bsnn.brian.neuron_models import NeuronModel, register_neuron
 from bsnn.brian.time_origin import MIDDLE_OF_STEP
 from bsnn.errors import BuildError
 
@@ -50,6 +51,7 @@ __all__ = [
     "POOL_MODEL",
     "NeuronForm",
     "PopulationEquations",
+    "TtfsNeuron",
 ]
 
 _SCHEDULE = """
@@ -425,3 +427,65 @@ spike_step += window_steps*(1 - spiking_stage)
 
 #: The forms by name.
 NEURON_FORMS: dict[str, NeuronForm] = {form.name: form for form in (_CALENDAR, _EVENT, _TRACE)}
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class TtfsNeuron(NeuronModel):
+    """A neuron that tells a value by the time of one spike.
+
+    Attributes
+    ----------
+    neuron_forms : mapping of str to NeuronForm
+        Its equations, in one form or several that emit the same spikes; the default first.
+    """
+
+    neuron_forms: Mapping[str, NeuronForm]
+
+    coding = "ttfs"
+    plans_spikes = True
+
+    def __post_init__(self) -> None:
+        names = {name for form in self.neuron_forms.values() for name in form.identifiers}
+        unknown = [name for name in self.parameters if name not in names]
+        if unknown:
+            raise BuildError(
+                f"The neuron {self.name!r} has the parameter {', '.join(unknown)}, which is in "
+                "none of its equations: leave it out, or declare it there."
+            )
+
+    @property
+    def forms(self) -> tuple[str, ...]:
+        return tuple(self.neuron_forms)
+
+    def places(self, form: str) -> dict[str, Place]:
+        own = self.neuron_forms[form]
+        about = {"equations": "", "input": "for its input ", "silent": "where it does not spike "}
+
+        def depends(strings: PopulationEquations, names: Collection[str]) -> bool:
+            return strings.depends_on(names, own.on_pre, own.potential)
+
+        return {
+            part: Place(
+                text,
+                getattr(own, part),
+                tuple(hook for hook in HOOKS if part in own.parts(hook)),
+                own.names,
+                ("u_th", *self.parameters) if part == "equations" else (),
+                depends,
+                # one for each neuron and window, drawn when it begins
+                ("after_integration", "on_the_way")
+                + ("threshold",) * bool(getattr(own, part).plan),
+            )
+            for part, text in about.items()
+        }
+
+
+TWO_STAGE = register_neuron(
+    TtfsNeuron(
+        name="two-stage",
+        about="a silent stage that integrates, then a spiking stage whose spike tells how much "
+        "(López-Randulfe et al. 2022)",
+        neuron_forms=NEURON_FORMS,
+        method="euler",
+    )
+)

@@ -12,13 +12,16 @@ import numpy as np
 
 from bsnn.conversion import RateModel
 
-__all__ = ["KEY", "SCHEMA", "model_fields", "model_record", "note_of"]
+__all__ = ["KEY", "MODEL", "SCHEMA", "model_fields", "model_record", "note_of"]
 
 #: Where the metadata of a graph, and those of a node, have bsnn's.
 KEY = "bsnn"
 
 #: Version of this record.
 SCHEMA = 1
+
+#: What NIR's neurons are read as, and written from: they spike in every step, as rates need it.
+MODEL = RateModel
 
 #: Fields of a model that are kept beside those of `RateModel.conversion_tree`.
 _SHARED = ("read_out", "norm", "calibration", "source")
