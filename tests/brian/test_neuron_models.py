@@ -18,8 +18,8 @@ from torch import nn
 
 import bsnn
 from bsnn.brian import NEURON_MODELS
-from bsnn.brian.rate_neurons import RATE_FORMS
 from bsnn.brian.random_numbers import noise_seed
+from bsnn.brian.rate_neurons import RATE_FORMS
 
 STEPS = 25
 

@@ -222,7 +222,7 @@ def test_max_pooling_is_refused_and_average_is_not():
 
 def test_first_spikes_are_refused(small_cnn):
     model, *_ = small_cnn()
-    with pytest.raises(bsnn.ConversionError, match="'NIR' has no meaning for a network in the coding ttfs"):
+    with pytest.raises(bsnn.ConversionError, match="'NIR' has no meaning"):
         bsnn.to_nir(model)
 
 
