@@ -35,8 +35,10 @@ from bsnn.brian.synapse_models import (
 from bsnn.brian.time_origin import TimeOrigin
 from bsnn.brian.ttfs_code import TtfsCode
 from bsnn.brian.ttfs_neurons import NEURON_FORMS, NeuronForm, PopulationEquations, TtfsNeuron
+from bsnn.brian.window_model import WINDOW_MODEL, follow_schedule
 from bsnn.brian.window_recorder import WindowRecorder
 from bsnn.brian.window_start import WindowStart
+from bsnn.brian.wiring import connect
 
 __all__ = [
     "CONNECTIVITIES",
@@ -50,6 +52,7 @@ __all__ = [
     "STATIC",
     "STDP",
     "SYNAPSE_MODELS",
+    "WINDOW_MODEL",
     "AveragePooling",
     "AxonPart",
     "BuildEstimate",
@@ -80,7 +83,9 @@ __all__ = [
     "check_device",
     "check_perturbations",
     "check_synapses",
+    "connect",
     "estimate",
+    "follow_schedule",
     "neuron_model",
     "parse_quantity",
     "register_neuron",

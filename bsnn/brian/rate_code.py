@@ -176,7 +176,7 @@ def _add_neurons(
     order: int,
 ) -> list[str]:
     model, name = net.model, population.name
-    bias = model.bias(name)
+    bias = model.projections[name].bias
     factors: Mapping[str, np.ndarray] = {}
     if model.spikes(name):
         changed = disturbed(neuron, net.form, model, population, net.perturbations, net.seed)
@@ -199,7 +199,7 @@ def _add_neurons(
         )
         if equations.random:
             net.seed_random_numbers(group, name, equations.random)
-        values = {"v_th": model.threshold(name), **neuron.parameters}
+        values = {"v_th": model.projections[name].threshold, **neuron.parameters}
         for variable, value in values.items():
             _set(net, name, variable, value, factors.get(variable))
     else:

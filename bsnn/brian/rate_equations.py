@@ -169,7 +169,7 @@ def rate_equations(
     update.append(neuron.update)
     reset = []
     if spikes:
-        varied = "v_th" in neuron.varied or np.ndim(model.threshold(population.name))
+        varied = "v_th" in neuron.varied or np.ndim(model.projections[population.name].threshold)
         shared = "constant" if varied else "shared, constant"
         variables += [f"v_th : 1 ({shared})", "spike_count : integer"]
         if "tie" in get_identifiers(neuron.threshold):

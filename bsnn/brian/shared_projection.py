@@ -20,6 +20,7 @@ from bsnn.brian.dense import Dense
 from bsnn.brian.pooling import Windows
 from bsnn.brian.shared import SharedConnections
 from bsnn.conversion import Population, Projection
+from bsnn.conversion.projections import by_group
 from bsnn.graph import (
     AdaptiveAvgPool2d,
     Add,
@@ -90,7 +91,7 @@ class SharedProjection:
             weights = _scaled(weights.T, np.transpose(factor), options["dtype"]).T
             return Dense(source, target, weights, on_pre, pool=self.windows, **options)
         if np.ndim(factor):
-            factor = _by_group(factor, self.layer.groups)[:, :, np.newaxis, np.newaxis]
+            factor = by_group(factor, self.layer.groups)[:, :, np.newaxis, np.newaxis]
         return Convolution(
             source,
             target,
@@ -204,14 +205,6 @@ def _channel_last(weight: np.ndarray, shape: Shape) -> np.ndarray:
     if len(shape) != 3:
         return weight
     return weight.reshape(len(weight), *shape).transpose(0, 2, 3, 1).reshape(len(weight), -1)
-
-
-def _by_group(factor: np.ndarray, groups: int) -> np.ndarray:
-    """Keep, for each channel of the target, the channels of the source that its group sees."""
-    outputs, inputs = factor.shape
-    group = np.arange(outputs) // (outputs // groups)
-    seen = group[:, np.newaxis] * (inputs // groups) + np.arange(inputs // groups)
-    return np.take_along_axis(factor, seen, axis=1)
 
 
 def _scaled(weight: np.ndarray, factor: float | np.ndarray, dtype: type) -> np.ndarray:

@@ -33,10 +33,10 @@ from bsnn.brian.ttfs_neurons import (
     NeuronForm,
     PopulationEquations,
 )
+from bsnn.brian.window_model import follow_schedule
 from bsnn.brian.window_recorder import WindowRecorder
 from bsnn.brian.wiring import connect, connect_explicitly, count_fan_out
 from bsnn.conversion import Population, TtfsModel
-from bsnn.conversion.time_code import reached_scale
 
 __all__ = ["TtfsCode"]
 
@@ -121,18 +121,14 @@ def _add_group(net: SpikingNetwork, population: Population, order: int, changed:
     model, name = net.model, population.name
     group = _make_group(net, population, order, changed)
     net.groups[name] = group
-    net.origin.link(group)
     net.network.add(group)
-    group.window_steps = model.steps
-    group.first_window = net.schedule.depths[name]
-    group.image_interval = net.schedule.interval
-    group.image_count = net.rounds
+    follow_schedule(net, name)
     if population.role in ("neurons", "read_out"):
         if "t_max" in group.variables:
             group.t_max = model.steps * net.clock.dt
         if "share_of_step" in group.variables:
             group.share_of_step = 1 / model.steps
-        rest = model.rest_potential(name)
+        rest = model.projections[name].bias
         net.initial_values({"u_rest": rest, "u": rest}, name)
 
 
@@ -140,7 +136,7 @@ def _set_parameters(net: SpikingNetwork, population: Population, changed: Distur
     """Set what the neuron and its perturbations add to the variables of a population."""
     name, group = population.name, net[population.name]
     values = {
-        "u_th": reached_scale(net.model.scales[name]),
+        "u_th": net.model.threshold(name),
         **net.neuron.parameters,
         **changed.parameters,
     }

@@ -1,13 +1,5 @@
 """Equations of the populations, as Brian2 strings.
 
-All populations share one clock and count its steps, from ``start_step`` on, in which the images
-begin (`bsnn.brian.time_origin`). A window has ``window_steps`` steps; a
-population spikes in the window ``first_window`` for the first image, and in every
-``image_interval``-th window from there on, once for each of ``image_count`` images. Time is
-compared as whole numbers of steps only: comparing seconds goes wrong after some simulated time,
-when their rounding exceeds the tolerance. The names are long so that they do not meet those of a
-user's script, which Brian2 would warn about.
-
 The two-stage neuron of López-Randulfe et al. (2022) integrates its input during a silent stage and
 tells its potential by the time of one spike during the spiking stage after it. It comes in three
 forms, which emit the same spikes:
@@ -43,6 +35,7 @@ from bsnn.brian.hooks import HOOKS, NAMES, Place, depends_on, joined
 from bsnn.brian.named_models import parameter_equations
 from bsnn.brian.neuron_models import NeuronModel, register_neuron
 from bsnn.brian.time_origin import MIDDLE_OF_STEP
+from bsnn.brian.window_model import WINDOW_MODEL
 from bsnn.errors import BuildError
 
 __all__ = [
@@ -53,18 +46,6 @@ __all__ = [
     "PopulationEquations",
     "TtfsNeuron",
 ]
-
-_SCHEDULE = """
-window_steps : integer (shared, constant)
-first_window : integer (shared, constant)
-image_interval : integer (shared, constant)
-image_count : integer (shared, constant)
-window_step = (t_in_timesteps - start_step) % window_steps : integer (shared)
-window_number = (t_in_timesteps - start_step) // window_steps - first_window : integer (shared)
-image_number = window_number // image_interval : integer (shared)
-image_shown = int(window_number >= 0) * int(image_number < image_count) : integer (shared)
-spiking_stage = image_shown * int(window_number % image_interval == 0) : integer (shared)
-"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -295,19 +276,19 @@ _PARTS = {"before_integration": ("equations", "silent"), "on_the_way": ("equatio
 
 #: The input: pixel values as levels, one row of the timed array an image.
 _INPUT = PopulationEquations(
-    model=_SCHEDULE,
+    model=WINDOW_MODEL,
     threshold=f"spiking_stage == 1 and image_values({MIDDLE_OF_STEP}, i)"
     " == window_steps - window_step",
 )
 
 _INPUT_CALENDAR = PopulationEquations(
-    model=_SCHEDULE + "spike_step : integer",
+    model=WINDOW_MODEL + "spike_step : integer",
     plan=f"spike_step = window_steps - spiking_stage*int(image_values({MIDDLE_OF_STEP}, i))",
 )
 
 #: Max-pooling: the first spike of each window of neurons passes, in the same step.
 MAX_POOL = PopulationEquations(
-    model=_SCHEDULE
+    model=WINDOW_MODEL
     + """
 arrived : 1
 passed : 1
@@ -321,10 +302,10 @@ passed = passed * int(window_step > 0)
 )
 
 #: The same, if the pooling follows the spikes of its source (see `FirstSpikePool`).
-POOL_MODEL = _SCHEDULE
+POOL_MODEL = WINDOW_MODEL
 
 _TWO_STAGE = (
-    _SCHEDULE
+    WINDOW_MODEL
     + """
 u_rest : 1 (constant)
 """

@@ -61,7 +61,8 @@ def connect(
     """
     model = net.model
     source = model.populations[path.source]
-    factor = model.weight_factor(path, population)
+    maps = model.projections[population.name].maps
+    factor = next(linear.factor for linear in maps if linear.path == path)
     name = connection_name(path.source, population.name, net.synapses)
     check_names(synapse, name, net.neuron.name, on_pre)
     late = "" if net.continuous else late_steps(synapse, net.clock.dt, name)

@@ -7,8 +7,16 @@ from bsnn.conversion.convert_ttfs import convert_to_ttfs
 from bsnn.conversion.encoders import ENCODERS, Encoder
 from bsnn.conversion.gates import AVERAGE, DEFAULT_GATE, GATE_QUANTITIES, GATES
 from bsnn.conversion.grid import on_grid
-from bsnn.conversion.model import CODINGS, CONVERTERS, SpikingModel, load_model, register_coding
+from bsnn.conversion.model import (
+    CODINGS,
+    CONVERTERS,
+    Decoded,
+    SpikingModel,
+    load_model,
+    register_coding,
+)
 from bsnn.conversion.populations import Population, Projection
+from bsnn.conversion.projections import Drive, LinearMap
 from bsnn.conversion.rate import BALANCES, RATE_READ_OUTS, RESETS, RESIDUAL_RULES, RateModel
 from bsnn.conversion.rate_dynamics import RateDynamics
 from bsnn.conversion.scales import NORMALISATIONS, rmse_by_scale
@@ -32,7 +40,10 @@ __all__ = [
     "RESETS",
     "RESIDUAL_RULES",
     "CodedImages",
+    "Decoded",
+    "Drive",
     "Encoder",
+    "LinearMap",
     "Population",
     "Projection",
     "RateDynamics",

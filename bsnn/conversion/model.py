@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bsnn.conversion.populations import Population, Projection, populations
+from bsnn.conversion.projections import Drive, LinearMap
 from bsnn.conversion.schedule import Schedule
 from bsnn.errors import BsnnError, InputError, SettingsError, StorageError
 from bsnn.graph import Graph, image_batch
@@ -278,13 +279,54 @@ class SpikingModel:
         """Whether a population emits spikes; a read-out by potential does not."""
         raise NotImplementedError
 
-    def weight_factor(self, projection: Projection, target: Population) -> float | np.ndarray:
-        """Return by what the trained weights of a projection are multiplied.
+    @cached_property
+    def projections(self) -> dict[str, Drive]:
+        """What the neurons of each population get, as it is built: weights, biases, thresholds.
 
-        A number, or an array with a row for each channel of the target and a column for each of
-        the source (of flat populations: for each neuron).
+        Inputs and poolings, which have no such neurons, are left out.
         """
-        raise NotImplementedError
+        plan = self.populations
+        return {
+            name: Drive(
+                maps=tuple(
+                    LinearMap(
+                        path,
+                        self.weight_factor(path, population),
+                        self.spiking_graph,
+                        plan[path.source],
+                        population,
+                    )
+                    for path in population.projections
+                ),
+                bias=self.bias(name),
+                threshold=self.threshold(name),
+            )
+            for name, population in plan.items()
+            if population.role in ("neurons", "read_out")
+        }
+
+    def weight_factor(self, projection: Projection, target: Population) -> float | np.ndarray:
+        """Return by what the trained weights of a projection are multiplied (see `LinearMap`).
+
+        By default the scale of its source: a spike of one stands for that, and potentials are in
+        the units of the trained network.
+        """
+        return self.scales[projection.source]
+
+    def bias(self, name: str) -> np.ndarray:
+        """Return what the neurons of a population get, or begin with, without any spike.
+
+        By default what silence gives, in the units of the trained network; float64, of the
+        population's shape.
+        """
+        return self.input_of_silence(name)
+
+    def threshold(self, name: str) -> float | np.ndarray:
+        """Return the threshold of a population, one number or one for each channel.
+
+        By default the scale.
+        """
+        return self.scales[name]
 
     def check_images(self, images: ArrayLike) -> np.ndarray:
         """Return images as float32 or float64, if the network can be shown them.

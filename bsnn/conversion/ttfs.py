@@ -10,8 +10,8 @@ import numpy as np
 
 from bsnn.conversion.model import Decoded, SpikingModel, Tick, register_coding
 from bsnn.conversion.pixels import is_within, refusal
-from bsnn.conversion.populations import Population, Projection, population_levels
-from bsnn.conversion.time_code import decode, pixel_levels, rounding_charge
+from bsnn.conversion.populations import population_levels
+from bsnn.conversion.time_code import decode, pixel_levels, reached_scale, rounding_charge
 
 __all__ = ["FIRST_CODING", "READ_OUTS", "CodedImages", "TtfsModel"]
 
@@ -136,10 +136,6 @@ class TtfsModel(SpikingModel):
     def read_out_offset(self) -> float:
         return self.initial_charge(self.output.name)
 
-    def weight_factor(self, projection: Projection, target: Population) -> float:
-        # a spike in the first step stands for the source's scale
-        return self.scales[projection.source]
-
     def check_pixels(self, extremes: np.ndarray) -> None:
         limits = (0, self.scales[self.input.name])
         if not is_within(float(extremes.min()), float(extremes.max()), limits):
@@ -149,13 +145,17 @@ class TtfsModel(SpikingModel):
         levels = self.code(images).levels
         return {name: np.count_nonzero(level) / len(images) for name, level in levels.items()}
 
-    def rest_potential(self, name: str) -> np.ndarray:
-        """Potential from which the neurons of a population start, without any input spike.
+    def bias(self, name: str) -> np.ndarray:
+        """Return the potential from which the neurons of a population start, at rest.
 
         The biases, carried through the linear layers, plus the rounding charge if there is one;
         float64, of the population's shape.
         """
         return self.input_of_silence(name) + self.initial_charge(name)
+
+    def threshold(self, name: str) -> float:
+        """Return from which potential on a neuron spikes at once."""
+        return reached_scale(self.scales[name])
 
     def initial_charge(self, name: str) -> float:
         """Return the charge above the bias with which the neurons of a population start."""

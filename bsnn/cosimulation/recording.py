@@ -170,7 +170,7 @@ def _read(net: SpikingNetwork, name: str, source: str) -> PoolRecording:
         for quantity in gate_quantities(model.gate) - {"v_th"}
     }
     if "v_th" in gate_quantities(model.gate):
-        quantities["v_th"] = net.by_neuron(source, model.threshold(source))
+        quantities["v_th"] = net.by_neuron(source, model.projections[source].threshold)
     keys = evaluate_key(model.gate, quantities, (frames, int(np.prod(shape))))
     return PoolRecording(
         name,

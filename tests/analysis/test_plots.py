@@ -124,7 +124,7 @@ def test_a_trace_in_spike_times(ttfs):
     reached = float(coded.potentials["conv2"][0][position])
     assert trace.potential[STEPS] == pytest.approx(reached, abs=1e-9)
     # what has arrived adds up to it
-    rest = model.rest_potential("conv2")[position]
+    rest = model.bias("conv2")[position]
     assert rest + trace.current[:STEPS].sum() / STEPS == pytest.approx(reached, abs=1e-9)
     (spike,) = trace.spikes
     assert spike == 3 * STEPS - level[position]

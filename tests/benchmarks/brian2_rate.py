@@ -60,7 +60,7 @@ class Brian2Rate(System):
                     connections = projection(model.graph, path, source, population)
                     weight = connections.weight
                     order = neuron_order(population.shape)
-                    bias = model.rest_potential(name) - model.initial_charge(name)
+                    bias = model.bias(name) - model.initial_charge(name)
                     group.drive = bias.reshape(-1)[order]
                 synapses = b2.Synapses(
                     self._groups[path.source],

@@ -164,7 +164,7 @@ def _population_bytes(model: SpikingModel, population: Population, before: str |
         pad = (layer.padding[0], layer.padding[2]) if role == "convolution" else layer.padding
         parts.append(np.array([*layer.kernel, *layer.stride, *pad], "<i4"))
     if role in ("convolution", "dense"):
-        rest = model.rest_potential(name).reshape(channels, -1)
+        rest = model.bias(name).reshape(channels, -1)
         source = model.populations[population.projections[0].source]
         weight = _taps(layer) if role == "convolution" else _by_source(layer, source)
         # a convolution's bias is that of its channel

@@ -64,15 +64,14 @@ class TorchRate:
         if population.role == "max_pool":
             raise BuildError("The time-stepped network has no max-pooling gated by potentials.")
         paths = []
-        for path in population.projections:
-            factor = model.weight_factor(path, population)
+        drive = model.projections[population.name]
+        for path, factor in ((linear.path, linear.factor) for linear in drive.maps):
             if np.ndim(factor):
                 raise BuildError("The time-stepped network has one scale for each layer.")
             steps = [self._apply(model.spiking_graph[name]) for name in path.layers]
             paths.append((path.source, float(factor), [step for step in steps if step is not None]))
         spikes = model.spikes(population.name)
-        bias = model.bias(population.name)
-        threshold = per_channel(model.threshold(population.name), population.shape)
+        bias, threshold = drive.bias, per_channel(drive.threshold, population.shape)
         tie = TIE if model.fraction_bits is None else 0
         return {
             "name": population.name,

@@ -74,7 +74,7 @@ class TimeStepped:
                 self._windows.append((pools, population, linear))
                 pools = []
         self._rest = {
-            name: self._tensor(model.rest_potential(name).astype(np.float32))
+            name: self._tensor(model.bias(name).astype(np.float32))
             for name, population in model.populations.items()
             if population.role in ("neurons", "read_out")
         }

@@ -195,7 +195,7 @@ def test_leak_of_the_two_stage_neuron(ttfs):
     net.present(images[:1])
     net.network.run(net.duration, namespace={})
     levels = net.recorded("input")[0]
-    rest = model.rest_potential("conv1").ravel()
+    rest = model.bias("conv1").ravel()
     rest = net.to_neurons("conv1", rest)
     graph = model.graph
     scale = model.scales["input"] / STEPS

@@ -200,7 +200,7 @@ def test_normalisation_in_front(numpy_target, kind, mean, std):
     graph = bsnn.from_torch(net, (2, 5, 5), mean=by_name["mean"][mean], std=by_name["std"][std])
     images = rng.random((8, 2, 5, 5), dtype=np.float32)
     model = bsnn.convert_to_ttfs(graph, images, steps=11)
-    rest = model.rest_potential("conv1")
+    rest = model.bias("conv1")
     assert not np.allclose(rest[:, 0, 0], rest[:, 2, 2])
     built = run_here(model, images[:4], **kind)
     assert_same_spikes(built, model, images[:4])
@@ -292,7 +292,7 @@ def test_potential_looks_like_the_papers(small_cnn, numpy_target):
     np.testing.assert_allclose(threshold, model.scales["conv1"] * (1 - 2**-17), rtol=1e-12)
     np.testing.assert_allclose(ramp, threshold / 10, atol=1e-12)
     rest = net.to_layer("conv1", u[:, 20][None])[0]
-    np.testing.assert_allclose(rest, model.rest_potential("conv1"), atol=1e-12)
+    np.testing.assert_allclose(rest, model.bias("conv1"), atol=1e-12)
 
 
 @pytest.mark.parametrize("steps", [16, 50])

@@ -80,9 +80,9 @@ def test_discrete_time_is_within_a_step(rounding, worst):
 def test_half_a_step_of_charge_is_what_rounding_means(small_cnn):
     floored, _ = small_cnn(steps=8)
     rounded = dataclasses.replace(floored, rounding=True)
-    difference = rounded.rest_potential("conv1") - floored.rest_potential("conv1")
+    difference = rounded.bias("conv1") - floored.bias("conv1")
     np.testing.assert_allclose(difference, floored.scales["conv1"] / 16)
-    np.testing.assert_array_equal(rounded.rest_potential("fc2"), floored.rest_potential("fc2"))
+    np.testing.assert_array_equal(rounded.bias("fc2"), floored.bias("fc2"))
 
 
 @given(
@@ -118,7 +118,7 @@ def test_bias_is_an_initial_potential(small_cnn):
     model, images = small_cnn()
     black = np.zeros_like(images[:1], dtype=np.float64)
     expected = model.graph.activations(black)["conv1"][0]
-    np.testing.assert_allclose(model.rest_potential("conv1"), expected, atol=1e-12)
+    np.testing.assert_allclose(model.bias("conv1"), expected, atol=1e-12)
 
 
 @pytest.mark.parametrize("rule", NORMALISATIONS)

@@ -245,7 +245,9 @@ class _Drawing:
 
     def _threshold(self, name: str) -> np.ndarray:
         shape = self._model.populations[name].shape
-        return np.broadcast_to(per_channel(self._model.threshold(name), shape), shape).copy()
+        return np.broadcast_to(
+            per_channel(self._model.projections[name].threshold, shape), shape
+        ).copy()
 
     def _connect(self, name: str, node: nir.NIRNode, source: str) -> str:
         """Add a node, with edges from all nodes whose sum it reads."""

@@ -332,7 +332,7 @@ class _Reader:
             return key == "" and not self._spiking_read_out
         shape = population.shape
         return np.allclose(
-            per_channel(model.threshold(name), shape),
+            per_channel(model.projections[name].threshold, shape),
             per_channel(self._thresholds[key], shape),
             rtol=_TOLERANCE,
             atol=0,
