@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from bsnn.comparison.advice import Advice, Changed, Outcome, advise
-from bsnn.comparison.causes import CAUSES, Cause, Situation, causes_of
-from bsnn.comparison.ladder import Told, rung, spiking
+from bsnn.comparison.advice import Advice, Outcome, advise
+from bsnn.comparison.causes import CAUSES, Cause, Situation
+from bsnn.comparison.changes import Changed
+from bsnn.comparison.decomposition import decomposition_of
 from bsnn.comparison.measures import LayerComparison, LayerMeasures
 from bsnn.comparison.reference import Reference
 from bsnn.comparison.verdict import Thresholds
-from bsnn.conversion import SpikingModel
+from bsnn.conversion import Decoded, SpikingModel
 from bsnn.errors import SettingsError
 from bsnn.graph import Graph
 from bsnn.progress import progress_bar
@@ -50,7 +51,7 @@ class Comparison:
     Attributes
     ----------
     coding : str
-        ``"ttfs"`` or ``"rate"``.
+        Name of the coding.
     steps : int
         Time steps in a window; in rate coding those for which an image is shown.
     images : int
@@ -251,7 +252,7 @@ def compare(
     wanted = Reference(model, reference, len(images))
     precision = None if result is None else result.precision
     situation = Situation(model, reference is not None, precision)
-    causes = causes_of(situation)
+    causes = decomposition_of(model).causes(situation)
     run = _Run(situation, wanted, images, labels, seed, first_image)
     with progress_bar("image steps", disable=not progress) as bar:
         layers, ladder = run.ladder(causes, result, bar)
@@ -316,6 +317,7 @@ class _Run:
         first_image: int,
     ) -> None:
         self._situation = situation
+        self._decomposition = decomposition_of(situation.model)
         self._reference = reference
         self._images = images
         self._labels = labels
@@ -329,9 +331,11 @@ class _Run:
         """Climb from the trained to the spiking network; return layers and rungs."""
         model, names = self._situation.model, [cause.name for cause in causes]
         computed = [cause for cause in causes if cause.name != "simulation"]
-        dynamic = sum(cause.dynamic(self._situation) for cause in computed)
+        dynamic = sum(
+            self._decomposition.dynamic(cause.name, self._situation) for cause in computed
+        )
         task = bar.add_task("causes", total=max(1, dynamic * model.steps * len(self._images)))
-        parts = {cause.name: cause.part_of(self._situation) for cause in causes}
+        parts = {name: self._decomposition.part_of(name, self._situation) for name in names}
         parts = {name: whole for name, whole in parts.items() if whole is not None}
         measures = {
             name: LayerMeasures(model, model.populations[name], names, parts)
@@ -346,13 +350,13 @@ class _Run:
             told = [self._reference.told(batch, images)]
             for k in range(len(computed)):
                 told.append(
-                    rung(
+                    self._decomposition.stage(
                         self._situation,
                         computed[: k + 1],
                         images,
-                        self._seed,
-                        self._streams[batch],
-                        tick,
+                        seed=self._seed,
+                        streams=self._streams[batch],
+                        tick=tick,
                     )
                 )
             if result is not None:
@@ -375,7 +379,7 @@ class _Run:
     def outcome(self, changed: Changed, watched: str, bar: Any) -> Outcome:
         """Return what a changed network does on the images."""
         model = changed.model
-        total = model.steps * len(self._images) if model.coding == "rate" else 1
+        total = model.steps * len(self._images) if model.read_each_step else 1
         task = bar.add_task(f"trying: {changed.short}", total=total)
         output = model.output.name
         classes = np.zeros(len(self._images), np.int64)
@@ -384,7 +388,7 @@ class _Run:
         for batch in self._batches(model, 3):
             images = self._images[batch]
             tick = _ticker(bar, task, len(images))
-            told = spiking(model, images, self._seed, self._streams[batch], tick)
+            told = model.reference(images, seed=self._seed, streams=self._streams[batch], tick=tick)
             classes[batch] = told.classes
             exact = self._reference.told(batch, images).values
             for name in squares:
@@ -403,16 +407,16 @@ class _Run:
             output_error=_relative(squares, activity),
         )
 
-    def _simulated(self, told: Told, result: Result, batch: slice) -> Told:
+    def _simulated(self, told: Decoded, result: Result, batch: slice) -> Decoded:
         """What the simulation has told: known of the last layer only."""
         model = self._situation.model
         output = model.output
         values = dict(told.values)
         # the earliest spikes of outputs are not in a result, but their potentials
-        if model.coding == "rate" or not model.spikes(output.name):
+        if model.read_each_step or not model.spikes(output.name):
             found = result.potentials[batch]
             values[output.name] = found.reshape(len(found), *output.shape)
-        return Told(values, result.predictions[batch])
+        return Decoded(values, result.predictions[batch])
 
     def _batches(self, model: SpikingModel, networks: int) -> Iterator[slice]:
         neurons = sum(population.size for population in model.populations.values())

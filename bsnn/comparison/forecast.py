@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from bsnn.brian import estimate
-from bsnn.comparison.ladder import spiking
-from bsnn.conversion import RateDynamics, RateModel, SpikingModel
-from bsnn.conversion.populations import per_channel
+from bsnn.conversion import SpikingModel
 from bsnn.errors import SettingsError
 from bsnn.progress import progress_bar
 from bsnn.simulation.duration import DEVICE_COSTS, estimate_seconds
@@ -157,7 +154,7 @@ def forecast(
     found: list[float] = []
     with progress_bar("steps", disable=not progress) as bar:
         task = bar.add_task("steps needed", total=furthest)
-        for told in _classes(model, images, furthest, seed):
+        for told in model.classes_by_steps(images, furthest, seed=seed):
             found.append(float((told == classes).mean()))
             bar.advance(task)
             if _needed(found, agreement, furthest) is not None:
@@ -194,22 +191,3 @@ def _needed(found: list[float], wanted: float, furthest: int) -> int | None:
     first = below[-1] + 1 if below else 1
     held = len(found) >= min(2 * first, furthest) and first <= len(found)
     return first if held else None
-
-
-def _classes(
-    model: SpikingModel, images: np.ndarray, furthest: int, seed: int
-) -> Iterator[np.ndarray]:
-    """Classes with 1, 2, ... steps."""
-    if not isinstance(model, RateModel):
-        for steps in range(1, furthest + 1):
-            yield spiking(dataclasses.replace(model, steps=steps), images).classes
-        return
-    dynamics, output = RateDynamics(model, images, seed), model.output
-    told = 0.0
-    for _ in range(furthest):
-        spikes = dynamics.step()
-        if model.spikes(output.name):
-            told = told + spikes[output.name] * per_channel(model.scales[output.name], output.shape)
-        else:
-            told = dynamics.populations[output.name].potential
-        yield told.reshape(len(images), -1).argmax(axis=1)

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from bsnn.comparison.ladder import Told
-from bsnn.conversion import SpikingModel
+from bsnn.conversion import Decoded, SpikingModel
 from bsnn.conversion.populations import relu_before_pool
 from bsnn.errors import SettingsError
 from bsnn.graph import Graph
@@ -75,7 +74,7 @@ class Reference:
                     f"{tuple(shapes[self._key(name)])}, that of the converted network {own}."
                 )
 
-    def told(self, batch: slice, images: np.ndarray) -> Told:
+    def told(self, batch: slice, images: np.ndarray) -> Decoded:
         """Return the activations of a batch, and the classes."""
         if self._activations is None:
             exact = self._graph.activations(images)
@@ -87,7 +86,7 @@ class Reference:
         if self._model.spikes(output):
             # spikes of the last layer tell no negative values
             values[output] = np.maximum(logits, 0)
-        return Told(values, logits.reshape(len(logits), -1).argmax(axis=1))
+        return Decoded(values, logits.reshape(len(logits), -1).argmax(axis=1))
 
     def _key(self, name: str) -> str:
         """Layer whose values a population is compared with: of a read-out, before a last ReLU."""

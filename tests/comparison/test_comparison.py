@@ -10,9 +10,7 @@ import pytest
 from rate_networks import AverageCnn, MaxCnn, ResidualNet, make_rate_model
 
 import bsnn
-from bsnn.comparison import CAUSES, CHANGES, Thresholds, forecast
-from bsnn.comparison.causes import Situation, causes_of
-from bsnn.comparison.ladder import arithmetic, rung, spiking
+from bsnn.comparison import CAUSES, CHANGES, Situation, Thresholds, decomposition_of, forecast
 from bsnn.comparison.measures import LayerMeasures
 from bsnn.errors import GraphError, SettingsError
 from bsnn.graph import Graph, Linear
@@ -160,6 +158,13 @@ def test_random_input_and_other_causes():
 # ---- arithmetic
 
 
+def all_stages(situation, images):
+    """Return what the last stage computes that is not a simulation."""
+    decomposition = decomposition_of(situation.model)
+    causes = [cause for cause in decomposition.causes(situation) if cause.name != "simulation"]
+    return decomposition.stage(situation, causes, images)
+
+
 @pytest.mark.parametrize(
     ("name", "model", "steps", "images"),
     [
@@ -223,7 +228,7 @@ def test_the_last_rung_is_the_simulation(name, numpy_target):
 def test_the_last_rung_is_the_closed_form_of_spike_times(small, options, request):
     model, images = request.getfixturevalue(small)(**options)
     coded = model.code(images.astype(np.float64))
-    told = spiking(model, images.astype(np.float64))
+    told = all_stages(Situation(model), images.astype(np.float64))
     for name, values in coded.values.items():
         np.testing.assert_array_equal(told.values[name], values)
     if not options.get("read_out"):
@@ -234,9 +239,10 @@ def test_the_last_rung_is_the_closed_form_of_spike_times(small, options, request
 def test_without_dynamics_the_first_layer_is_exact(mnist):
     images = SAMPLE.images[:5].astype(np.float64)
     model = dataclasses.replace(mnist, steps=13, initial_potential=0.3)
-    static = arithmetic(model, images, {"clipping", "start", "quantisation"})
+    causes = {"clipping", "start", "quantisation"}
+    static = decomposition_of(model).closed_form(model, images, causes)
     np.testing.assert_allclose(
-        static.values["conv1"], spiking(model, images).values["conv1"], atol=1e-9
+        static.values["conv1"], model.reference(images).values["conv1"], atol=1e-9
     )
 
 
@@ -246,8 +252,8 @@ def test_single_precision_is_a_cause_of_its_own(ttfs, numpy_target):
     result = bsnn.simulate(model, images, device="runtime", precision="float32", progress=False)
     found = compare(model, images, result=result, thresholds=NO_ADVICE)
     assert [r.cause for r in found.ladder][-2:] == ["precision", "simulation"]
-    causes = causes_of(Situation(ttfs, precision="float32"))
-    told = rung(Situation(ttfs), causes[:-1], SAMPLE.images[:3].astype(np.float64))
+    single = Situation(ttfs, precision="float32")
+    told = all_stages(single, SAMPLE.images[:3].astype(np.float64))
     assert told.values["conv1"].dtype == np.float32
 
 
