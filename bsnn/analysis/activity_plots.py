@@ -72,7 +72,7 @@ def draw_raster(axes: Axes, recording: Recording, image: int = 0) -> None:
         axes.axhline(base, color=RULE, lw=0.8, zorder=0)
     axes.set_yticks(np.arange(len(names))[::-1] + 0.5, names)
     axes.set_ylim(0, len(names))
-    if model.coding == "ttfs":
+    if model.pipelined:
         for boundary in range(0, recording.steps + 1, model.steps):
             axes.axvline(boundary, color=RULE, lw=0.8, zorder=0)
     axes.set_xlim(-0.01 * recording.steps, recording.steps)
@@ -99,7 +99,7 @@ def _draw_density(
 
 def _how_many(recording: Recording, name: str, image: int) -> str:
     spikes, size = recording.spikes[name][image], recording.model.populations[name].size
-    if recording.model.coding == "ttfs":
+    if recording.model.timed:
         return f"{len(spikes.neurons):,} of {size:,}"
     return f"{len(spikes.neurons) / size:.2f} a neuron"
 
@@ -121,7 +121,7 @@ def draw_potentials(axes: Axes, traces: Sequence[NeuronTrace]) -> None:
             told = trace is largest
             style = {"color": PALETTE[1] if told else MUTED, "lw": 2.2 if told else 0.9}
         label = ", ".join(map(str, trace.position))
-        if trace.coding == "ttfs":
+        if trace.silent_stage:
             axes.plot(trace.steps, trace.potential, label=label, **style)
             reached = trace.steps[0] + trace.stage
             axes.plot(reached, trace.ann_value, "x", color=style["color"], ms=5, clip_on=False)
@@ -140,17 +140,17 @@ def draw_potentials(axes: Axes, traces: Sequence[NeuronTrace]) -> None:
         )  # fmt: skip
     else:
         axes.axhline(first.threshold, color=MUTED, ls="--", lw=1)
-    if not silent and first.coding == "ttfs":
+    if not silent and first.silent_stage:
         axes.text(
             0.02, first.threshold, "threshold", transform=axes.get_yaxis_transform(), va="bottom",
             fontsize=8, color=MUTED,
         )  # fmt: skip
-    if first.coding == "ttfs":
+    if first.silent_stage:
         start = first.steps[0]
         axes.axvspan(start, start + first.stage, color=FILL, zorder=0)
     axes.set_xlim(first.steps[0], first.steps[-1] + (0 if silent else 1))
     axes.margins(y=0.12)
-    if not silent and first.coding == "rate":
+    if not silent and not first.silent_stage:
         # a neuron that gets less and less would press the others into a line
         highest = max(trace.potential.max() for trace in traces)
         axes.set_ylim(
@@ -166,7 +166,7 @@ def _number(trace: NeuronTrace) -> str:
 
 def stages_text(trace: NeuronTrace) -> str:
     """Say what the two halves of a plot of potentials are."""
-    if trace.coding == "rate":
+    if not trace.silent_stage:
         return "adds up" if trace.threshold is None else "integrate and fire"
     return "silent stage, then read out" if trace.threshold is None else "silent | spiking stage"
 
@@ -175,7 +175,7 @@ def draw_current(axes: Axes, trace: NeuronTrace) -> None:
     """Draw what drives a neuron's potential, step by step."""
     axes.axhline(0, color=RULE, lw=0.8, zorder=0)
     axes.step(trace.steps, trace.current, where="post", color=PALETTE[2], lw=1.4)
-    if trace.coding == "ttfs":
+    if trace.silent_stage:
         axes.axvspan(trace.steps[0], trace.steps[0] + trace.stage, color=FILL, zorder=0)
         axes.set_ylabel("current\n(potential a window)")
     else:
@@ -216,16 +216,15 @@ def draw_spike_times(axes: Axes, recording: Recording, names: Sequence[str] | No
     Raises
     ------
     SettingsError
-        The network is rate-coded.
+        The number of spikes is what counts in the network's coding.
     """
     model = recording.model
-    if model.coding != "ttfs":
-        raise SettingsError("Only in time-to-first-spike coding do times of spikes have a meaning.")
+    if not model.timed:
+        raise SettingsError(f"In {model.title} times of spikes have no meaning.")
     edges = np.arange(model.steps + 1)
     for number, name in enumerate(_chosen(recording, names)):
         steps = np.concatenate([spikes.steps for spikes in recording.spikes[name]])
-        found = np.bincount(steps - model.populations[name].depth * model.steps,
-                            minlength=model.steps)  # fmt: skip
+        found = np.bincount(steps - model.schedule().first_step(name), minlength=model.steps)
         share = 100 * found / (model.populations[name].size * len(recording.images))
         axes.stairs(
             np.where(share > 0, share, np.nan), edges, baseline=None, label=name, **_outline(number)
@@ -247,11 +246,11 @@ def draw_rates(axes: Axes, recording: Recording, names: Sequence[str] | None = N
     Raises
     ------
     SettingsError
-        The network is coded in spike times.
+        The times of spikes are what counts in the network's coding.
     """
     model = recording.model
-    if model.coding != "rate":
-        raise SettingsError("Rates have a meaning in rate coding only.")
+    if model.timed:
+        raise SettingsError(f"In {model.title} rates have no meaning.")
     highest = model.steps.bit_length()
     edges = np.minimum(2.0 ** np.arange(highest + 1) - 0.5, model.steps + 0.5) / model.steps
     for number, name in enumerate(_chosen(recording, names)):

@@ -35,13 +35,6 @@ __all__ = [
 #: networks on digital hardware, Frontiers in Neuroscience 15:651141).
 BREAK_EVEN_SPIKES = 1.72
 
-#: State variables of a neuron: the membrane potential, and in the two-stage neuron its slope.
-_STATE_WORDS = {"ttfs": 2, "rate": 1}
-
-#: Steps in which a neuron of a clocked design is updated for an image, over those of a window: the
-#: two-stage neuron integrates in one window and tells in the next.
-_WINDOWS = {"ttfs": 2, "rate": 1}
-
 _WORD_BITS = 32
 
 # Horowitz (2014), Computing's energy problem, ISSCC, figure 1.1.9: 45 nm, 0.9 V, in pJ.
@@ -269,6 +262,8 @@ def spiking_cost(model: SpikingModel, result: Result) -> SpikingCost:
     for (source, _), number in connections.items():
         sources[source] = sources.get(source, 0) + number
     layers = {layer.name: layer for layer in count(model.graph).layers}
+    # in a clocked design a neuron of a pipeline integrates in one window and spikes in the next
+    windows = 2 if model.pipelined else 1
     populations = []
     for name, population in model.populations.items():
         found = result.populations[name]
@@ -288,8 +283,8 @@ def spiking_cost(model: SpikingModel, result: Result) -> SpikingCost:
                 neurons=population.size,
                 spikes=0.0 if found.spikes is None else float(found.spikes.mean()),
                 operations=float(operations),
-                updates=keeps_state * population.size * _WINDOWS[model.coding] * model.steps,
-                state_words=keeps_state * population.size * _STATE_WORDS[model.coding],
+                updates=keeps_state * population.size * windows * model.steps,
+                state_words=keeps_state * population.size * model.state_words,
                 weights=sum(layers[layer].parameters for layer in passed),
                 macs=sum(layers[layer].macs for layer in passed),
             )

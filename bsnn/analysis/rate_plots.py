@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from bsnn.analysis.result_plots import draw_accuracy_over_time
 from bsnn.analysis.style import MUTED, PALETTE, bare, layer_axis, new_figure, shade
-from bsnn.conversion import RateModel
+from bsnn.conversion import SpikingModel
 from bsnn.errors import SettingsError
 from bsnn.simulation import Result
 
@@ -50,7 +50,7 @@ def accuracy_figure(results: Mapping[str, Result]) -> Figure:
     return figure
 
 
-def threshold_trace_figure(model: RateModel) -> Figure:
+def threshold_trace_figure(model: SpikingModel) -> Figure:
     """Return what Spike-Norm has found: the largest weighted input by step, and the thresholds.
 
     Raises
@@ -58,7 +58,7 @@ def threshold_trace_figure(model: RateModel) -> Figure:
     SettingsError
         The network was not normalised by Spike-Norm.
     """
-    if not model.trace:
+    if not getattr(model, "trace", None):
         raise SettingsError(
             f"The network was normalised by {model.norm!r}; only 'spike-norm' leaves a trace."
         )
@@ -87,7 +87,7 @@ def threshold_trace_figure(model: RateModel) -> Figure:
     return figure
 
 
-def thresholds_figure(model: RateModel) -> Figure:
+def thresholds_figure(model: SpikingModel) -> Figure:
     """Return the thresholds of all layers, for trained weights and spikes of height one."""
     figure = new_figure(7, 4.3)
     axes = figure.add_subplot()
@@ -97,7 +97,7 @@ def thresholds_figure(model: RateModel) -> Figure:
     return figure
 
 
-def _draw_thresholds(axes: Axes, model: RateModel, names: Sequence[str], colours: Any) -> None:
+def _draw_thresholds(axes: Axes, model: SpikingModel, names: Sequence[str], colours: Any) -> None:
     balanced = [float(np.max(model.balanced_threshold(name))) for name in names]
     axes.bar(range(len(names)), balanced, color=colours)
     axes.axhline(1, color=MUTED, ls=":", lw=1)

@@ -9,11 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bsnn.analysis.tracing import NeuronTrace, Watch, trace_form
+from bsnn.analysis.tracing import NeuronTrace, Watch, trace_form, watch
 from bsnn.brian import SpikingNetwork, build
 from bsnn.brian.devices import start, use_device
-from bsnn.conversion import RateModel, SpikingModel
-from bsnn.conversion.populations import per_channel
+from bsnn.conversion import SpikingModel
 
 __all__ = ["Recording", "Spikes", "read_recording", "record", "telling_neurons"]
 
@@ -45,7 +44,8 @@ class Recording:
         By population that spikes, for each image.
     output : numpy.ndarray
         What the class is read from, step by step, shape ``(n, steps, classes)``: potentials of the
-        last layer, in rate coding the value told so far. NaN before the last layer's stage.
+        last layer, or, where it is read in each step, the value told so far. NaN before the last
+        layer's stage.
     traces : dict of str to list of NeuronTrace
         By population with a membrane, some neurons' potentials during the first image.
     """
@@ -63,17 +63,16 @@ class Recording:
         In the units of the trained network.
         """
         model, population = self.model, self.model.populations[name]
-        found = np.zeros((len(self.images), population.size))
-        for row, spikes in zip(found, self.spikes[name], strict=True):
-            if model.coding == "ttfs":
-                row[spikes.neurons] = (population.depth + 1) * model.steps - spikes.steps
-            else:
-                row += np.bincount(spikes.neurons, minlength=population.size)
-        found = found.reshape(len(found), *population.shape) / model.steps
-        if isinstance(model, RateModel) and population.role == "input":
-            # its spikes carry a sign
-            found *= np.sign(model.encode(self.images))
-        return found * per_channel(model.scales[name], population.shape)
+        recorded = np.zeros((len(self.images), population.size), np.int64)
+        for row, spikes in zip(recorded, self.spikes[name], strict=True):
+            steps = spikes.steps - model.schedule().first_step(name)
+            np.add.at(row, spikes.neurons, model.spike_worth(steps))
+        recorded = recorded.reshape(len(recorded), *population.shape)
+        found = model.decode(name, recorded.astype(np.float64))
+        if population.role == "input":
+            # its spikes may carry a sign
+            found = found * np.sign(model.encode(self.images))
+        return found
 
 
 def record(
@@ -112,15 +111,20 @@ def watched_network(
     model: SpikingModel, images: np.ndarray, seed: int = 0
 ) -> tuple[SpikingNetwork, dict[str, Watch]]:
     """Build a network in which all spikes and the potentials of telling neurons are recorded."""
-    further = {"one_at_a_time": True} if model.coding == "ttfs" else {"seed": seed}
-    net = build(model, images=len(images), form=trace_form(model), **further)
+    net = build(
+        model,
+        images=len(images),
+        form=trace_form(model),
+        one_at_a_time=model.pipelined,
+        seed=seed,
+    )
     for name in model.populations:
         if model.spikes(name):
             net.monitor(name, "spikes")
     watches = {
-        name: Watch(net, name, neurons) for name, neurons in telling_neurons(net, images[0]).items()
+        name: watch(net, name, neurons) for name, neurons in telling_neurons(net, images[0]).items()
     }
-    if model.coding == "rate":
+    if model.read_each_step:
         net.record_read_out()
     return net, watches
 
@@ -153,7 +157,7 @@ def read_recording(
     model, count = net.model, len(images)
     spikes = {name: _spikes(net, name, count) for name in model.populations if model.spikes(name)}
     traces = {name: watch.traces(images[0]) for name, watch in watches.items()}
-    if model.coding == "rate":
+    if model.read_each_step:
         output = net.recorded_read_out()[:count]
     else:
         output = _race(images, watches[model.output.name], model)
@@ -173,12 +177,12 @@ def _spikes(net: SpikingNetwork, name: str, count: int) -> list[Spikes]:
 
 
 def _race(images: np.ndarray, watch: Watch, model: SpikingModel) -> np.ndarray:
-    """Potentials of the last layer, in time-to-first-spike coding."""
+    """Potentials of the last layer, which is read once."""
     by_image = []
     for number, image in enumerate(images):
         traces = sorted(watch.traces(image, number), key=lambda trace: trace.position)
         steps = traces[0].steps
         output = np.full((steps[-1] + 1, len(traces)), np.nan)
         output[steps] = np.transpose([trace.potential for trace in traces])
-        by_image.append(output - model.initial_charge(model.output.name))
+        by_image.append(output - model.read_out_offset)
     return np.array(by_image)

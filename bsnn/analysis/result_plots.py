@@ -19,6 +19,7 @@ from bsnn.analysis.style import (
     series,
     tint,
 )
+from bsnn.conversion import CODINGS
 from bsnn.errors import SettingsError
 from bsnn.simulation import Result
 
@@ -189,7 +190,7 @@ def draw_spikes_by_depth(axes: Axes, result: Result) -> None:
         if population.spikes is not None
     }
     _draw_bars(axes, result, spikes)
-    what = f"in {result.steps:,} steps" if result.coding == "rate" else "for an image"
+    what = "for an image" if CODINGS[result.coding].timed else f"in {result.steps:,} steps"
     axes.set_ylabel(f"spikes a neuron {what}")
 
 

@@ -8,16 +8,12 @@ from collections.abc import Sequence
 import brian2 as b2
 import numpy as np
 
-from bsnn.brian import SpikingNetwork, build
-from bsnn.conversion import RateModel, SpikingModel
-from bsnn.conversion.populations import per_channel
+from bsnn.brian import NEURAL_CODES, SpikingNetwork, build
+from bsnn.conversion import SpikingModel
 from bsnn.errors import SettingsError
-from bsnn.registry import check_name
+from bsnn.registry import Registry, check_name
 
-__all__ = ["NeuronTrace", "Watch", "trace_form", "trace_neuron"]
-
-#: Forms of the neurons whose potentials are worth looking at, by coding.
-_FORMS = {"ttfs": "trace", "rate": "neuron-group"}
+__all__ = ["WATCHES", "NeuronTrace", "Watch", "trace_form", "trace_neuron", "watch"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -31,7 +27,7 @@ class NeuronTrace:
     position : tuple of int
         ``(channel, row, column)``, or the number in a flat population.
     coding : str
-        ``"ttfs"`` or ``"rate"``.
+        Name of the coding.
     steps : numpy.ndarray
         Time steps, counted from the image's first. In time-to-first-spike coding those of the
         silent and the spiking stage (without spikes: of the silent stage and the one after it).
@@ -49,7 +45,7 @@ class NeuronTrace:
     spikes : numpy.ndarray
         Steps of the neuron's spikes.
     stage : int
-        Steps in a stage; in rate coding all steps.
+        Steps in a stage; all steps, where there is one stage only.
     ann_value : float
         What the neuron's unit in the trained network computes, before a rectification.
     told : numpy.ndarray
@@ -69,10 +65,15 @@ class NeuronTrace:
     ann_value: float
     told: np.ndarray
 
+    @property
+    def silent_stage(self) -> bool:
+        """Whether the neuron integrates in a stage in which it does not spike."""
+        return len(self.steps) > self.stage
 
-def trace_form(model: SpikingModel) -> str:
+
+def trace_form(model: SpikingModel) -> str | None:
     """Return the form in which a network must be built for its potentials to be traced."""
-    return _FORMS[model.coding]
+    return NEURAL_CODES[model.coding].traced_form
 
 
 def trace_neuron(
@@ -116,12 +117,11 @@ def trace_neuron(
             f"The population {layer!r} has the shape {shape}; there is no neuron {position}."
         )
     (image,) = model.check_images([image])
-    further = {"one_at_a_time": True} if model.coding == "ttfs" else {"seed": seed}
-    net = build(model, form=trace_form(model), **further)
-    watch = Watch(net, layer, [net.neuron_index(layer, *position)])
+    net = build(model, form=trace_form(model), one_at_a_time=model.pipelined, seed=seed)
+    watched = watch(net, layer, [net.neuron_index(layer, *position)])
     net.present(image[np.newaxis], np.array([number]))
     net.network.run(net.duration, namespace={})
-    return watch.traces(image)[0]
+    return watched.traces(image)[0]
 
 
 def check_membrane(model: SpikingModel, layer: str) -> None:
@@ -132,6 +132,9 @@ def check_membrane(model: SpikingModel, layer: str) -> None:
 
 class Watch:
     """Monitors of some neurons' potentials, in a network that is still to be run.
+
+    What is said here holds for any coding: a potential is what it is at the end of a step. A coding
+    of which more is known has a class of its own in `WATCHES`.
 
     Parameters
     ----------
@@ -149,22 +152,29 @@ class Watch:
         self.layer = layer
         self.neurons = list(neurons)
         record = sorted(set(self.neurons))
-        group = net[layer]
-        self._potential = "u" if net.model.coding == "ttfs" else "v"
-        variables = ["u", "slope"] if net.model.coding == "ttfs" else ["v"]
-        slot = {"when": net.code.monitor_slot}
-        if net.model.coding == "rate" and net.model.spikes(layer):
-            # after the update, in the same slot as the threshold and just before it
-            slot = {"when": "thresholds", "order": group.thresholder["spike"].order - 0.5}
-        self._reached = b2.StateMonitor(
-            group, self._potential, record=record, name=f"{layer}_reached", **slot
-        )
         self._left = b2.StateMonitor(
-            group, variables, record=record, name=f"{layer}_left", when="end"
+            net[layer], self.variables, record=record, name=f"{layer}_left", when="end"
+        )
+        self._reached = b2.StateMonitor(
+            net[layer],
+            net.code.potential,
+            record=record,
+            name=f"{layer}_reached",
+            **self.reached_slot,
         )
         net.network.add(self._reached, self._left)
         if net.model.spikes(layer) and "spikes" not in net.monitors.get(layer, {}):
             net.monitor(layer, "spikes")
+
+    @property
+    def variables(self) -> list[str]:
+        """What is sampled at the end of each step."""
+        return [self.net.code.potential]
+
+    @property
+    def reached_slot(self) -> dict[str, str | float]:
+        """Where in a step the potential is what is compared with the threshold."""
+        return {"when": self.net.code.monitor_slot}
 
     def traces(self, image: np.ndarray, number: int = 0) -> list[NeuronTrace]:
         """Return the traces of the neurons, in the order given; `image` is the run's `number`-th.
@@ -177,10 +187,9 @@ class Watch:
         values = net.to_neurons(layer, exact[population.potential_layer][0])
         places = net.to_neurons(layer, np.arange(population.size))
         spiked = net.recorded_spikes(layer) if model.spikes(layer) else (np.zeros(0, np.int64),) * 2
-        of_model = self._rate if isinstance(model, RateModel) else self._ttfs
         start = number * net.schedule.image_steps
         return [
-            of_model(
+            self.trace(
                 neuron,
                 start,
                 np.sort(spiked[1][spiked[0] == neuron]) - start,
@@ -192,76 +201,70 @@ class Watch:
             for neuron in self.neurons
         ]
 
-    def _sampled(self, neuron: int, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        rows = self._rows(steps)
+    def stages(self) -> np.ndarray:
+        """Return the steps of an image in which the neurons integrate, spike or are read out."""
+        model, first = self.net.model, self.net.schedule.first_step(self.layer)
+        if not model.pipelined:
+            return np.arange(model.steps)
+        # a silent read-out is read in the first step after its stage
+        after = model.steps if model.spikes(self.layer) else 1
+        return np.arange(first - model.steps, first + after)
+
+    def sampled(self, neuron: int, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the potential that was reached in each step, and what was left of it."""
+        rows = self.rows(steps)
         return tuple(
-            np.asarray(getattr(monitor[neuron], self._potential))[rows]
+            np.asarray(getattr(monitor[neuron], self.net.code.potential))[rows]
             for monitor in (self._reached, self._left)
         )
 
-    def _rows(self, steps: np.ndarray) -> np.ndarray:
+    def rows(self, steps: np.ndarray) -> np.ndarray:
         """Return where monitors, which may have seen earlier images, have steps of these."""
         net = self.net
         return net.origin.start + steps - round(self._left.t_[0] / net.clock.dt_)
 
-    def _ttfs(self, neuron: int, start: int, spiked: np.ndarray, **about) -> NeuronTrace:
-        model, layer = self.net.model, self.layer
-        window, depth, spikes = model.steps, model.populations[layer].depth, model.spikes(layer)
-        # a silent read-out is read in the first step after its stage
-        end = (depth + 1) * window if spikes else depth * window + 1
-        steps = np.arange((depth - 1) * window, end)
-        potential, left = self._sampled(neuron, start + steps)
-        current = np.array(self._left[neuron].slope)[self._rows(start + steps)]
-        told = np.zeros(len(steps))
-        spiked = spiked[(spiked >= depth * window) & (spiked < end)]
-        if spikes:
-            for step in spiked:
-                level = (depth + 1) * window - step
-                told[steps >= step] = level * model.scales[layer] / window
-        else:
-            # once it was read, nothing drives it any more
-            current[-1] = 0
-            left = potential.copy()
-            told[-1] = potential[-1] - model.initial_charge(layer)
-        return NeuronTrace(
-            steps=steps,
-            current=current,
-            potential=potential,
-            left=left,
-            threshold=float(model.scales[layer]) if spikes else None,
-            spikes=spiked,
-            stage=window,
-            told=told,
-            **about,
-        )
+    def trace(self, neuron: int, start: int, spiked: np.ndarray, **about) -> NeuronTrace:
+        """Return the trace of a neuron.
 
-    def _rate(self, neuron: int, start: int, spiked: np.ndarray, **about) -> NeuronTrace:
+        Parameters
+        ----------
+        neuron : int
+            Its number.
+        start : int
+            First step of the image.
+        spiked : numpy.ndarray
+            Steps of its spikes, counted from there.
+        **about
+            Fields of the trace.
+        """
         net, model, layer = self.net, self.net.model, self.layer
-        population, spikes = model.populations[layer], model.spikes(layer)
-
-        def own(values: float | np.ndarray) -> float:
-            spread = np.broadcast_to(per_channel(values, population.shape), population.shape)
-            return float(net.to_neurons(layer, spread)[neuron])
-
-        scale, unit = own(model.scales[layer]), own(model.unit(layer))
-        threshold = unit * own(model.threshold(layer))
-        steps = np.arange(model.steps)
-        potential, left = (unit * values for values in self._sampled(neuron, start + steps))
-        first = model.initial_potential * threshold if spikes else 0.0
-        current = potential - np.concatenate([[first], left[:-1]])
-        spiked = spiked[(spiked >= 0) & (spiked < model.steps)]
-        if spikes:
-            told = scale * np.cumsum(np.bincount(spiked, minlength=model.steps)) / (steps + 1)
-        else:
-            told = left / (steps + 1)
+        steps, first = self.stages(), net.schedule.first_step(layer)
+        potential, left = self.sampled(neuron, start + steps)
+        spiked = spiked[(spiked >= first) & (spiked <= steps[-1])]
+        told = np.zeros(len(steps))
+        recorded = np.zeros((1, *model.populations[layer].shape), np.int64)
+        for step in spiked:
+            recorded[0][about["position"]] += model.spike_worth(step - first)
+            told[steps >= step] = model.decode(layer, recorded)[0][about["position"]]
+        if not model.spikes(layer):
+            told[-1] = potential[-1] - model.read_out_offset
         return NeuronTrace(
             steps=steps,
-            current=current,
+            current=potential - np.concatenate([potential[:1], left[:-1]]),
             potential=potential,
             left=left,
-            threshold=threshold if spikes else None,
+            threshold=None,
             spikes=spiked,
             stage=model.steps,
             told=told,
             **about,
         )
+
+
+#: Kinds of `Watch` by coding.
+WATCHES: Registry[type[Watch]] = Registry("coding")
+
+
+def watch(net: SpikingNetwork, layer: str, neurons: Sequence[int]) -> Watch:
+    """Watch some neurons of a network as its coding asks for; see `Watch`."""
+    return WATCHES.get(net.model.coding, Watch)(net, layer, neurons)

@@ -27,6 +27,10 @@ class NeuralCode(ABC):
     default_neuron: ClassVar[str]
     #: Slot in which monitors of variables sample them.
     monitor_slot: ClassVar[str] = "end"
+    #: Form of the neurons whose potentials are worth looking at; None for the default.
+    traced_form: ClassVar[str | None] = None
+    #: Variable of the neurons that holds the membrane potential, in that form.
+    potential: ClassVar[str] = "v"
     #: Whether explicit connectivity has a row for each connection of a max-pooling, too.
     pools_have_synapses: ClassVar[bool] = False
 

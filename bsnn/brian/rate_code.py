@@ -50,6 +50,7 @@ class RateCode(NeuralCode):
 
     forms = RATE_FORMS
     default_neuron = "if"
+    traced_form = "neuron-group"
 
     def build(self, net: SpikingNetwork) -> None:
         try:

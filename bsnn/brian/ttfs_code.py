@@ -50,6 +50,8 @@ class TtfsCode(NeuralCode):
     forms = tuple(NEURON_FORMS)
     default_neuron = "two-stage"
     monitor_slot = "before_thresholds"
+    traced_form = "trace"
+    potential = "u"
     pools_have_synapses = True
 
     def shortest_interval(self, net: SpikingNetwork) -> int:

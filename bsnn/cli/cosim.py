@@ -221,7 +221,7 @@ def _prepared(
     first: int,
     images: int,
     layers: list[str] | None,
-) -> tuple[bsnn.RateModel, np.ndarray]:
+) -> tuple[bsnn.SpikingModel, np.ndarray]:
     if frac >= bits:
         raise SettingsError(f"--frac {frac} leaves no bit before the point of --bits {bits}.")
     model = bsnn.load_model(path)

@@ -15,7 +15,6 @@ from bsnn.cli.options import JsonFile, refuse_given
 from bsnn.cli.output import console, facts_table, scale_text, write_json
 from bsnn.comparison import Forecast, forecast
 from bsnn.conversion.model import model_from_tree
-from bsnn.errors import SettingsError
 from bsnn.registry import unknown_name
 from bsnn.storage import graph_from_tree, read_tree
 
@@ -166,10 +165,7 @@ def info(
         from bsnn.analysis.rate_plots import threshold_trace_figure
         from bsnn.analysis.saving import save_figure
 
-        spiking = model_from_tree(tree, model)
-        if not isinstance(spiking, bsnn.RateModel):
-            raise SettingsError("--plot shows the trace of Spike-Norm, which is in rate coding.")
-        save_figure(threshold_trace_figure(spiking), plot)
+        save_figure(threshold_trace_figure(model_from_tree(tree, model)), plot)
         console.print(f"The figure is in {plot}.", highlight=False)
 
 
@@ -200,25 +196,4 @@ def _short(value: Any) -> str:
 
 def _conversion_rows(spiking: bsnn.SpikingModel) -> list[tuple[str, str]]:
     rows = [("coding", spiking.coding), ("read-out", spiking.read_out), ("norm", spiking.norm)]
-    if isinstance(spiking, bsnn.TtfsModel):
-        return [
-            *rows,
-            ("steps per window", str(spiking.steps)),
-            ("windows from image to class", str(spiking.output.depth)),
-            ("spike times", "rounded" if spiking.rounding else "floored"),
-        ]
-    floor = spiking.potential_floor
-    pooled = any(layer.kind == "max_pool2d" for layer in spiking.graph)
-    bits = spiking.fraction_bits
-    return [
-        *rows,
-        ("steps", str(spiking.steps)),
-        ("input", spiking.encoder),
-        ("reset", spiking.reset),
-        ("scales in the", spiking.balance),
-        ("residual rule", spiking.residual),
-        *([("gate of max-poolings", spiking.gate)] if pooled else []),
-        ("initial potential", f"{spiking.initial_potential:g} thresholds"),
-        ("lowest potential", "none" if floor is None else f"{floor:g} thresholds"),
-        *([("bits after the point", str(bits))] if bits is not None else []),
-    ]
+    return [*rows, *spiking.facts()]

@@ -115,7 +115,7 @@ def report(
         )
     facts += [
         ("images", f"{len(test):,} test images of {test.name}, from number {first}"),
-        *([("seed", str(seed))] if model.coding == "rate" else []),
+        *([] if model.timed else [("seed", str(seed))]),
         *((name, str(value)) for name, value in machine().items()),
     ]
     if compared is None:
@@ -147,7 +147,7 @@ def report(
 
 def _affordable(model: bsnn.SpikingModel) -> int:
     """Return on how many images a comparison takes two minutes, at most 20."""
-    if model.coding != "rate":
+    if not model.read_each_step:
         return _MOST_COMPARED
     seconds = _COMPARED_RUNS * _seconds_of_a_run(model)
     return min(_MOST_COMPARED, int(_COMPARISON_SECONDS / seconds))

@@ -124,8 +124,10 @@ def run(
         _print_estimate(spiking, test, device, connectivity, precision, batch or 1)
         return
     neurons = chosen_neuron(neuron, parameters, spiking.coding)
-    if plot is not None and spiking.coding != "rate":
-        raise SettingsError("--plot shows accuracy over time, which only rate coding has.")
+    if plot is not None and not spiking.read_each_step:
+        raise SettingsError(
+            f"--plot shows accuracy over time, and in {spiking.title} the class is read once."
+        )
     if resume and out is None:
         raise SettingsError("--resume goes on with what is kept next to the result: give --out.")
     checkpoint = None if out is None else out.with_name(f"{out.name}.partial")

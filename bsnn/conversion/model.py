@@ -125,6 +125,8 @@ class SpikingModel:
     timed: ClassVar[bool]
     #: Whether the last layer is read in each step of an image; otherwise once.
     read_each_step: ClassVar[bool]
+    #: State variables of a neuron: by default the membrane potential.
+    state_words: ClassVar[int] = 1
     #: What it does not offer of `CAPABILITIES`, and why.
     refused: ClassVar[Mapping[str, str]] = MappingProxyType(
         {name: f"it does not offer {what}." for name, what in CAPABILITIES.items()}
@@ -233,6 +235,10 @@ class SpikingModel:
         for steps in range(1, furthest + 1):
             yield dataclasses.replace(self, steps=steps).reference(images, seed=seed).classes
 
+    def facts(self) -> list[tuple[str, str]]:
+        """Return what there is to say of the conversion, as pairs of a description and a text."""
+        return [("steps per window" if self.pipelined else "steps", str(self.steps))]
+
     def conversion_options(self) -> dict[str, Any]:
         """Return the arguments of the coding's converter that this model was made with.
 
@@ -250,7 +256,23 @@ class SpikingModel:
         recorded : numpy.ndarray or None
             What is recorded of its spikes, ``(n, outputs)``, if it spikes.
         """
+        if self.decided_by_spikes:
+            largest = recorded == recorded.max(axis=1, keepdims=True)
+            potentials = np.where(largest, potentials, -np.inf)
         return potentials.argmax(axis=1)
+
+    @property
+    def largest_recorded(self) -> int:
+        """The most that is recorded of a neuron for an image."""
+        return int(self.spike_worth(np.arange(self.steps)).sum())
+
+    @property
+    def decided_by_spikes(self) -> bool:
+        """Whether the class is that of the largest that is recorded of the last layer.
+
+        Among equals, and otherwise, it is that of the largest potential.
+        """
+        return False
 
     @property
     def read_out_scale(self) -> float | np.ndarray:

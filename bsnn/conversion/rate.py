@@ -203,6 +203,21 @@ class RateModel(SpikingModel):
         name = self.output.name
         return self.scales[name] if self.spikes(name) else self.unit(name)
 
+    def facts(self) -> list[tuple[str, str]]:
+        floor, bits = self.potential_floor, self.fraction_bits
+        pooled = any(isinstance(layer, MaxPool2d) for layer in self.graph)
+        return [
+            *super().facts(),
+            ("input", self.encoder),
+            ("reset", self.reset),
+            ("scales in the", self.balance),
+            ("residual rule", self.residual),
+            *([("gate of max-poolings", self.gate)] if pooled else []),
+            ("initial potential", f"{self.initial_potential:g} thresholds"),
+            ("lowest potential", "none" if floor is None else f"{floor:g} thresholds"),
+            *([("bits after the point", str(bits))] if bits is not None else []),
+        ]
+
     def conversion_options(self) -> dict[str, Any]:
         return {
             **{name: getattr(self, name) for name in SETTINGS},

@@ -69,6 +69,8 @@ class TtfsModel(SpikingModel):
     pipelined = True
     timed = True
     read_each_step = False
+    # the potential and its slope
+    state_words = 2
     refused = MappingProxyType(
         {
             "source": "its layers read in which step of a window a spike comes, each in a window "
@@ -94,7 +96,9 @@ class TtfsModel(SpikingModel):
         return pixel_levels(images, scale, self.steps, self.rounding)
 
     def decode(self, name: str, recorded: np.ndarray) -> np.ndarray:
-        return decode(recorded.astype(np.float32), self.scales[name], self.steps)
+        if recorded.dtype.kind != "f":
+            recorded = recorded.astype(np.float32)
+        return decode(recorded, self.scales[name], self.steps)
 
     def count_spikes(self, recorded: np.ndarray) -> np.ndarray:
         return recorded > 0
@@ -117,6 +121,13 @@ class TtfsModel(SpikingModel):
         classes = self.classes(reached, None if levels is None else levels.reshape(reached.shape))
         return Decoded({output: coded.potentials[output], **coded.values}, classes)
 
+    def facts(self) -> list[tuple[str, str]]:
+        return [
+            *super().facts(),
+            ("windows from image to class", str(self.output.depth)),
+            ("spike times", "rounded" if self.rounding else "floored"),
+        ]
+
     def conversion_options(self) -> dict[str, Any]:
         return {
             "steps": self.steps,
@@ -125,12 +136,14 @@ class TtfsModel(SpikingModel):
             "input_scale": self.scales[self.input.name],
         }
 
-    def classes(self, potentials: np.ndarray, recorded: np.ndarray | None) -> np.ndarray:
-        if recorded is not None:
-            # the earliest spike; among equals, or without spikes, the one of most potential
-            earliest = recorded == recorded.max(axis=1, keepdims=True)
-            potentials = np.where(earliest, potentials, -np.inf)
-        return super().classes(potentials, recorded)
+    @property
+    def largest_recorded(self) -> int:
+        return self.steps
+
+    @property
+    def decided_by_spikes(self) -> bool:
+        # by the earliest
+        return self.spikes(self.output.name)
 
     @property
     def read_out_offset(self) -> float:

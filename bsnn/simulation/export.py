@@ -18,7 +18,7 @@ from bsnn.brian.devices import default_step, generate, generated_file, use_gener
 from bsnn.brian.network import SpikingNetwork
 from bsnn.brian.neuron_models import NeuronModel
 from bsnn.brian.synapse_models import SynapseModel
-from bsnn.conversion import SpikingModel
+from bsnn.conversion import CODINGS, SpikingModel
 from bsnn.errors import SettingsError
 from bsnn.registry import Registry, check_name
 from bsnn.simulation.reader import Reader
@@ -146,6 +146,9 @@ def _describe(net: SpikingNetwork, images: int, target: str) -> dict[str, Any]:
     read_out = files.pop("read-out")
     return {
         "coding": model.coding,
+        "read_each_step": model.read_each_step,
+        "decided_by_spikes": model.decided_by_spikes,
+        "spikes_by_recorded": _spikes_by_recorded(model),
         "target": target,
         "steps": model.steps,
         "images": images,
@@ -166,6 +169,13 @@ def _describe(net: SpikingNetwork, images: int, target: str) -> dict[str, Any]:
         },
         "versions": versions(),
     }
+
+
+def _spikes_by_recorded(model: SpikingModel) -> list[int] | None:
+    """Return how many spikes what is recorded stands for, from 0 on; None if it is their number."""
+    recorded = np.arange(model.largest_recorded + 1)
+    spikes = model.count_spikes(recorded).astype(int)
+    return None if (spikes == recorded).all() else spikes.tolist()
 
 
 def _write_inputs(
@@ -196,7 +206,7 @@ def _write_texts(
         "arguments": " ".join(f"{name}=inputs/{name}.dat" for name in inputs),
         "inputs": shapes,
         "language": TARGETS[target][1],
-        "coding": {"ttfs": "time-to-first-spike", "rate": "rate"}[description["coding"]],
+        "coding": CODINGS[description["coding"]].title,
         **{name: description[name] for name in ("steps", "images", "batch", "rounds")},
         "versions": ", ".join(
             f"{name.removesuffix('_version')} {version}"

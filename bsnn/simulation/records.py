@@ -28,9 +28,9 @@ class Records:
     squared_error : dict of str to numpy.ndarray
         By population: squares of the differences to the trained network, added up over neurons.
     predictions_at_step : numpy.ndarray or None
-        In rate coding the class after each step, shape ``(images, steps)``.
+        Where the class is read in each step, that, shape ``(images, steps)``.
     margins_at_step : numpy.ndarray or None
-        In rate coding what this class leads the next by; see `Result`.
+        There, what this class leads the next by; see `Result`.
     """
 
     predictions: np.ndarray
@@ -55,10 +55,10 @@ class Records:
             operations={name: np.zeros(images, whole) for name in spiking},
             squared_error={name: np.zeros(images) for name in model.populations},
             predictions_at_step=(
-                np.zeros((images, model.steps), np.int16) if model.coding == "rate" else None
+                np.zeros((images, model.steps), np.int16) if model.read_each_step else None
             ),
             margins_at_step=(
-                np.zeros((images, model.steps), np.float32) if model.coding == "rate" else None
+                np.zeros((images, model.steps), np.float32) if model.read_each_step else None
             ),
         )
 

@@ -13,9 +13,9 @@ from bsnn.brian.builder import build
 from bsnn.brian.devices import start, use_device
 from bsnn.brian.network import SpikingNetwork
 from bsnn.brian.neuron_models import NeuronModel
-from bsnn.conversion import RateModel
+from bsnn.conversion import SpikingModel
 from bsnn.conversion.populations import per_channel
-from bsnn.errors import ConversionError, SettingsError
+from bsnn.errors import ConversionError
 from bsnn.progress import progress_bar
 
 __all__ = ["refit_thresholds"]
@@ -32,7 +32,7 @@ _FACTORS = (1e-3, 1e3)
 
 
 def refit_thresholds(
-    model: RateModel,
+    model: SpikingModel,
     images: np.ndarray,
     *,
     neuron: str | NeuronModel | None = None,
@@ -40,7 +40,7 @@ def refit_thresholds(
     seed: int = 0,
     device: str = "cpp",
     progress: bool = True,
-) -> RateModel:
+) -> SpikingModel:
     """Fit a network's thresholds to neurons of another kind, or to disturbed ones.
 
     Conversion assumes neurons that lose nothing, so that a rate is the value of a layer divided by
@@ -52,7 +52,7 @@ def refit_thresholds(
 
     Parameters
     ----------
-    model : RateModel
+    model : SpikingModel
         The network, with as many steps as it will be simulated for.
     images : numpy.ndarray
         Calibration images from the training set, shape ``(n, *input_shape)``; some dozens are
@@ -66,7 +66,7 @@ def refit_thresholds(
 
     Returns
     -------
-    RateModel
+    SpikingModel
         The same network with other `threshold_factors`.
 
     Raises
@@ -76,11 +76,7 @@ def refit_thresholds(
     ConversionError
         The neurons of a layer cannot be brought to their rates by their threshold.
     """
-    if model.coding != "rate":
-        raise SettingsError(
-            "Only rates can be fitted by a threshold: in time-to-first-spike coding the time of "
-            "the spike is the value."
-        )
+    model.check_offers("refit")
     images = model.check_images(images)
     names = [
         name

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bsnn.conversion import FIRST_CODING
+from bsnn.conversion import CODINGS, FIRST_CODING
 from bsnn.errors import StorageError
 from bsnn.storage import read_tree, write_tree
 
@@ -65,7 +65,7 @@ class Result:
         In rate coding what this class leads the next by, of the same shape, float32: what the last
         layer has told, in the units of the trained network, added up over the steps so far.
     coding : str
-        ``"ttfs"`` or ``"rate"``.
+        Name of the coding.
     steps : int
         Time steps in a window; in rate coding those for which an image was shown.
     ann_macs, ann_flops : int
@@ -232,7 +232,7 @@ class Result:
                 "same class in both",
                 percent(float((self.predictions == self.ann_predictions).mean())),
             ),
-            ("steps" if self.coding == "rate" else "steps per window", str(self.steps)),
+            ("steps per window" if CODINGS[self.coding].pipelined else "steps", str(self.steps)),
             ("spikes per neuron", f"{self.spikes_per_neuron:.4f}"),
             *(
                 [("spikes per neuron, with pools", f"{self.spikes_per_neuron_with_pools:.4f}")]

@@ -378,7 +378,7 @@ class _Simulation:
 
 
 def _default_chunk(model: SpikingModel, device: str) -> int:
-    if model.coding != "rate":
+    if not model.read_each_step:
         return 500
     neurons = sum(population.size for population in model.populations.values())
     count_bytes = _COUNT_BYTES_CUDA if device == "cuda" else _COUNT_BYTES

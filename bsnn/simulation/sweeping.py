@@ -133,7 +133,7 @@ class Sweep:
     ann_correct : int or None
         Of them those that the trained network classifies as labelled; None without labels.
     coding : str
-        ``"ttfs"`` or ``"rate"``.
+        Name of the coding.
     steps : int
         Time steps, if they were not varied.
     neuron : str

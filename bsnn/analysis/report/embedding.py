@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from bsnn.analysis.recording import Recording, Spikes
+from bsnn.conversion import SpikingModel
 
 __all__ = ["embedded", "frame_length"]
 
@@ -47,7 +48,7 @@ def embedded(
     frame : int
         Steps that are shown together; the last frame may have fewer.
     """
-    model = recording.model
+    model, schedule = recording.model, recording.model.schedule()
     last_steps = np.minimum(np.arange(frame, recording.steps + frame, frame), recording.steps) - 1
     size = recording.output.shape[2]
     exact = model.graph.forward(recording.images).reshape(len(recording.images), -1)
@@ -60,7 +61,7 @@ def embedded(
                     "role": population.role,
                     "shape": list(population.shape),
                     # in which steps it spikes
-                    "start": population.depth * model.steps if model.coding == "ttfs" else 0,
+                    "start": schedule.first_step(name),
                     "wide": population.size > 65_536,
                 }
             )
@@ -84,6 +85,11 @@ def embedded(
         )
     return {
         "coding": model.coding,
+        "pipelined": model.pipelined,
+        # whether the last layer is read in each step, and what a spike tells, as a share of the
+        # largest value, in each step of its window; null where only the number of spikes counts
+        "read_each_step": model.read_each_step,
+        "worth": _worth(model) if model.timed else None,
         "window": model.steps,
         "steps": recording.steps,
         "frame": frame,
@@ -94,13 +100,19 @@ def embedded(
     }
 
 
+def _worth(model: SpikingModel) -> list[float]:
+    name = model.input.name
+    recorded = model.spike_worth(np.arange(model.steps))
+    return (model.decode(name, recorded) / model.scales[name]).tolist()
+
+
 def frame_length(recording: Recording, most: int = _MOST_ENTRIES) -> int:
     """Return how many steps of a recording a page shows together.
 
-    One, if there are few enough; in time-to-first-spike coding always, as a spike's step is what
-    it says. Otherwise so many that the page does not become too large for a browser.
+    One, if there are few enough; always, where a spike's step is what it says. Otherwise so many
+    that the page does not become too large for a browser.
     """
-    if recording.model.coding == "ttfs":
+    if recording.model.timed:
         return 1
     frame = -(-recording.steps // _MOST_FRAMES)
     while frame < recording.steps and _entries(recording, frame) > most:

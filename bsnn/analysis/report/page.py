@@ -38,7 +38,7 @@ from bsnn.analysis.result_plots import (
 from bsnn.analysis.style import new_figure
 from bsnn.analysis.tracing import NeuronTrace
 from bsnn.comparison import Comparison
-from bsnn.conversion import SpikingModel
+from bsnn.conversion import CODINGS, SpikingModel
 from bsnn.graph import count
 from bsnn.simulation import Result
 from bsnn.simulation.shown import checked_labels
@@ -46,7 +46,6 @@ from bsnn.storage import replacing, weights_sha256
 
 __all__ = ["report_html", "write_report"]
 
-CODINGS = {"ttfs": "time-to-first-spike coding", "rate": "rate coding"}
 ROLES = {
     "input": "input",
     "neurons": "neurons",
@@ -213,8 +212,9 @@ def _same_class(result: Result) -> float:
 
 
 def _lead(result: Result, model: SpikingModel | None) -> str:
-    steps = f"{result.steps:,} steps" + ("" if result.coding == "rate" else " a window")
-    text = f"A spiking network in {CODINGS[result.coding]} with {steps}"
+    coding = CODINGS[result.coding]
+    steps = f"{result.steps:,} steps" + (" a window" if coding.pipelined else "")
+    text = f"A spiking network in {coding.title} with {steps}"
     if model is not None:
         cost = count(model.graph)
         text += (
@@ -349,7 +349,7 @@ def _layers(
 
 def _histogram(draw: _Drawings, recording: Recording) -> _Drawing:
     count = len(recording.images)
-    if recording.model.coding == "ttfs":
+    if recording.model.timed:
         return draw(
             f"How many of a layer's neurons spike in each step of its window; {_images(count)}.",
             lambda axes: draw_spike_times(axes, recording),
@@ -378,7 +378,7 @@ def _agreement(draw: _Drawings, recording: Recording) -> _Drawing:
         draw_agreement(figure.add_subplot(rows, columns, number + 1), recording, name)
     figure.supxlabel("trained network", fontsize=9)
     figure.supylabel("spiking network", fontsize=9)
-    after = "" if model.coding == "ttfs" else f" after {recording.steps:,} steps"
+    after = "" if model.timed else f" after {recording.steps:,} steps"
     return draw.of(
         figure,
         f"What spikes stand for{after} against the trained network's values, for "
@@ -392,7 +392,7 @@ def _activity(draw: _Drawings, recording: Recording, first: int) -> list[_Drawin
     layers = len(recording.spikes)
     raster = draw(
         f"Spikes of every layer for image {first}: a dot for each, and how many neurons spiked."
-        if recording.model.coding == "ttfs"
+        if recording.model.timed
         else f"Spikes of every layer in {recording.steps:,} steps of image {first}, and how many a "
         "neuron had.",
         lambda axes: draw_raster(axes, recording),
@@ -411,7 +411,7 @@ def _activity(draw: _Drawings, recording: Recording, first: int) -> list[_Drawin
     meaning = (
         "Potentials grow in the silent stage (shaded) and are charged up to the threshold (dashed) "
         "in the spiking stage; triangles are spikes, crosses what the trained network computes."
-        if recording.model.coding == "ttfs"
+        if recording.model.pipelined
         else "A potential that reaches the threshold (dashed) is reset; triangles are spikes."
     )
     potentials = draw.of(
@@ -428,7 +428,7 @@ def _shown_steps(traces: Sequence[NeuronTrace]) -> list[NeuronTrace]:
     What is left begins some steps before the first spike of any of them. A read-out that does not
     spike is shown as a whole.
     """
-    if traces[0].coding == "ttfs" or traces[0].threshold is None:
+    if traces[0].silent_stage or traces[0].threshold is None:
         return list(traces)
     first_spikes = [trace.spikes[0] for trace in traces if len(trace.spikes)]
     begin = max(0, min(first_spikes, default=0) - _POTENTIAL_STEPS // 6)

@@ -20,8 +20,9 @@ def main():
     spikes = neurons = 0
     for name, layer in network["layers"].items():
         recorded = of_layer(network, layer)
-        # time to first spike: what each neuron has recorded is its step, of at most one spike
-        counts = recorded if network["coding"] == "rate" else recorded > 0
+        # what is recorded of a neuron is the number of its spikes, or stands for one
+        known = network["spikes_by_recorded"]
+        counts = recorded if known is None else np.array(known)[recorded]
         found[f"spikes_{name}"] = counts.sum(axis=1)
         print(f"{name}: {counts.mean():.4f} spikes a neuron")
         spikes += counts.sum() / network["images"]
@@ -49,14 +50,14 @@ def read_classes(network):
     entry = network["read_out"]
     images, batch, outputs = network["images"], network["batch"], len(entry["scale"])
     recorded = read(entry).reshape(network["rounds"], -1, batch, outputs)
-    # in rate coding a record for each step, of which the last counts
+    # where there is a record for each step, the last counts
     values = recorded[:, -1].reshape(-1, outputs)[:images].astype(np.float64)
     values = (values - entry["offset"]) * entry["scale"]
-    if network["coding"] == "rate":
+    if network["read_each_step"]:
         values /= network["steps"]
     chosen = values
-    if network["coding"] == "ttfs" and entry["spikes"]:
-        # the class with the earliest spike; among equals, or without spikes, that of most potential
+    if network["decided_by_spikes"]:
+        # the class whose spikes tell most; among equals, or without spikes, that of most potential
         levels = of_layer(network, network["layers"][entry["layer"]])
         chosen = np.where(levels == levels.max(axis=1, keepdims=True), values, -np.inf)
     order = np.argsort(entry["order"])

@@ -81,13 +81,12 @@
     const { neurons, times, begins, highestRate } = spikesOf(image, layer);
     const size = shape.reduce((a, b) => a * b);
     const told = new Float32Array(size);
-    const ttfs = data.coding === "ttfs";
+    const { start } = data.layers[layer];
     // in a deep layer even the busiest neurons spike seldom
-    const highest = ttfs ? 1 : highestRate;
-    const end = data.layers[layer].start + data.window;
+    const highest = data.worth ? 1 : highestRate;
     for (let k = 0, at = 0; at <= frame; at += 1) {
       for (; k < begins[at + 1]; k += 1) {
-        if (ttfs) told[neurons[k]] = (end - at) / data.window;
+        if (data.worth) told[neurons[k]] += data.worth[at - start];
         else told[neurons[k]] += times[k] / (lastStep(frame) + 1) / highest;
       }
     }
@@ -201,7 +200,7 @@
       row.append(name, track, value);
       return row;
     }));
-    const what = data.coding === "ttfs" ? "potentials of the last layer" : "values told so far";
+    const what = data.read_each_step ? "values told so far" : "potentials of the last layer";
     const mark = data.images[image].label === null ? "" : " (✓: label)";
     const leader = leads < 0 ? "none leads" : `${data.classes[leads]} leads`;
     part("output-text").textContent = begun
@@ -215,7 +214,7 @@
     const step = frame * data.frame;
     let when = data.frame === 1 ? `Time step ${step}` : `Time steps ${step} to ${lastStep(frame)}`;
     when += ` of 0 to ${data.steps - 1}`;
-    if (data.coding === "ttfs") {
+    if (data.pipelined) {
       const within = step - start;
       when += `, window ${Math.floor(step / data.window)}`;
       if (within >= 0 && within < data.window) when += ` (in which ${name} spikes)`;
@@ -279,7 +278,7 @@
   });
   data.layers.forEach(({ name }, k) => layerSelect.add(new Option(name, k)));
   slider.max = frames - 1;
-  part("key").textContent = data.coding === "ttfs"
+  part("key").textContent = data.worth
     ? "has spiked, the stronger the earlier" : "rate so far, the stronger the higher";
   document.getElementById("browser").hidden = false;
   // a layer of which there is something to see
