@@ -395,7 +395,7 @@ def test_commands_know_it(command_line):
     )
     sample = bsnn.datasets.mnist_sample()
     images = sample.images[:20]
-    model = bsnn.convert(bsnn.from_torch(net, (1, 28, 28)), images, coding="phase")
+    model = bsnn.convert(bsnn.from_torch(net, (1, 28, 28)), images, coding="phase", steps=8)
     model.save("phase.h5")
     shown = ("--dataset", "mnist-sample", "--images", 4)
     here = ("--device", "runtime")

@@ -169,12 +169,13 @@ def _obstacle(perturbation: Perturbation, neuron: NeuronModel, form: str) -> str
     if perturbation.unsuitable is not None and perturbation.unsuitable(neuron):
         return perturbation.unsuitable(neuron)
     planned = "on_the_way" in perturbation.statements
-    if not neuron.plans_spikes and planned and perturbation.axon is None:
+    if neuron.on_the_way == "axon" and planned and perturbation.axon is None:
         return (
             "plans no spikes that statements at the hook 'on_the_way' could change: say by the "
             "perturbation's axon what happens to them"
         )
-    if neuron.plans_spikes and not planned and perturbation.axon is not None:
+    by_plan = neuron.on_the_way == "plan" and planned
+    if perturbation.axon is not None and neuron.on_the_way != "axon" and not by_plan:
         return (
             "has no axon: say by statements at the hook 'on_the_way' what happens to its "
             "spike_step, or by 'refused' why nothing does"

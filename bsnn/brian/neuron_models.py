@@ -50,9 +50,9 @@ class NeuronModel(NamedModel):
 
     #: Coding of the networks that can be built of it.
     coding: ClassVar[str]
-    #: Whether its spikes are planned, so that one on its way is a step that can be changed;
-    #: otherwise perturbations of spikes on their way need an axon.
-    plans_spikes: ClassVar[bool] = False
+    #: How perturbations reach spikes on their way: by an ``"axon"``, or, where spikes are planned,
+    #: by the ``"plan"``; empty if they cannot.
+    on_the_way: ClassVar[str] = ""
 
     @property
     def forms(self) -> tuple[str, ...]:

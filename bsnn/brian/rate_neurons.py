@@ -99,6 +99,7 @@ class RateNeuron(NeuronModel):
     varied: frozenset[str] = frozenset()
 
     coding = "rate"
+    on_the_way = "axon"
 
     def __post_init__(self) -> None:
         try:

@@ -423,7 +423,7 @@ class TtfsNeuron(NeuronModel):
     neuron_forms: Mapping[str, NeuronForm]
 
     coding = "ttfs"
-    plans_spikes = True
+    on_the_way = "plan"
 
     def __post_init__(self) -> None:
         names = {name for form in self.neuron_forms.values() for name in form.identifiers}
