@@ -7,33 +7,14 @@ The journey of a network, each step of which is a plain object:
 >>> result = bsnn.simulate(spiking, images, labels)        # doctest: +SKIP
 """
 
+# ruff: noqa: F401, what is imported for type checkers is found by __getattr__
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from typing import TYPE_CHECKING, Any
 
-from bsnn import datasets
-from bsnn.brian import (
-    NeuronModel,
-    RateNeuron,
-    SpikingNetwork,
-    SynapseModel,
-    TtfsNeuron,
-    build,
-    register_neuron,
-    register_synapse,
-    use_device,
-)
-from bsnn.comparison import Comparison, compare
-from bsnn.conversion import (
-    RateModel,
-    SpikingModel,
-    TtfsModel,
-    convert,
-    convert_to_rate,
-    convert_to_ttfs,
-    load_model,
-)
+from bsnn import conversion, datasets
 from bsnn.errors import (
     BsnnError,
     BuildError,
@@ -49,100 +30,89 @@ from bsnn.errors import (
     torch_is_missing,
 )
 from bsnn.graph import Graph, count
-from bsnn.simulation import (
-    Axis,
-    IncompleteSimulation,
-    Interrupted,
-    Result,
-    Sweep,
-    export,
-    load_result,
-    load_sweep,
-    refit_thresholds,
-    simulate,
-    sweep,
-)
+from bsnn.settings import Run, Setup
 from bsnn.storage import load_graph, save_graph
 
 if TYPE_CHECKING:
+    from bsnn.brian import (
+        NeuronModel,
+        RateNeuron,
+        SpikingNetwork,
+        SynapseModel,
+        TtfsNeuron,
+        build,
+        register_neuron,
+        register_synapse,
+        use_device,
+    )
+    from bsnn.comparison import Comparison, compare
     from bsnn.frontends.nir import NirNetwork, from_nir, save_nir, to_nir
     from bsnn.frontends.pytorch import from_torch
+    from bsnn.simulation import (
+        Axis,
+        IncompleteSimulation,
+        Interrupted,
+        Result,
+        Sweep,
+        export,
+        load_result,
+        load_sweep,
+        refit_thresholds,
+        simulate,
+        sweep,
+    )
+
+#: Names that are found when they are asked for, by the module that they are in: Brian2 and PyTorch
+#: take time to import, and who only looks at a model needs neither.
+_LAZY = {
+    "bsnn.brian": (
+        "NeuronModel", "RateNeuron", "SpikingNetwork", "SynapseModel", "TtfsNeuron", "build",
+        "register_neuron", "register_synapse", "use_device",
+    ),
+    "bsnn.comparison": ("Comparison", "compare"),
+    "bsnn.frontends.nir": ("NirNetwork", "from_nir", "save_nir", "to_nir"),
+    "bsnn.frontends.pytorch": ("from_torch",),
+    "bsnn.simulation": (
+        "Axis", "IncompleteSimulation", "Interrupted", "Result", "Sweep", "export", "load_result",
+        "load_sweep", "refit_thresholds", "simulate", "sweep",
+    ),
+}  # fmt: skip
+
+_MODULES = {name: module for module, names in _LAZY.items() for name in names}
+
+#: What needs an extra: the package that is then missing, and the error that says so.
+_EXTRAS = {
+    "bsnn.frontends.nir": ("nir", lambda: nir_is_missing("Reading and writing NIR")),
+    "bsnn.frontends.pytorch": ("torch", lambda: torch_is_missing("Converting a PyTorch model")),
+}
+
+# models, and what makes them: each coding says what of it is public
+globals().update({name: getattr(conversion, name) for name in conversion.PUBLIC})
 
 __all__ = [
-    "Axis",
-    "BsnnError",
-    "BuildError",
-    "Comparison",
-    "ConversionError",
-    "DatasetError",
-    "Graph",
-    "GraphError",
-    "IncompleteSimulation",
-    "InputError",
-    "Interrupted",
-    "NeuronModel",
-    "NirNetwork",
-    "RateModel",
-    "RateNeuron",
-    "Result",
-    "SettingsError",
-    "SimulationError",
-    "SpikingModel",
-    "SpikingNetwork",
-    "StorageError",
-    "Sweep",
-    "SynapseModel",
-    "TtfsModel",
-    "TtfsNeuron",
-    "UnknownNameError",
-    "build",
-    "compare",
-    "convert",
-    "convert_to_rate",
-    "convert_to_ttfs",
-    "count",
-    "datasets",
-    "export",
-    "from_nir",
-    "from_torch",
-    "load_graph",
-    "load_model",
-    "load_result",
-    "load_sweep",
-    "refit_thresholds",
-    "register_neuron",
-    "register_synapse",
-    "save_graph",
-    "save_nir",
-    "simulate",
-    "sweep",
-    "to_nir",
-    "use_device",
-]
-
-
-#: What needs an extra, and takes time to import: the module it is in, the package that the module
-#: needs, and the error if that is missing. Only who asks for it needs it.
-_EXTRAS = {
-    "from_torch": (
-        "bsnn.frontends.pytorch",
-        "torch",
-        lambda: torch_is_missing("Converting a PyTorch model"),
-    ),
-    **dict.fromkeys(
-        ("NirNetwork", "from_nir", "save_nir", "to_nir"),
-        ("bsnn.frontends.nir", "nir", lambda: nir_is_missing("Reading and writing NIR")),
-    ),
-}
+    "BsnnError", "BuildError", "ConversionError", "DatasetError", "Graph", "GraphError",
+    "InputError", "Run", "SettingsError", "Setup", "SimulationError", "StorageError",
+    "UnknownNameError", "count", "datasets", "load_graph", "save_graph", *conversion.PUBLIC,
+    *_MODULES,
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _EXTRAS:
-        raise AttributeError(f"module 'bsnn' has no attribute {name!r}")
-    module, package, missing = _EXTRAS[name]
+    if name not in _MODULES:
+        if name.startswith("_") or importlib.util.find_spec(f"bsnn.{name}") is None:
+            raise AttributeError(f"module 'bsnn' has no attribute {name!r}")
+        return importlib.import_module(f"bsnn.{name}")
+    module = _MODULES[name]
     try:
-        return getattr(importlib.import_module(module), name)
+        found = getattr(importlib.import_module(module), name)
     except ModuleNotFoundError as error:
+        package, missing = _EXTRAS.get(module, (None, None))
         if error.name != package:
             raise
         raise missing() from error
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -97,8 +97,33 @@ def test_all_packages_are_listed():
 
 
 def test_importing_bsnn_needs_no_torch_and_no_command_line():
-    code = "import sys, bsnn; assert not {'torch', 'typer', 'distributed'} & set(sys.modules)"
+    code = (
+        "import sys, bsnn\n"
+        "assert not {'torch', 'typer', 'distributed', 'brian2', 'matplotlib'} & set(sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_model_is_looked_at_without_brian():
+    code = (
+        "import sys; sys.modules['brian2'] = None\n"
+        "import bsnn\n"
+        "model = bsnn.load_model(bsnn.networks.paper('nguyen_2020').SHIPPED['mnist'])\n"
+        "assert isinstance(model, bsnn.RateModel)\n"
+        "bsnn.Setup(precision='float32'), bsnn.Run(workers=2)\n"
+        "try:\n    bsnn.build\n"
+        "except ModuleNotFoundError as error:\n    print(error)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "brian2" in found.stdout
+
+
+def test_every_public_name_is_there():
+    for name in bsnn.__all__:
+        assert getattr(bsnn, name) is not None
+        assert name in dir(bsnn)
+    with pytest.raises(AttributeError, match="no attribute 'simulat'"):
+        bsnn.simulat  # noqa: B018
 
 
 def test_without_torch_the_message_says_what_to_install():

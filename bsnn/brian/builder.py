@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -17,8 +18,9 @@ from bsnn.brian.synapse_models import SynapseModel, check_synapses
 from bsnn.conversion import SpikingModel
 from bsnn.errors import BuildError, SettingsError
 from bsnn.registry import check_name
+from bsnn.settings import Setup
 
-__all__ = ["build", "check_options"]
+__all__ = ["build", "check_options", "checked_setup"]
 
 
 def build(
@@ -174,6 +176,26 @@ def build(
         for what in (wanted,) if isinstance(wanted, str) else wanted:
             net.monitor(population, what)
     return net
+
+
+def checked_setup(model: SpikingModel, setup: Setup) -> Setup:
+    """Return what is to be built of a model with all names and defaults resolved, if it can be.
+
+    Raises
+    ------
+    SettingsError, BuildError
+        Something of it does not fit the model.
+    """
+    neuron = neuron_model(setup.neuron, model.coding)
+    strengths = check_perturbations(setup.perturbations, model)
+    form = check_options(model, setup.form, setup.connectivity, setup.precision, neuron, strengths)
+    return dataclasses.replace(
+        setup,
+        form=form,
+        neuron=neuron,
+        perturbations=strengths,
+        synapses=check_synapses(setup.synapses, model),
+    )
 
 
 def check_options(

@@ -22,6 +22,17 @@ from bsnn.conversion.rate_dynamics import RateDynamics
 from bsnn.conversion.scales import NORMALISATIONS, rmse_by_scale
 from bsnn.conversion.ttfs import FIRST_CODING, READ_OUTS, CodedImages, TtfsModel
 
+#: What is to be had as ``bsnn.NAME``, too.
+PUBLIC = (
+    "RateModel",
+    "SpikingModel",
+    "TtfsModel",
+    "convert",
+    "convert_to_rate",
+    "convert_to_ttfs",
+    "load_model",
+)
+
 __all__ = [
     "AVERAGE",
     "BALANCES",
@@ -34,6 +45,7 @@ __all__ = [
     "GATES",
     "GATE_QUANTITIES",
     "NORMALISATIONS",
+    "PUBLIC",
     "RATE_NORMALISATIONS",
     "RATE_READ_OUTS",
     "READ_OUTS",

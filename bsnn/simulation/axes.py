@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from bsnn.brian import PERTURBATIONS, NeuronModel
+from bsnn.brian import PERTURBATIONS
 from bsnn.brian.quantities import numbers_and_unit, parse_quantity, quantity
 from bsnn.conversion import SpikingModel
 from bsnn.errors import SettingsError
 from bsnn.registry import unknown_name
+from bsnn.settings import Setup
 
 __all__ = ["Axis", "Case", "parse_axis", "places"]
 
@@ -110,8 +111,7 @@ class Case:
     """What is simulated at one point of a sweep."""
 
     model: SpikingModel
-    neuron: NeuronModel
-    perturbations: dict[str, Any]
+    setup: Setup
 
     def with_value(self, name: str, value: Any) -> Case:
         """Return the case with another value of what is varied under a name.
@@ -121,15 +121,19 @@ class Case:
         SettingsError
             There is nothing of this name, or the value does not fit.
         """
+        setup = self.setup
         if name in PERTURBATIONS:
-            return dataclasses.replace(self, perturbations={**self.perturbations, name: value})
+            strengths = {**setup.perturbations, name: value}
+            return Case(self.model, dataclasses.replace(setup, perturbations=strengths))
         if name in _OF_THE_MODEL:
             return dataclasses.replace(self, model=_OF_THE_MODEL[name](self.model, value))
-        if name in self.neuron.parameters:
-            return dataclasses.replace(self, neuron=self.neuron.with_parameters(**{name: value}))
-        known = [*PERTURBATIONS, *_OF_THE_MODEL, *self.neuron.parameters]
-        of_neuron = ", ".join(self.neuron.parameters) or "none"
-        advice = f"Of these are parameters of the neuron {self.neuron.name!r}: {of_neuron}."
+        neuron = setup.neuron
+        if name in neuron.parameters:
+            changed = neuron.with_parameters(**{name: value})
+            return Case(self.model, dataclasses.replace(setup, neuron=changed))
+        known = [*PERTURBATIONS, *_OF_THE_MODEL, *neuron.parameters]
+        of_neuron = ", ".join(neuron.parameters) or "none"
+        advice = f"Of these are parameters of the neuron {neuron.name!r}: {of_neuron}."
         raise unknown_name(name, known, "perturbation or parameter to vary", advice)
 
 

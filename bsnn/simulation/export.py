@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
 import string
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,10 @@ import numpy as np
 from bsnn.brian.builder import build
 from bsnn.brian.devices import default_step, generate, generated_file, use_generator
 from bsnn.brian.network import SpikingNetwork
-from bsnn.brian.neuron_models import NeuronModel
-from bsnn.brian.synapse_models import SynapseModel
 from bsnn.conversion import CODINGS, SpikingModel
 from bsnn.errors import SettingsError
 from bsnn.registry import Registry, check_name
+from bsnn.settings import Setup, fields_of, taken
 from bsnn.simulation.reader import Reader
 from bsnn.simulation.shown import checked_images
 from bsnn.storage import file_mask, versions
@@ -40,15 +39,9 @@ def export(
     *,
     directory: str | os.PathLike[str],
     target: str,
-    form: str | None = None,
-    connectivity: str = "shared",
-    precision: str = "float64",
-    neuron: str | NeuronModel | None = None,
-    perturbations: Mapping[str, Any] | None = None,
-    synapses: Mapping[str, str | SynapseModel] | None = None,
-    batch: int | None = None,
-    seed: int = 0,
     first_image: int = 0,
+    setup: Setup | None = None,
+    **fields: Any,
 ) -> Path:
     """Write a network and images as a project that needs no Python to be compiled and run.
 
@@ -66,12 +59,12 @@ def export(
         Folder to make.
     target : str
         A name in `TARGETS`: ``"cpp"`` or ``"cuda"``.
-    form, connectivity, precision, neuron, perturbations, synapses, seed
-        See `bsnn.build`.
-    batch : int, optional
-        Images that are simulated side by side: see `bsnn.build`. By default 1, for CUDA all.
     first_image : int
         Number of the first image, on which its noise depends.
+    setup : Setup, optional
+        What is built; by default for CUDA all images are side by side.
+    **fields
+        Fields of it in its place.
 
     Returns
     -------
@@ -87,29 +80,21 @@ def export(
     BuildError
         The network cannot be built.
     """
+    (setup,) = taken(fields, (Setup, setup))
     folder = Path(directory)
     check_name(target, TARGETS, TARGETS.kind)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise SettingsError(f"{folder} exists and is not an empty folder: name another one.")
     images, labels = checked_images(model, images, labels)
+    batch = setup.batch
     if batch is None:
         batch = len(images) if target == "cuda" else 1
+    setup = dataclasses.replace(setup, batch=min(batch, len(images)))
     folder.absolute().parent.mkdir(parents=True, exist_ok=True)
     made = Path(tempfile.mkdtemp(dir=folder.absolute().parent, prefix=f"{folder.name}."))
     try:
         with use_generator(TARGETS[target][0]), default_step():
-            net = build(
-                model,
-                images=len(images),
-                batch=min(batch, len(images)),
-                form=form,
-                connectivity=connectivity,
-                precision=precision,
-                neuron=neuron,
-                perturbations=perturbations,
-                synapses=synapses,
-                seed=seed,
-            )
+            net = build(model, images=len(images), **fields_of(setup))
             numbers = first_image + np.arange(len(images))
             inputs = {
                 f"{timed.name}.values": values

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from bsnn.conversion import SpikingModel
+from bsnn.settings import Setup
 from bsnn.storage import weights_sha256
 
 __all__ = ["Job"]
@@ -25,23 +27,23 @@ class Job:
         Name of a device (`bsnn.brian.DEVICES`).
     code_target : str
         Brian2's preference for the code of runtime mode.
-    options : dict
-        Keyword arguments for `bsnn.build`.
+    setup : Setup
+        What is built of it.
     chunk : int
         Most images in one run.
-    batch : int
-        Images side by side.
     first_image : int
         Number of the first image, on which its noise depends; those of the others follow.
+    further : mapping of str to object
+        What else results depend on.
     """
 
     model: SpikingModel
     device: str
     code_target: str
-    options: dict[str, Any]
+    setup: Setup
     chunk: int
-    batch: int = 1
     first_image: int = 0
+    further: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def numbers(self, indices: np.ndarray) -> np.ndarray:
         """Return the numbers of images, given their places among those of the simulation."""
@@ -56,9 +58,9 @@ class Job:
             **_readable(model.settings()),
             "first image": self.first_image,
             "device": self.device,
-            **dict(sorted(self.options.items())),
+            **dict(sorted({**self.setup.of_network(), **self.further}.items())),
             # its equations, not only its name
-            "neuron": repr(self.options["neuron"]),
+            "neuron": repr(self.setup.neuron),
         }
         if self.device == "runtime":
             settings["code target"] = self.code_target

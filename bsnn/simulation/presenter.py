@@ -14,6 +14,7 @@ import numpy as np
 from bsnn.brian.builder import build
 from bsnn.brian.devices import start, use_code_target, use_device
 from bsnn.brian.network import SpikingNetwork
+from bsnn.settings import fields_of
 from bsnn.simulation.job import Job
 from bsnn.simulation.reader import Reader
 from bsnn.simulation.records import Records
@@ -70,7 +71,7 @@ def open_presenter(job: Job, directory: Path | None = None) -> Iterator[Presente
     """Build a job's network; its device is active for the duration of the block."""
     started = time.perf_counter()
     with use_code_target(job.code_target), use_device(job.device, directory) as folder:
-        net = build(job.model, images=job.chunk, batch=job.batch, **job.options)
+        net = build(job.model, images=job.chunk, **fields_of(job.setup))
         presenter = Presenter(net, folder)
         presenter.build_seconds = time.perf_counter() - started
         yield presenter

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import dataclasses
 import signal
 import threading
 import time
@@ -13,17 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from bsnn.brian.builder import build, check_options
+from bsnn.brian.builder import build, checked_setup
 from bsnn.brian.devices import active_device, check_device, code_target
 from bsnn.brian.network import SpikingNetwork
-from bsnn.brian.neural_code import neuron_model
-from bsnn.brian.neuron_models import NeuronModel
-from bsnn.brian.perturbations import check_perturbations
 from bsnn.brian.size import check_memory
-from bsnn.brian.synapse_models import SynapseModel, check_synapses
+from bsnn.brian.synapse_models import SynapseModel
 from bsnn.conversion import SpikingModel
 from bsnn.errors import SettingsError, SimulationError
 from bsnn.progress import simulation_progress
+from bsnn.settings import Run, Setup, fields_of, taken
 from bsnn.simulation.checkpoint import Checkpoint
 from bsnn.simulation.collected import Collected
 from bsnn.simulation.executor import Executor, Here, Outcome
@@ -83,23 +81,9 @@ def simulate(
     images: np.ndarray,
     labels: np.ndarray | None = None,
     *,
-    device: str | None = None,
-    form: str | None = None,
-    connectivity: str | None = None,
-    precision: str | None = None,
-    neuron: str | NeuronModel | None = None,
-    perturbations: Mapping[str, Any] | None = None,
-    synapses: Mapping[str, str | SynapseModel] | None = None,
-    workers: int = 1,
-    cluster: str | None = None,
-    chunk: int | None = None,
-    batch: int | None = None,
-    seed: int | None = None,
-    first_image: int = 0,
-    checkpoint: str | os.PathLike[str] | None = None,
-    resume: bool = False,
-    directory: str | os.PathLike[str] | None = None,
-    progress: bool = True,
+    setup: Setup | None = None,
+    run: Run | None = None,
+    **fields: Any,
 ) -> Result:
     """Simulate a spiking network on images and compare it with the trained network.
 
@@ -110,53 +94,23 @@ def simulate(
     Parameters
     ----------
     network : SpikingModel or SpikingNetwork
-        A model is built here, on `device`. A network that you have built yourself, and perhaps
-        changed, is run as it is on the device that it was built on, in this process; what is said
-        below to be for a model is for `bsnn.build` then, and refused here.
+        A model is built here, on the device. A network that you have built yourself, and perhaps
+        changed, is run as it is on the device that it was built on, in this process; what a `Setup`
+        says is for `bsnn.build` then, and refused here, as is `chunk`.
     images : array_like
         Shape ``(n, *input_shape)``, values like those that the network was trained on: plain pixels
         from 0 to 1, or to the scale that the network was converted with.
     labels : array_like, optional
         True classes, whole numbers from 0, shape ``(n,)``.
-    device : str, optional
-        ``"runtime"``, ``"cpp"`` (C++ standalone) or ``"cuda"`` (see `bsnn.cuda`). By default the
-        one that is active.
-    form, connectivity, precision : str, optional
-        If a model is built here: see `bsnn.build`. None of them changes what is computed, but for
-        the rounding of ``"float32"``. By default the form is the fast one, connectivity
-        ``"shared"`` and the precision ``"float64"``.
-    neuron, perturbations, synapses
-        If a model is built here: what its neurons are, what is disturbed and how strongly, and what
-        its connections do with spikes; see `bsnn.build`.
-    workers : int
-        Processes that simulate. With one it is this process. With more, each builds the network
-        and needs memory for it; a script must do its work under ``if __name__ == "__main__":``,
-        because each of them imports it.
-    cluster : str, optional
-        Address of a Dask scheduler, such as ``"tcp://host:8786"``, whose workers simulate; needs
-        ``bsnn[cluster]``.
-    chunk : int, optional
-        Most images in one run, if a model is built here. It bounds the memory for what is recorded;
-        by default 500, in rate coding so many that counts of spikes take 100 MB (on CUDA 1 GB).
-    batch : int, optional
-        Images that are simulated side by side, if a model is built here: see `bsnn.build`. By
-        default 1, and on CUDA the whole chunk.
-    seed : int, optional
-        Of all that is random, if a model is built here; by default 0.
-    first_image : int
-        Number of the first image; those of the others follow. The noise of an image depends on
-        seed and number only, so that images can be simulated in parts.
-    checkpoint : path, optional
-        A file in which what is done is kept, so that it is not lost whatever happens. It stays:
-        delete it when you have saved the result.
-    resume : bool
-        Go on with what `checkpoint` holds, if it exists. Otherwise a checkpoint that exists is an
-        error.
-    directory : path, optional
-        Where generated code goes; kept. Each worker has a folder of its own in it. By default a
-        temporary folder. The runtime device has none.
-    progress : bool
-        Show how far it is: a table in a terminal, elsewhere now and then a line.
+    setup : Setup, optional
+        What is built of a model.
+    run : Run, optional
+        Where and how it is run.
+    **fields
+        Fields of the two in their place: `form`, `connectivity`, `precision`, `neuron`,
+        `perturbations`, `synapses`, `seed`, `batch` (see `bsnn.Setup`); `device`, `workers`,
+        `cluster`, `chunk`, `first_image`, `checkpoint`, `resume`, `directory`, `progress` (see
+        `bsnn.Run`).
 
     Returns
     -------
@@ -168,6 +122,8 @@ def simulate(
         The images or labels do not fit the network, or there are labels and it gives no classes.
     GraphError
         The images do not have the network's input shape.
+    SettingsError
+        There is no field of a name, or it does not fit.
     SimulationError
         Arguments do not fit each other, or one would have no effect.
     IncompleteSimulation
@@ -178,95 +134,66 @@ def simulate(
         The checkpoint is damaged or cannot be written.
     Interrupted
         On Ctrl-C; holds the result of the images that were done.
+
+    Examples
+    --------
+    >>> bsnn.simulate(model, images, labels, device="cpp", workers=2)      # doctest: +SKIP
     """
     own = network if isinstance(network, SpikingNetwork) else None
     model = network if own is None else own.model
     if own is not None:
-        _check_not_given(
-            form=form,
-            connectivity=connectivity,
-            precision=precision,
-            neuron=neuron,
-            perturbations=perturbations,
-            synapses=synapses,
-            chunk=chunk,
-            batch=batch,
-            seed=seed,
-        )
-    connectivity = connectivity or "shared"
-    precision = precision or "float64"
-    seed = seed or 0
-    device_name = device or active_device()
-    check_device(device_name)
-    chunk = _default_chunk(model, device_name) if chunk is None else chunk
+        _check_not_given(fields, setup, run)
+    setup, run = taken(fields, (Setup, setup), (Run, run))
+    device = run.device or active_device()
+    check_device(device)
+    run.check(device)
+    chunk = _default_chunk(model, device) if run.chunk is None else run.chunk
+    batch = setup.batch
     if batch is None:
-        batch = chunk if device_name == "cuda" else 1
-    for name, number in (("workers", workers), ("chunk", chunk), ("batch", batch)):
-        if number < 1:
-            raise SimulationError(f"{name} is {number}; at least one is needed.")
+        batch = chunk if device == "cuda" else 1
+    if batch < 1:
+        raise SimulationError(f"batch is {batch}; at least one is needed.")
     if own is not None:
-        _check_own_network(own, device, workers, cluster, checkpoint)
-    if cluster is not None and (workers > 1 or directory is not None):
-        raise SimulationError(
-            "The workers of a cluster are those that it has, and generate their code where they "
-            "run: leave out the number of workers and the directory, or the cluster."
-        )
-    if directory is not None and device_name == "runtime":
-        raise SimulationError(
-            f"The device 'runtime' generates no project that could go to {directory}: leave the "
-            "directory out, or simulate on 'cpp' or 'cuda'."
-        )
-    if resume and checkpoint is None:
-        raise SimulationError("To resume, name the checkpoint in which the last run is kept.")
+        _check_own_network(own, run)
     images, labels = checked_images(model, images, labels)
-    neuron = neuron_model(neuron, model.coding)
-    strengths = check_perturbations(perturbations, model)
-    models = check_synapses(synapses, model)
-    _check_nothing_learns(models)
-    form = check_options(model, form, connectivity, precision, neuron, strengths)
-    chunk = min(chunk, -(-len(images) // workers))
-    options = {
-        "form": form,
-        "connectivity": connectivity,
-        "precision": precision,
-        "seed": seed,
-        "neuron": neuron,
-        "perturbations": strengths,
-        "synapses": models,
-    }
+    setup = checked_setup(model, setup)
+    _check_nothing_learns(setup.synapses)
+    chunk = min(chunk, -(-len(images) // run.workers))
+    setup = dataclasses.replace(setup, batch=min(batch, chunk))
     job = Job(
         model=model,
-        device=device_name,
+        device=device,
         code_target=code_target(),
-        options=options,
+        setup=setup,
         chunk=chunk,
-        batch=min(batch, chunk),
-        first_image=first_image,
+        first_image=run.first_image,
     )
-    if workers > 1:
+    if run.workers > 1:
         check_memory(
             model,
-            connectivity,
-            precision,
-            batch=job.batch,
-            processes=workers,
-            synapses=models,
+            setup.connectivity,
+            setup.precision,
+            batch=setup.batch,
+            processes=run.workers,
+            synapses=setup.synapses,
         )
-    folder = None if directory is None else Path(directory)
+    folder = None if run.directory is None else Path(run.directory)
 
     def executor(stack: ExitStack) -> Executor:
-        if cluster is not None:
-            return stack.enter_context(_cluster(cluster, job))
-        if workers > 1:
-            return stack.enter_context(Workers(job, workers, folder))
+        if run.cluster is not None:
+            return stack.enter_context(_cluster(run.cluster, job))
+        if run.workers > 1:
+            return stack.enter_context(Workers(job, run.workers, folder))
         if own is not None:
             return Here(Presenter(own, folder), job)
-        if device is None:
-            net = build(model, images=job.chunk, batch=job.batch, **job.options)
+        if run.device is None:
+            net = build(model, images=job.chunk, **fields_of(setup))
             return Here(Presenter(net, folder), job)
         return Here(stack.enter_context(open_presenter(job, folder)), job)
 
-    kept = None if checkpoint is None else Checkpoint(checkpoint, job.settings(), images)
+    kept = None if run.checkpoint is None else Checkpoint(run.checkpoint, job.settings(), images)
+    built = setup if own is None else own
+    synapses = setup.synapses if own is None else own.synapse_models
     simulation = _Simulation(
         Collected(model, len(images)),
         images,
@@ -275,21 +202,18 @@ def simulate(
         chunk=job.chunk if own is None else own.capacity,
         about={
             "device": job.device,
-            "neuron": str(neuron if own is None else own.neuron),
-            "perturbations": strengths if own is None else dict(own.perturbations),
-            "synapses": {
-                name: str(synapse)
-                for name, synapse in (models if own is None else own.synapse_models).items()
-            },
-            "form": form if own is None else own.form,
-            "connectivity": connectivity if own is None else own.connectivity,
-            "precision": precision if own is None else own.precision,
-            "workers": workers,
+            "neuron": str(built.neuron),
+            "perturbations": dict(built.perturbations),
+            "synapses": {name: str(synapse) for name, synapse in synapses.items()},
+            "form": built.form,
+            "connectivity": built.connectivity,
+            "precision": built.precision,
+            "workers": run.workers,
         },
     )
     if kept is not None:
-        kept.resume(simulation.collected, wanted=resume)
-    return simulation.run(executor, progress)
+        kept.resume(simulation.collected, wanted=run.resume)
+    return simulation.run(executor, run.progress)
 
 
 def _cluster(address: str, job: Job) -> Any:
@@ -396,9 +320,12 @@ def _check_nothing_learns(synapses: Mapping[str, SynapseModel]) -> None:
             )
 
 
-def _check_not_given(**options: Any) -> None:
-    """Refuse options that say how a network is built, for one that is built."""
-    given = [name for name, value in options.items() if value is not None]
+def _check_not_given(fields: Mapping[str, Any], setup: Setup | None, run: Run | None) -> None:
+    """Refuse what says how a network is built, for one that is built."""
+    of_setup = {field.name for field in dataclasses.fields(Setup)}
+    given = [name for name in fields if name in of_setup or name == "chunk"]
+    given += ["setup"] if setup is not None else []
+    given += ["chunk"] if run is not None and run.chunk is not None else []
     if given:
         renamed = {"chunk": "images (in place of chunk)"}
         instead = ", ".join(renamed.get(name, name) for name in given)
@@ -408,25 +335,23 @@ def _check_not_given(**options: Any) -> None:
         )
 
 
-def _check_own_network(
-    own: SpikingNetwork, device: str | None, workers: int, cluster: str | None, checkpoint: Any
-) -> None:
+def _check_own_network(own: SpikingNetwork, run: Run) -> None:
     if own.source is not None:
         raise SimulationError(
             f"The input of the network is the group {own.source.name!r}, so that no images can be "
             "presented. Run its .network as it is, or build it without source=..."
         )
-    if device not in (None, active_device()):
+    if run.device not in (None, active_device()):
         raise SimulationError(
-            f"The network was built on the device {active_device()!r}, not on {device!r}. "
+            f"The network was built on the device {active_device()!r}, not on {run.device!r}. "
             "Give the model instead, or leave device out."
         )
-    if workers > 1 or cluster is not None:
+    if run.workers > 1 or run.cluster is not None:
         raise SimulationError(
             "A network that you have built is in this process and cannot be sent to others. Give "
             "the model instead, or leave workers and cluster out."
         )
-    if checkpoint is not None:
+    if run.checkpoint is not None:
         raise SimulationError(
             "A network that you have built, and may have changed, cannot be told from another one "
             "when a checkpoint is resumed. Give the model instead, or leave checkpoint out."

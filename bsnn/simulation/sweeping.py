@@ -6,18 +6,19 @@ import dataclasses
 import math
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bsnn.brian import NeuronModel, check_perturbations, neuron_model
-from bsnn.brian.builder import check_options
+from bsnn.brian import check_perturbations, neuron_model
+from bsnn.brian.builder import checked_setup
 from bsnn.brian.devices import active_device, check_device, code_target
 from bsnn.conversion import SpikingModel
 from bsnn.errors import SettingsError, SimulationError, StorageError
 from bsnn.progress import progress_bar
+from bsnn.settings import Run, Setup, taken
 from bsnn.simulation.axes import Axis, Case, places
 from bsnn.simulation.checkpoint import all_settings, array_sha256, check_same_settings
 from bsnn.simulation.job import Job
@@ -295,19 +296,11 @@ def sweep(
     axes: Sequence[Axis],
     *,
     grid: bool = True,
-    neuron: str | NeuronModel | None = None,
-    perturbations: Mapping[str, Any] | None = None,
     seeds: int | Sequence[int] = 1,
-    first_image: int = 0,
-    device: str | None = None,
-    form: str | None = None,
-    connectivity: str = "shared",
-    precision: str = "float64",
-    workers: int = 1,
-    cluster: str | None = None,
     file: str | os.PathLike[str] | None = None,
-    resume: bool = False,
-    progress: bool = True,
+    setup: Setup | None = None,
+    run: Run | None = None,
+    **fields: Any,
 ) -> Sweep:
     """Simulate a spiking network again and again, varying what it is made of and what disturbs it.
 
@@ -325,19 +318,19 @@ def sweep(
     grid : bool
         Combine each value of one axis with each of the others. Otherwise one axis is varied after
         the other, and the rest is left as it is.
-    neuron, perturbations
-        What the neurons are, and what is disturbed at all points: see `bsnn.build`.
     seeds : int or sequence of int
         Each point is simulated with each of them; a number stands for 0, 1, ... A single simulation
         has seed 0.
-    first_image, device, form, connectivity, precision, workers, cluster
-        As for `bsnn.simulate`. On ``"cpp"`` points that differ in numbers only share a binary.
     file : path, optional
         A JSON file that is written anew after each simulation.
-    resume : bool
-        Go on with what `file` holds, if it exists. Otherwise a file that exists is an error.
-    progress : bool
-        Show how far it is.
+    setup : Setup, optional
+        What is built at all points, but for what is varied. The seed is that of `seeds`.
+    run : Run, optional
+        Where and how: `checkpoint` and `directory`, which are for one simulation, have no effect;
+        `resume` goes on with what `file` holds, which otherwise must not exist. On ``"cpp"``
+        points that differ in numbers only share a binary.
+    **fields
+        Fields of the two in their place; see `bsnn.simulate`.
 
     Returns
     -------
@@ -363,40 +356,41 @@ def sweep(
     seeds = tuple(range(seeds)) if isinstance(seeds, int) else tuple(map(int, seeds))
     if not seeds or len(set(seeds)) < len(seeds):
         raise SettingsError(f"The seeds are {seeds}: give at least one, and each once.")
-    if resume and file is None:
+    without = ("seed", "checkpoint", "directory")
+    setup, run = taken(fields, (Setup, setup), (Run, run), without=without)
+    if run.resume and file is None:
         raise SimulationError("To resume, name the file in which the sweep is kept.")
     check_classes(model)
     images, labels = checked_images(model, images, labels)
-    device_name = device or active_device()
-    check_device(device_name)
-    twice = [axis.name for axis in axes if axis.name in (perturbations or {})]
+    device = run.device or active_device()
+    check_device(device)
+    twice = [axis.name for axis in axes if axis.name in (setup.perturbations or {})]
     if grid and twice:
         raise SettingsError(
             f"{', '.join(twice)} is varied, and given as a perturbation of all points: leave one "
             "of them out."
         )
     start = Case(
-        model, neuron_model(neuron, model.coding), check_perturbations(perturbations, model)
+        model,
+        dataclasses.replace(
+            setup,
+            neuron=neuron_model(setup.neuron, model.coding),
+            perturbations=check_perturbations(setup.perturbations, model),
+        ),
     )
-    cases = _cases(start, axes, grid)
-    for case in cases:
-        # what cannot be is said now, not after hours
-        check_options(case.model, form, connectivity, precision, case.neuron, case.perturbations)
-    build_options = {"form": form, "connectivity": connectivity, "precision": precision}
+    # what cannot be is said now, not after hours
+    cases = [
+        Case(case.model, checked_setup(case.model, case.setup))
+        for case in _cases(start, axes, grid)
+    ]
     job = Job(
         model=model,
-        device=device_name,
+        device=device,
         code_target=code_target(),
-        options={
-            **build_options,
-            "neuron": start.neuron,
-            "perturbations": start.perturbations,
-            "vary": axes,
-            "as a grid": grid,
-            "seeds": seeds,
-        },
+        setup=start.setup,
         chunk=1,
-        first_image=first_image,
+        first_image=run.first_image,
+        further={"vary": axes, "as a grid": grid, "seeds": seeds},
     )
     settings = all_settings(job.settings(), images)
     settings["labels"] = "none" if labels is None else array_sha256(labels)
@@ -408,12 +402,12 @@ def sweep(
         ann_correct=None,
         coding=model.coding,
         steps=model.steps,
-        neuron=str(start.neuron),
-        perturbations=start.perturbations,
+        neuron=str(start.setup.neuron),
+        perturbations=dict(start.setup.perturbations),
         settings=settings,
     )
-    kept = _Kept(empty, places(axes, grid=grid), file, resume)
-    with progress_bar(disable=not progress) as bar:
+    kept = _Kept(empty, places(axes, grid=grid), file, run.resume)
+    with progress_bar(disable=not run.progress) as bar:
         task = bar.add_task("sweep", total=empty.runs, completed=len(kept.runs))
         for number, case in enumerate(cases):
             for seed in seeds:
@@ -425,15 +419,8 @@ def sweep(
                     case.model,
                     images,
                     labels,
-                    device=device,
-                    **build_options,
-                    neuron=case.neuron,
-                    perturbations=case.perturbations,
-                    seed=seed,
-                    first_image=first_image,
-                    workers=workers,
-                    cluster=cluster,
-                    progress=False,
+                    setup=dataclasses.replace(case.setup, seed=seed),
+                    run=dataclasses.replace(run, resume=False, progress=False),
                 )
                 kept.add(number, seed, result, time.perf_counter() - started)
                 bar.advance(task)
@@ -447,8 +434,7 @@ def _cases(start: Case, axes: Sequence[Axis], grid: bool) -> list[Case]:
         case = start
         for name, place in point.items():
             case = case.with_value(name, values[name][place])
-        strengths = check_perturbations(case.perturbations, case.model)
-        cases.append(dataclasses.replace(case, perturbations=strengths))
+        cases.append(case)
     return cases
 
 

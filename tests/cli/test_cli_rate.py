@@ -139,7 +139,7 @@ def test_plots_that_a_model_does_not_have(run):
     run("convert", "net.h5", "-o", "ttfs.h5", "--images", 10)
     status, _, err = run("run", "ttfs.h5", "--plot", "accuracy.png")
     assert status == 1
-    assert "which only rate coding has" in err
+    assert "in time-to-first-spike coding the class is read once" in err
 
 
 def test_options_of_other_papers_are_refused(run):

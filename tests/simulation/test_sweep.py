@@ -216,7 +216,7 @@ def test_an_interrupted_sweep_goes_on(ttfs, tmp_path, monkeypatch):
     def failing(*arguments, **options):
         if len(simulated) == 3:
             raise KeyboardInterrupt
-        simulated.append(options["seed"])
+        simulated.append(options["setup"].seed)
         return simulator_module.simulate(*arguments, **options)
 
     monkeypatch.setattr("bsnn.simulation.sweeping.simulate", failing)
