@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+import bsnn
 from bsnn.cli.app import app
 from bsnn.datasets import DATA_VARIABLE
 

@@ -28,8 +28,10 @@ class Row:
 
     Attributes
     ----------
-    system, about, code : str
+    system, about : str
         See `bsnn.benchmark.System`.
+    code : str or None
+        Of a system with another code than the network's own, that; other work, for context.
     images : int
         Images in a round.
     ms_per_image, cpu_ms_per_image : float
@@ -52,7 +54,7 @@ class Row:
 
     system: str
     about: str
-    code: str
+    code: str | None
     images: int
     ms_per_image: float
     cpu_ms_per_image: float

@@ -79,16 +79,16 @@ class System(abc.ABC):
         On the command line and in tables.
     about : str
         One line for the reader of a table.
-    code : str
-        ``"ttfs"`` for the network's own code. Systems with another one do other work: their rows
-        are context, and enter no ratio.
+    code : str or None
+        None for the network's own code. Systems with another one do other work: their rows are
+        context, and enter no ratio.
     most_images : int or None
         How many images are enough for a slow system.
     """
 
     name: str
     about: str
-    code: str = "ttfs"
+    code: str | None = None
     most_images: int | None = None
 
     def missing(self) -> str | None:

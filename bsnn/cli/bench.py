@@ -25,7 +25,7 @@ from bsnn.benchmark.gpu import GPU_NETWORKS
 from bsnn.cli.bench_gpu import bench_on_gpu
 from bsnn.cli.options import JsonFile, refuse_given
 from bsnn.cli.output import console, facts_table, machine, short, write_json
-from bsnn.cli.run import test_images
+from bsnn.cli.shown_options import Shown
 from bsnn.datasets import DATA_VARIABLE
 from bsnn.errors import SettingsError, SimulationError
 from bsnn.progress import progress_bar
@@ -123,7 +123,7 @@ def bench(
             "the network with --read-out potential."
         )
     has_mnist = data is not None or os.environ.get(DATA_VARIABLE) is not None
-    test = test_images(spiking, "mnist" if has_mnist else "mnist-sample", data, 0, images or 1000)
+    test = Shown("mnist" if has_mnist else "mnist-sample", data, images or 1000, 0).load(spiking)
     chosen, left_out = choose(None if names is None else [n.strip() for n in names.split(",")])
     with progress_bar() as bar:
         turns = len(chosen) * (rounds + 1)
@@ -172,7 +172,7 @@ def _print(comparison: Comparison, title: str) -> None:
         table.add_column(column, justify="right", no_wrap=True)
     for row in comparison.rows:
         table.add_row(
-            row.system if row.code == "ttfs" else f"{row.system} *",
+            row.system if row.code is None else f"{row.system} *",
             short(row.cpu_ms_per_image),
             short(row.ms_per_image),
             "-" if row.events_per_second is None else f"{row.events_per_second / 1e9:.2g} G",
@@ -182,7 +182,7 @@ def _print(comparison: Comparison, title: str) -> None:
             f"{row.images:,}",
         )
     console.print(table)
-    if any(row.code != "ttfs" for row in comparison.rows):
+    if any(row.code is not None for row in comparison.rows):
         console.print("* another code than time to first spike: other work, for context only")
     if comparison.ratios:
         rows = [(name, f"{value:.2f}") for name, value in comparison.ratios.items()]

@@ -11,12 +11,15 @@ from rich.markup import escape
 from rich.table import Table
 
 import bsnn
-from bsnn.cli.options import DataFolder, JsonFile, Steps, TestImages
+from bsnn.cli.groups import grouped
+from bsnn.cli.options import JsonFile, Steps
 from bsnn.cli.output import console, write_json
-from bsnn.cli.run import model_and_images
+from bsnn.cli.shown_options import Shown, shown_options
 from bsnn.comparison import CAUSES, Comparison, LayerComparison, Thresholds
 
 __all__ = ["register"]
+
+_SHOWN = shown_options(100)
 
 _LEGEND = """\
 error: RMSE, by the root mean square of the activations
@@ -30,17 +33,14 @@ _COLOURS = {"good": "green", "lossy": "yellow", "broken": "red"}
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command()(compare)
+    app.command()(grouped(compare))
 
 
 def compare(
     model: Annotated[
         Path, typer.Argument(metavar="MODEL.h5", help="A spiking model that bsnn convert wrote.")
     ],
-    dataset: TestImages = None,
-    data: DataFolder = None,
-    images: Annotated[int, typer.Option(min=1, help="How many images.")] = 100,
-    first: Annotated[int, typer.Option(min=0, help="Index of the first image.")] = 0,
+    shown: Shown = _SHOWN,
     steps: Steps = None,
     seed: Annotated[
         int, typer.Option(min=0, help="Of the noise of a Poisson input (rate coding).")
@@ -78,7 +78,7 @@ def compare(
     each change that may help. Example: bsnn compare MODEL.h5 --images 100 --json compare.json
     """
     thresholds = Thresholds(good=good, broken=broken, layer_error=layer_error)
-    spiking, test = model_and_images(model, steps, dataset, data, first, images)
+    spiking, test = shown.with_model(model, steps)
     comparison = bsnn.compare(
         spiking,
         test.images,
@@ -87,7 +87,7 @@ def compare(
         reference=None if reference is None else bsnn.load_graph(reference),
         thresholds=thresholds,
         seed=seed,
-        first_image=first,
+        first_image=shown.first,
     )
     _print(comparison, f"{len(test):,} test images of {test.name}")
     write_json(json, comparison.summary())

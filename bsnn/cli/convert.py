@@ -2,43 +2,78 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 import bsnn
-from bsnn.cli.model_source import trained_graph
-from bsnn.cli.options import DataFolder
+from bsnn.cli import rate_options, ttfs_options  # noqa: F401, their options are registered
+from bsnn.cli.conversion_options import ConversionOptions, conversion_options
+from bsnn.cli.groups import Group, grouped, option
+from bsnn.cli.model_source import TRAINED, Trained
 from bsnn.cli.output import console, facts_table, scale_text
 from bsnn.conversion import (
-    AVERAGE,
-    BALANCES,
-    DEFAULT_GATE,
+    CODINGS,
+    CONVERTERS,
     DEFAULT_PERCENTILE,
-    ENCODERS,
-    GATE_QUANTITIES,
-    GATES,
+    FIRST_CODING,
     NORMALISATIONS,
     RATE_NORMALISATIONS,
     RATE_READ_OUTS,
     READ_OUTS,
-    RESETS,
-    RESIDUAL_RULES,
 )
-from bsnn.errors import SettingsError
+from bsnn.datasets import Dataset
 from bsnn.registry import check_name
 from bsnn.storage import ARRAY_TYPES, as_stored
 
 __all__ = ["register"]
 
-_TTFS = "time-to-first-spike coding"
-_RATE = "rate coding"
+
+@dataclasses.dataclass(frozen=True)
+class _Calibration:
+    """Training images to calibrate with."""
+
+    dataset: str
+    data: Path | None
+    images: int
+
+    def load(self) -> Dataset:
+        return bsnn.datasets.load(self.dataset, "train", self.data).exact().first(self.images)
+
+
+_CALIBRATION = Group(
+    (
+        option(
+            "dataset",
+            str,
+            typer.Option(help=f"Calibration images: {', '.join(bsnn.datasets.DATASETS)}."),
+            "mnist",
+        ),
+        option(
+            "data",
+            Path | None,
+            typer.Option(
+                help="Folder with the data set's files; otherwise BSNN_DATA, or a download."
+            ),
+        ),
+        option(
+            "images",
+            int,
+            typer.Option(min=1, help="How many training images to calibrate with."),
+            1000,
+        ),
+    ),
+    lambda values: _Calibration(**values),
+)
+_OWN = conversion_options()
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command()(convert)
+    app.command()(grouped(convert))
 
 
 def convert(
@@ -51,31 +86,14 @@ def convert(
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="File to write.")],
-    weights: Annotated[
-        Path | None, typer.Option(help="State dict of the module, saved with torch.save.")
-    ] = None,
-    input_shape: Annotated[
-        str | None, typer.Option(help="Channels, height and width of an image, such as 1,28,28.")
-    ] = None,
-    mean: Annotated[
-        str | None,
-        typer.Option(help="What was subtracted from the pixels (0 to 1) in training, by channel."),
-    ] = None,
-    std: Annotated[
-        str | None,
-        typer.Option(help="What the pixels were divided by in training, by channel."),
-    ] = None,
-    dataset: Annotated[
-        str, typer.Option(help=f"Calibration images: {', '.join(bsnn.datasets.DATASETS)}.")
-    ] = "mnist",
-    data: DataFolder = None,
+    trained: Trained = TRAINED,
+    calibration: _Calibration = _CALIBRATION,
     coding: Annotated[
         str,
-        typer.Option(help="ttfs (time to first spike) or rate (integrate-and-fire neurons)."),
-    ] = "ttfs",
-    images: Annotated[
-        int, typer.Option(min=1, help="How many training images to calibrate with.")
-    ] = 1000,
+        typer.Option(
+            help=" or ".join(f"{name} ({kind.title})" for name, kind in CODINGS.items()) + "."
+        ),
+    ] = FIRST_CODING,
     steps: Annotated[
         int | None,
         typer.Option(
@@ -102,90 +120,7 @@ def convert(
             f"{', '.join(RATE_READ_OUTS)}."
         ),
     ] = None,
-    rounding: Annotated[
-        bool | None,
-        typer.Option(
-            "--rounding/--no-rounding",
-            help="Round spike times by half a step of initial charge (not the paper's).",
-            rich_help_panel=_TTFS,
-        ),
-    ] = None,
-    encoder: Annotated[
-        str | None,
-        typer.Option(
-            "--input",
-            help="How images enter: "
-            + "; ".join(f"{e.name} ({e.description})" for e in ENCODERS.values())
-            + ".",
-            rich_help_panel=_RATE,
-        ),
-    ] = None,
-    input_scale: Annotated[
-        float | None,
-        typer.Option(
-            help="Value (after normalisation) of one spike a step; by default the largest that a "
-            "pixel can have.",
-            rich_help_panel=_RATE,
-        ),
-    ] = None,
-    reset: Annotated[
-        str | None,
-        typer.Option(help=f"After a spike: {', '.join(RESETS)}.", rich_help_panel=_RATE),
-    ] = None,
-    balance: Annotated[
-        str | None,
-        typer.Option(
-            help=f"Where the scales go: {', '.join(BALANCES)}. Both give the same spikes.",
-            rich_help_panel=_RATE,
-        ),
-    ] = None,
-    channels: Annotated[
-        bool | None,
-        typer.Option(
-            "--channels/--layers",
-            help="A scale for each channel, not for each layer.",
-            rich_help_panel=_RATE,
-        ),
-    ] = None,
-    residual: Annotated[
-        str | None,
-        typer.Option(
-            help="Where branches meet: "
-            + "; ".join(f"{name} ({what})" for name, what in RESIDUAL_RULES.items())
-            + ".",
-            rich_help_panel=_RATE,
-        ),
-    ] = None,
-    gate: Annotated[
-        str | None,
-        typer.Option(
-            help="How max-pooling chooses the neuron whose spikes pass (by default "
-            f"{DEFAULT_GATE}): {', '.join([*GATES, AVERAGE])}; or an expression over "
-            f"{', '.join(GATE_QUANTITIES)}.",
-            rich_help_panel=_RATE,
-        ),
-    ] = None,
-    initial_potential: Annotated[
-        float | None,
-        typer.Option(
-            help="At the beginning of an image, as a share of the threshold.",
-            rich_help_panel=_RATE,
-        ),
-    ] = None,
-    potential_floor: Annotated[
-        float | None,
-        typer.Option(help="Lowest potential, in thresholds.", rich_help_panel=_RATE),
-    ] = None,
-    norm_steps: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="Steps for which Spike-Norm shows an image.", rich_help_panel=_RATE
-        ),
-    ] = None,
-    seed: Annotated[
-        int | None,
-        typer.Option(min=0, help="Of the input's noise in Spike-Norm.", rich_help_panel=_RATE),
-    ] = None,
+    own: ConversionOptions = _OWN,
     array_type: Annotated[
         str, typer.Option(help=f"Of the weights in the file: {', '.join(ARRAY_TYPES)}.")
     ] = "float32",
@@ -197,39 +132,20 @@ def convert(
     Rate coding as in Sengupta et al. (2019): --coding rate --norm spike-norm --reset zero
     --input poisson --images 256 --steps 2500
     """
-    converters = {"ttfs": bsnn.convert_to_ttfs, "rate": bsnn.convert_to_rate}
-    check_name(coding, converters, "coding")
-    own = {
-        "ttfs": {"rounding": rounding},
-        "rate": {
-            "encoder": encoder,
-            "input_scale": input_scale,
-            "reset": reset,
-            "balance": balance,
-            "channels": channels,
-            "residual": residual,
-            "gate": gate,
-            "initial_potential": initial_potential,
-            "potential_floor": potential_floor,
-            "norm_steps": norm_steps,
-            "seed": seed,
-        },
-    }
-    for other, options in own.items():
-        given = [_option(name) for name, value in options.items() if value is not None]
-        if other != coding and given:
-            raise SettingsError(f"{', '.join(given)}: only with --coding {other}.")
-    chosen = {"steps": steps, "percentile": percentile, "read_out": read_out, **own[coding]}
-    graph, origin = trained_graph(source, weights, input_shape, mean, std)
+    check_name(coding, CONVERTERS, "coding")
+    chosen = {"steps": steps, "percentile": percentile, "read_out": read_out, **own.of(coding)}
+    graph, origin = trained.graph(source)
     # scales are found for the weights as the file will hold them
     graph = as_stored(graph, array_type)
-    training = bsnn.datasets.load(dataset, "train", data).exact().first(images)
-    model = converters[coding](
+    dataset, training = calibration.dataset, calibration.load()
+    known = inspect.signature(CONVERTERS[coding]).parameters
+    record = {"images_from": dataset, "source": origin}
+    model = bsnn.convert(
         graph,
         training.images,
+        coding=coding,
         norm=norm,
-        images_from=dataset,
-        source=origin,
+        **{name: value for name, value in record.items() if name in known},
         **{name: value for name, value in chosen.items() if value is not None},
     )
     model.save(out, array_type)
@@ -239,7 +155,3 @@ def convert(
         f"The spiking model is in {out}. Simulate it: bsnn run {out} --dataset {dataset}",
         highlight=False,
     )
-
-
-def _option(name: str) -> str:
-    return {"encoder": "--input"}.get(name, f"--{name.replace('_', '-')}")

@@ -13,9 +13,10 @@ from rich.table import Table
 import bsnn
 from bsnn.analysis.fixed_point_plots import mismatch_figure
 from bsnn.analysis.saving import save_figure
-from bsnn.cli.options import DataFolder, Device, JsonFile
+from bsnn.cli.groups import Group, grouped, option
+from bsnn.cli.options import Device, JsonFile
 from bsnn.cli.output import console, write_json
-from bsnn.cli.run import test_images
+from bsnn.cli.shown_options import Shown, shown_options
 from bsnn.conversion import AVERAGE, on_grid
 from bsnn.conversion.gates import gate_key
 from bsnn.cosimulation import PoolRecording, cosimulate, poolings, record_pools
@@ -24,57 +25,87 @@ from bsnn.errors import SettingsError
 __all__ = ["register"]
 
 _Model = Annotated[Path, typer.Argument(help="A model in rate coding with max-pooling (.h5).")]
-_Layers = Annotated[
-    list[str] | None,
-    typer.Option("--layer", help="A max-pooling; may be given several times. By default all."),
-]
-_Images = Annotated[int, typer.Option(min=1, help="How many test images.")]
-_First = Annotated[int, typer.Option(min=0, help="Number of the first one.")]
-_Bits = Annotated[int, typer.Option(min=2, max=32, help="Width of a potential.")]
 # Of the numbers in a file of vectors.
 _MOST_BITS = 32
 
-_Fraction = Annotated[int, typer.Option(min=0, help="Bits of it after the point.")]
-_Steps = Annotated[
-    int | None, typer.Option(min=1, help="Time steps an image, in place of the model's.")
-]
-_Gate = Annotated[
-    str | None, typer.Option(help="Gate of the max-poolings, in place of the model's.")
-]
-_Grid = Annotated[
-    bool,
-    typer.Option(
-        "--grid/--as-converted",
-        help="Round the network to the numbers of the block (see bsnn.conversion.on_grid), so that "
-        "it and Brian2 agree exactly; or take it as it is.",
-    ),
-]
-_Dataset = Annotated[
-    str | None,
-    typer.Option(help="Test images; by default those of the data set the network was made for."),
-]
 _Seed = Annotated[int, typer.Option(min=0, help="Of the noise of a Poisson input.")]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Block:
+    """What of a network goes through the block, and in which numbers."""
+
+    layer: list[str] | None
+    bits: int
+    frac: int
+    steps: int | None
+    gate: str | None
+    grid: bool
+
+    def prepared(self, path: Path, shown: Shown) -> tuple[bsnn.SpikingModel, np.ndarray]:
+        """Return the network as the block computes it, and the images."""
+        if self.frac >= self.bits:
+            raise SettingsError(
+                f"--frac {self.frac} leaves no bit before the point of --bits {self.bits}."
+            )
+        model = bsnn.load_model(path)
+        changes = {"steps": self.steps, "gate": self.gate}
+        changes = {name: value for name, value in changes.items() if value is not None}
+        if self.gate is not None and self.gate != AVERAGE:
+            gate_key(self.gate)
+        poolings(model, self.layer)
+        model = dataclasses.replace(model, **changes)
+        poolings(model)
+        images = shown.load(model).images
+        return (on_grid(model, self.frac) if self.grid else model), images
+
+
+_SHOWN = shown_options(4, "How many test images.")
+_BLOCK = Group(
+    (
+        option(
+            "layer",
+            list[str] | None,
+            typer.Option(help="A max-pooling; may be given several times. By default all."),
+        ),
+        option("bits", int, typer.Option(min=2, max=_MOST_BITS, help="Width of a potential."), 16),
+        option("frac", int, typer.Option(min=0, help="Bits of it after the point."), 8),
+        option(
+            "steps",
+            int | None,
+            typer.Option(min=1, help="Time steps an image, in place of the model's."),
+        ),
+        option(
+            "gate",
+            str | None,
+            typer.Option(help="Gate of the max-poolings, in place of the model's."),
+        ),
+        option(
+            "grid",
+            bool,
+            typer.Option(
+                "--grid/--as-converted",
+                help="Round the network to the numbers of the block (see bsnn.conversion.on_grid), "
+                "so that it and Brian2 agree exactly; or take it as it is.",
+            ),
+            True,
+        ),
+    ),
+    lambda values: _Block(**values),
+)
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command()(vectors)
-    app.command()(cosim)
+    app.command()(grouped(vectors))
+    app.command()(grouped(cosim))
 
 
 def vectors(
     model: _Model,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the files.")],
-    layer: _Layers = None,
-    images: _Images = 4,
-    first: _First = 0,
-    bits: _Bits = 16,
-    frac: _Fraction = 8,
-    steps: _Steps = None,
-    gate: _Gate = None,
-    grid: _Grid = True,
-    dataset: _Dataset = None,
-    data: DataFolder = None,
+    block: _Block = _BLOCK,
+    shown: Shown = _SHOWN,
     device: Device = "runtime",
     seed: _Seed = 0,
     json: JsonFile = None,
@@ -86,12 +117,11 @@ def vectors(
 
     Example: bsnn vectors MODEL.h5 --layer pool1 --images 4 --bits 16 --frac 8 --out vectors
     """
-    spiking, shown = _prepared(
-        model, bits, frac, steps, gate, grid, dataset, data, first, images, layer
-    )
-    recordings = record_pools(spiking, shown, layer, device=device, seed=seed)
+    spiking, images = block.prepared(model, shown)
+    bits, frac = block.bits, block.frac
+    recordings = record_pools(spiking, images, block.layer, device=device, seed=seed)
     content: dict[str, Any] = {"bits": bits, "fraction_bits": frac, "layers": {}}
-    table = Table(title=f"Vectors of {len(shown)} images, {spiking.steps} steps each",
+    table = Table(title=f"Vectors of {len(images)} images, {spiking.steps} steps each",
                   title_justify="left")  # fmt: skip
     for column in ("layer", "frames", "words out", "overflows", "different from Brian2"):
         table.add_column(column, justify="left" if column == "layer" else "right")
@@ -126,16 +156,8 @@ def vectors(
 
 def cosim(
     model: _Model,
-    layer: _Layers = None,
-    images: _Images = 4,
-    first: _First = 0,
-    bits: _Bits = 16,
-    frac: _Fraction = 8,
-    steps: _Steps = None,
-    gate: _Gate = None,
-    grid: _Grid = True,
-    dataset: _Dataset = None,
-    data: DataFolder = None,
+    block: _Block = _BLOCK,
+    shown: Shown = _SHOWN,
     device: Device = "runtime",
     seed: _Seed = 0,
     stalls: Annotated[
@@ -156,11 +178,10 @@ def cosim(
 
     Example: bsnn cosim MODEL.h5 --images 4 --json cosim.json
     """
-    spiking, shown = _prepared(
-        model, bits, frac, steps, gate, grid, dataset, data, first, images, layer
-    )
+    spiking, images = block.prepared(model, shown)
+    bits, frac = block.bits, block.frac
     found = cosimulate(
-        spiking, shown, layer, bits=bits, fraction_bits=frac, stalls=stalls, device=device,
+        spiking, images, block.layer, bits=bits, fraction_bits=frac, stalls=stalls, device=device,
         seed=seed, out=out, wave=wave,
     )  # fmt: skip
     table = Table(title="Every word of the block against the integer model", title_justify="left")
@@ -207,33 +228,6 @@ def cosim(
     )
     if content["words_different"]:
         raise typer.Exit(1)
-
-
-def _prepared(
-    path: Path,
-    bits: int,
-    frac: int,
-    steps: int | None,
-    gate: str | None,
-    grid: bool,
-    dataset: str | None,
-    data: Path | None,
-    first: int,
-    images: int,
-    layers: list[str] | None,
-) -> tuple[bsnn.SpikingModel, np.ndarray]:
-    if frac >= bits:
-        raise SettingsError(f"--frac {frac} leaves no bit before the point of --bits {bits}.")
-    model = bsnn.load_model(path)
-    changes = {"steps": steps, "gate": gate}
-    changes = {name: value for name, value in changes.items() if value is not None}
-    if gate is not None and gate != AVERAGE:
-        gate_key(gate)
-    poolings(model, layers)
-    model = dataclasses.replace(model, **changes)
-    poolings(model)
-    shown = test_images(model, dataset, data, first, images).images
-    return (on_grid(model, frac) if grid else model), shown
 
 
 def _mismatch_by_bits(recording: PoolRecording, whole_bits: int) -> dict[int, float]:

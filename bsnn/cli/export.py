@@ -8,18 +8,24 @@ from typing import Annotated
 import typer
 
 import bsnn
-from bsnn.cli.neuron_options import Neuron, Parameters, chosen_neuron, with_perturbations
-from bsnn.cli.options import Connectivity, DataFolder, Form, Precision, Steps, TestImages
+from bsnn.cli.groups import grouped
+from bsnn.cli.options import Steps
 from bsnn.cli.output import console
-from bsnn.cli.run import model_and_images
+from bsnn.cli.record_options import SetupOptions, setup_options
+from bsnn.cli.shown_options import Shown, shown_options
 from bsnn.simulation import TARGETS
 
 __all__ = ["register"]
 
+_SHOWN = shown_options(100, "How many images go with it.")
+_SETUP = setup_options(
+    "form", "connectivity", "precision", "neuron", "batch", "seed", "perturbations"
+)
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command()(with_perturbations(export))
+    app.command()(grouped(export))
 
 
 def export(
@@ -28,25 +34,9 @@ def export(
     ],
     target: Annotated[str, typer.Option(help=f"Language: {', '.join(TARGETS)}.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to make.")],
-    dataset: TestImages = None,
-    data: DataFolder = None,
-    images: Annotated[int, typer.Option(min=1, help="How many images go with it.")] = 100,
-    first: Annotated[int, typer.Option(min=0, help="Index of the first image.")] = 0,
-    form: Form = None,
-    connectivity: Connectivity = "shared",
-    precision: Precision = "float64",
+    shown: Shown = _SHOWN,
     steps: Steps = None,
-    neuron: Neuron = None,
-    parameters: Parameters = None,
-    *,
-    perturbations: dict[str, float],
-    batch: Annotated[
-        int | None,
-        typer.Option(min=1, help="Images side by side; by default 1, for CUDA all."),
-    ] = None,
-    seed: Annotated[
-        int, typer.Option(min=0, help="Of all that is random: input, neurons, perturbations.")
-    ] = 0,
+    setup: SetupOptions = _SETUP,
 ) -> None:
     """Write a network as a project that is compiled and run without Python.
 
@@ -55,21 +45,15 @@ def export(
 
     Example: bsnn export MODEL.h5 --target cuda --out project
     """
-    spiking, test = model_and_images(model, steps, dataset, data, first, images)
+    spiking, test = shown.with_model(model, steps)
     folder = bsnn.export(
         spiking,
         test.images,
         test.labels,
         directory=out,
         target=target,
-        form=form,
-        connectivity=connectivity,
-        precision=precision,
-        neuron=chosen_neuron(neuron, parameters, spiking.coding),
-        perturbations=perturbations,
-        batch=batch,
-        seed=seed,
-        first_image=first,
+        first_image=shown.first,
+        setup=setup.of(spiking.coding),
     )
     console.print(
         f"{folder} has the project, with {len(test):,} images of {test.name}; its README.md says "

@@ -13,9 +13,9 @@ import bsnn
 from bsnn.brian import estimate
 from bsnn.cli.options import JsonFile, refuse_given
 from bsnn.cli.output import console, facts_table, scale_text, write_json
+from bsnn.cli.shown_options import load_data
 from bsnn.comparison import Forecast, forecast
 from bsnn.conversion.model import model_from_tree
-from bsnn.registry import unknown_name
 from bsnn.storage import graph_from_tree, read_tree
 
 __all__ = ["register"]
@@ -177,16 +177,9 @@ def _forecast(
     agreement: float,
     steps: int | None,
 ) -> Forecast:
-    name = name or spiking.calibration.get("images_from", "")
-    if name == "mnist-sample":
-        chosen = bsnn.datasets.mnist_sample()
-    elif name in bsnn.datasets.DATASETS:
-        # those that a conversion may be chosen with: test images are for judging it
-        chosen = bsnn.datasets.load(name, "train", data).exact()
-    else:
-        known = [*bsnn.datasets.DATASETS, "mnist-sample"]
-        raise unknown_name(name, known, "data set", advice="Name one with --dataset.")
-    return forecast(spiking, chosen.first(images).images, agreement, steps=steps)
+    # those that a conversion may be chosen with: test images are for judging it
+    chosen = load_data(name or spiking.calibration.get("images_from", ""), "train", data)
+    return forecast(spiking, chosen.exact().first(images).images, agreement, steps=steps)
 
 
 def _short(value: Any) -> str:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import typer
+
 import bsnn
+from bsnn.cli.groups import Group, option
 from bsnn.cli.python_source import named_in_file
 from bsnn.errors import ConversionError, StorageError, torch_is_missing
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["load_torch_model", "parse_numbers", "parse_shape", "trained_graph"]
+__all__ = ["TRAINED", "Trained", "load_torch_model", "parse_numbers", "parse_shape"]
 
 
 def parse_shape(text: str) -> tuple[int, ...]:
@@ -41,60 +45,89 @@ def parse_numbers(option: str, text: str | None) -> tuple[float, ...] | None:
         ) from None
 
 
-def trained_graph(
-    source: str,
-    weights: Path | None,
-    input_shape: str | None,
-    mean: str | None = None,
-    std: str | None = None,
-) -> tuple[bsnn.Graph, dict[str, str]]:
-    """Return the graph of a network named as a file of bsnn's or as ``FILE.py:FUNCTION``.
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """What there is to know of a trained PyTorch module besides its code."""
 
-    Returns
-    -------
-    graph : Graph
-    source : dict
-        Where it came from, for the record.
-    """
-    if ":" not in source or source.endswith((".h5", ".hdf5")):
-        path = Path(source)
+    weights: Path | None
+    input_shape: str | None
+    mean: str | None
+    std: str | None
+
+    def graph(self, source: str) -> tuple[bsnn.Graph, dict[str, str]]:
+        """Return the graph of a network named as a file of bsnn's or as ``FILE.py:FUNCTION``.
+
+        Returns
+        -------
+        graph : Graph
+        source : dict
+            Where it came from, for the record.
+        """
+        if ":" not in source or source.endswith((".h5", ".hdf5")):
+            return self._graph_in_file(Path(source))
+        if self.weights is None or self.input_shape is None:
+            raise ConversionError(
+                f"For {source} the trained weights and the shape of an image are needed too: "
+                "--weights net.pt --input-shape 1,28,28."
+            )
+        model = load_torch_model(source, self.weights)
+        graph = bsnn.from_torch(
+            model,
+            parse_shape(self.input_shape),
+            mean=parse_numbers("--mean", self.mean),
+            std=parse_numbers("--std", self.std),
+        )
+        return graph, {"source": source, "weights_file": self.weights.name}
+
+    def _graph_in_file(self, path: Path) -> tuple[bsnn.Graph, dict[str, str]]:
         if path.suffix == ".py":
             raise ConversionError(
-                f"{source} does not say what in it makes the network. Write {source}:NAME with the "
+                f"{path} does not say what in it makes the network. Write {path}:NAME with the "
                 "name of a function without arguments, or of a class."
             )
         if path.suffix in (".pt", ".pth"):
             raise ConversionError(
-                f"{source} holds weights only. Name the code of the model, and the weights by "
-                f"--weights: bsnn convert my_model.py:make_net --weights {source} --input-shape ..."
+                f"{path} holds weights only. Name the code of the model, and the weights by "
+                f"--weights: bsnn convert my_model.py:make_net --weights {path} --input-shape ..."
             )
-        own = {
-            "--weights": weights,
-            "--input-shape": input_shape,
-            "--mean": mean,
-            "--std": std,
-        }
-        given = [option for option, value in own.items() if value is not None]
+        given = [
+            f"--{name.replace('_', '-')}" for name, value in vars(self).items() if value is not None
+        ]
         if given:
             raise ConversionError(
-                f"{', '.join(given)}: the network in {source} has all that. Leave it out, or name "
+                f"{', '.join(given)}: the network in {path} has all that. Leave it out, or name "
                 "the code of a PyTorch module, FILE.py:NAME."
             )
-        graph = bsnn.load_graph(path)
-        return graph, {"source": path.name}
-    if weights is None or input_shape is None:
-        raise ConversionError(
-            f"For {source} the trained weights and the shape of an image are needed too: "
-            "--weights net.pt --input-shape 1,28,28."
-        )
-    model = load_torch_model(source, weights)
-    graph = bsnn.from_torch(
-        model,
-        parse_shape(input_shape),
-        mean=parse_numbers("--mean", mean),
-        std=parse_numbers("--std", std),
-    )
-    return graph, {"source": source, "weights_file": weights.name}
+        return bsnn.load_graph(path), {"source": path.name}
+
+
+TRAINED = Group(
+    (
+        option(
+            "weights",
+            Path | None,
+            typer.Option(help="State dict of the module, saved with torch.save."),
+        ),
+        option(
+            "input_shape",
+            str | None,
+            typer.Option(help="Channels, height and width of an image, such as 1,28,28."),
+        ),
+        option(
+            "mean",
+            str | None,
+            typer.Option(
+                help="What was subtracted from the pixels (0 to 1) in training, by channel."
+            ),
+        ),
+        option(
+            "std",
+            str | None,
+            typer.Option(help="What the pixels were divided by in training, by channel."),
+        ),
+    ),
+    lambda values: Trained(**values),
+)
 
 
 def load_torch_model(source: str, weights: Path) -> nn.Module:

@@ -8,20 +8,14 @@ from typing import Annotated
 
 import typer
 
-from bsnn.brian import CONNECTIVITIES, DEVICES, NEURAL_CODES
-from bsnn.datasets import DATASETS
+from bsnn.brian import DEVICES
 from bsnn.errors import SettingsError
 
 __all__ = [
-    "Cluster",
-    "Connectivity",
     "DataFolder",
     "Device",
-    "Form",
     "JsonFile",
-    "Precision",
     "Steps",
-    "TestImages",
     "refuse_given",
 ]
 
@@ -60,45 +54,7 @@ DataFolder = Annotated[
 
 Device = Annotated[str, typer.Option(help=f"Where to simulate: {', '.join(DEVICES)}.")]
 
-Cluster = Annotated[
-    str | None,
-    typer.Option(
-        metavar="ADDRESS",
-        help="Simulate on the Dask cluster with this scheduler, such as tcp://host:8786.",
-    ),
-]
-
 JsonFile = Annotated[Path | None, typer.Option(help="Write the figures to this file.")]
-
-TestImages = Annotated[
-    str | None,
-    typer.Option(
-        help=f"Test images: {', '.join(DATASETS)}, or mnist-sample (500 images that come with "
-        "bsnn). By default those of the data set that the model was calibrated on."
-    ),
-]
-
-Form = Annotated[
-    str | None,
-    typer.Option(
-        help="Form of the neuron: "
-        + "; ".join(f"{', '.join(code.forms)} ({name})" for name, code in NEURAL_CODES.items())
-        + "."
-    ),
-]
-
-Connectivity = Annotated[
-    str,
-    typer.Option(
-        help="How connections are kept: "
-        + "; ".join(f"{name} ({what})" for name, what in CONNECTIVITIES.items())
-        + "."
-    ),
-]
-
-Precision = Annotated[
-    str, typer.Option(help="Of potentials and shared weights: float64 or float32.")
-]
 
 Steps = Annotated[
     int | None,

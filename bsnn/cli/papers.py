@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from bsnn.cli.groups import Group, grouped, option
 from bsnn.cli.options import DataFolder, Device, JsonFile
 from bsnn.cli.output import console, write_json
 from bsnn.errors import SettingsError
@@ -24,8 +25,86 @@ _SEVERAL = "nguyen_2020 and sengupta_2019"
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command()(train)
+    app.command()(grouped(train))
     app.command()(reproduce)
+
+
+_SETTINGS = Group(
+    (
+        option(
+            "penalty",
+            float | None,
+            typer.Option(
+                min=0,
+                help="Weight of the penalty on activity; 0 is the paper's.",
+                rich_help_panel=_LOPEZ,
+            ),
+        ),
+        option(
+            "network",
+            str | None,
+            typer.Option(
+                help="vgg16 or resnet20 (sengupta_2019); mnist or cifar10 (nguyen_2020).",
+                rich_help_panel=_SEVERAL,
+            ),
+        ),
+        option(
+            "width",
+            float | None,
+            typer.Option(help="Factor of all numbers of channels.", rich_help_panel=_SENGUPTA),
+        ),
+        option(
+            "batch_size",
+            int | None,
+            typer.Option(min=1, help="Images a step.", rich_help_panel=_SEVERAL),
+        ),
+        option(
+            "learning_rate",
+            float | None,
+            typer.Option(
+                help="At the start (sengupta_2019), or at its peak (nguyen_2020).",
+                rich_help_panel=_SEVERAL,
+            ),
+        ),
+        option(
+            "dropout",
+            float | None,
+            typer.Option(
+                min=0,
+                help="VGG-16: factor of the paper's rates; ResNet-20: rate.",
+                rich_help_panel=_SENGUPTA,
+            ),
+        ),
+        option(
+            "junction_relu",
+            bool | None,
+            typer.Option(
+                "--junction-relu/--no-junction-relu",
+                help="ResNet-20: rectify where branches meet.",
+                rich_help_panel=_SENGUPTA,
+            ),
+        ),
+        option(
+            "preprocessing",
+            int | None,
+            typer.Option(min=0, help="ResNet-20: plain layers first.", rich_help_panel=_SENGUPTA),
+        ),
+        option(
+            "precision",
+            str | None,
+            typer.Option(
+                help="Of the convolutions in training: float32 or bfloat16.",
+                rich_help_panel=_SEVERAL,
+            ),
+        ),
+        option(
+            "calibration_images",
+            int | None,
+            typer.Option(min=1, help="Images that Spike-Norm looks at.", rich_help_panel=_SENGUPTA),
+        ),
+    ),
+    dict,
+)
 
 
 def train(
@@ -43,92 +122,26 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the checkpoint in the folder.")
     ] = False,
-    penalty: Annotated[
-        float | None,
-        typer.Option(
-            min=0,
-            help="Weight of the penalty on activity; 0 is the paper's.",
-            rich_help_panel=_LOPEZ,
-        ),
-    ] = None,
-    network: Annotated[
-        str | None,
-        typer.Option(
-            help="vgg16 or resnet20 (sengupta_2019); mnist or cifar10 (nguyen_2020).",
-            rich_help_panel=_SEVERAL,
-        ),
-    ] = None,
-    width: Annotated[
-        float | None,
-        typer.Option(help="Factor of all numbers of channels.", rich_help_panel=_SENGUPTA),
-    ] = None,
-    batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Images a step.", rich_help_panel=_SEVERAL)
-    ] = None,
-    learning_rate: Annotated[
-        float | None,
-        typer.Option(
-            help="At the start (sengupta_2019), or at its peak (nguyen_2020).",
-            rich_help_panel=_SEVERAL,
-        ),
-    ] = None,
-    dropout: Annotated[
-        float | None,
-        typer.Option(
-            min=0,
-            help="VGG-16: factor of the paper's rates; ResNet-20: rate.",
-            rich_help_panel=_SENGUPTA,
-        ),
-    ] = None,
-    junction_relu: Annotated[
-        bool | None,
-        typer.Option(
-            "--junction-relu/--no-junction-relu",
-            help="ResNet-20: rectify where branches meet.",
-            rich_help_panel=_SENGUPTA,
-        ),
-    ] = None,
-    preprocessing: Annotated[
-        int | None,
-        typer.Option(min=0, help="ResNet-20: plain layers first.", rich_help_panel=_SENGUPTA),
-    ] = None,
-    precision: Annotated[
-        str | None,
-        typer.Option(
-            help="Of the convolutions in training: float32 or bfloat16.", rich_help_panel=_SEVERAL
-        ),
-    ] = None,
-    calibration_images: Annotated[
-        int | None,
-        typer.Option(min=1, help="Images that Spike-Norm looks at.", rich_help_panel=_SENGUPTA),
-    ] = None,
+    settings: dict[str, Any] = _SETTINGS,
 ) -> None:
     """Train a paper's network and convert it (needs PyTorch)."""
     from bsnn.networks import paper as find_paper
 
-    options = {
-        "epochs": epochs,
-        "penalty": penalty,
-        "network": network,
-        "width": width,
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-        "dropout": dropout,
-        "junction_relu": junction_relu,
-        "preprocessing": preprocessing,
-        "precision": precision,
-        "calibration_images": calibration_images,
-    }
-    function = find_paper(paper).train
+    found = find_paper(paper)
+    offered = _offered(
+        paper,
+        {*_names_of(found.train), *getattr(found, "SETTINGS", ())},
+        {"epochs": epochs, **settings},
+    )
     try:
-        path, accuracies = function(
+        path, accuracies = found.train(
             out,
             data=data,
             seed=seed,
             threads=threads,
             device=device,
             resume=resume,
-            **_offered(paper, function, options),
+            **offered,
         )
     except KeyboardInterrupt:
         console.print(f"Interrupted. The last epoch is kept in {out}: go on with --resume.")
@@ -180,7 +193,11 @@ def reproduce(
     function = find_paper(paper).reproduce
     try:
         content = function(
-            out, data=data, device=device, console=console, **_offered(paper, function, options)
+            out,
+            data=data,
+            device=device,
+            console=console,
+            **_offered(paper, _names_of(function), options),
         )
     except KeyboardInterrupt:
         console.print(f"Interrupted. What was measured is kept in {out}: the same command goes on.")
@@ -188,10 +205,14 @@ def reproduce(
     write_json(json, content)
 
 
-def _offered(paper: str, function: Callable, options: dict[str, Any]) -> dict[str, Any]:
+def _names_of(function: Callable) -> set[str]:
+    return set(inspect.signature(function).parameters)
+
+
+def _offered(paper: str, known: set[str], options: dict[str, Any]) -> dict[str, Any]:
     """Return the options that were given; refuse those that a paper does not have."""
     given = {name: value for name, value in options.items() if value is not None}
-    unknown = given.keys() - inspect.signature(function).parameters.keys()
+    unknown = given.keys() - known
     if unknown:
         names = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(unknown))
         raise SettingsError(f"{paper} has no {names}; see --help for which paper has which.")

@@ -9,18 +9,21 @@ from typing import Annotated
 import typer
 
 import bsnn
-from bsnn.cli.neuron_options import Neuron, Parameters, chosen_neuron, with_perturbations
+from bsnn.cli.groups import grouped
 from bsnn.cli.options import DataFolder, Device, Steps
 from bsnn.cli.output import console, facts_table
+from bsnn.cli.record_options import SetupOptions, setup_options
 from bsnn.datasets import DATASETS
 from bsnn.registry import unknown_name
 
 __all__ = ["register"]
 
+_SETUP = setup_options("neuron", "seed", "perturbations")
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command()(with_perturbations(refit))
+    app.command()(grouped(refit))
 
 
 def refit(
@@ -28,10 +31,7 @@ def refit(
         Path, typer.Argument(metavar="MODEL.h5", help="A rate-coded model of bsnn convert.")
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Where the fitted model goes.")],
-    neuron: Neuron = None,
-    parameters: Parameters = None,
-    *,
-    perturbations: dict[str, float],
+    setup: SetupOptions = _SETUP,
     dataset: Annotated[
         str | None,
         typer.Option(
@@ -43,7 +43,6 @@ def refit(
     images: Annotated[int, typer.Option(min=1, help="How many training images.")] = 60,
     steps: Steps = None,
     device: Device = "cpp",
-    seed: Annotated[int, typer.Option(min=0, help="Of all that is random.")] = 0,
 ) -> None:
     """Fit a rate-coded network's thresholds to other neurons, or to disturbed ones.
 
@@ -55,7 +54,7 @@ def refit(
     spiking = bsnn.load_model(model)
     if steps is not None:
         spiking = dataclasses.replace(spiking, steps=steps)
-    neurons = chosen_neuron(neuron, parameters, spiking.coding)
+    fitted_to = setup.of(spiking.coding)
     name = dataset or spiking.calibration.get("images_from", "")
     if name not in DATASETS:
         raise unknown_name(name, DATASETS, DATASETS.kind, advice="Name one with --dataset.")
@@ -63,9 +62,9 @@ def refit(
     fitted = bsnn.refit_thresholds(
         spiking,
         calibration.images,
-        neuron=neurons,
-        perturbations=perturbations,
-        seed=seed,
+        neuron=fitted_to.neuron,
+        perturbations=fitted_to.perturbations,
+        seed=fitted_to.seed,
         device=device,
     )
     fitted.save(out)
@@ -73,5 +72,7 @@ def refit(
         (f"threshold of {layer} times", f"{factor:.4f}")
         for layer, factor in fitted.threshold_factors.items()
     ]
-    console.print(facts_table(f"Fitted to {neurons.name}, {len(calibration)} images", rows))
+    console.print(
+        facts_table(f"Fitted to {fitted_to.neuron.name}, {len(calibration)} images", rows)
+    )
     console.print(f"The model is in {out}.", highlight=False)

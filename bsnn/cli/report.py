@@ -12,10 +12,11 @@ import numpy as np
 import typer
 
 import bsnn
-from bsnn.cli.options import DataFolder, Device, Steps, TestImages, refuse_given
+from bsnn.cli.groups import grouped
+from bsnn.cli.options import Device, Steps, refuse_given
 from bsnn.cli.output import console, machine
-from bsnn.cli.run import model_and_images
 from bsnn.cli.runtime import nothing_compiled
+from bsnn.cli.shown_options import Shown, shown_options
 from bsnn.storage import file_content
 
 __all__ = ["register"]
@@ -31,9 +32,12 @@ _MOST_COMPARED = 20
 _INTERPRETED_SECONDS = 20
 
 
+_SHOWN = shown_options(200, "How many images are simulated.")
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command()(report)
+    app.command()(grouped(report))
 
 
 def report(
@@ -49,10 +53,7 @@ def report(
     out: Annotated[Path, typer.Option("--out", "-o", help="Where the page goes.")] = Path(
         "report.html"
     ),
-    dataset: TestImages = None,
-    data: DataFolder = None,
-    images: Annotated[int, typer.Option(min=1, help="How many images are simulated.")] = 200,
-    first: Annotated[int, typer.Option(min=0, help="Index of the first image.")] = 0,
+    shown: Shown = _SHOWN,
     browse: Annotated[
         int,
         typer.Option(
@@ -95,7 +96,8 @@ def report(
         )
         _write(out, bsnn.load_result(file), title=f"Report on {file.stem}", facts=facts)
         return
-    model, test = model_and_images(file, steps, dataset, data, first, images)
+    model, test = shown.with_model(file, steps)
+    first = shown.first
     result = bsnn.simulate(
         model, test.images, test.labels, device=device, first_image=first, seed=seed
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated
 
@@ -9,23 +10,20 @@ import typer
 from rich.table import Table
 
 import bsnn
-from bsnn.cli.neuron_options import Neuron, Parameters, chosen_neuron, with_perturbations
-from bsnn.cli.options import (
-    Cluster,
-    Connectivity,
-    DataFolder,
-    Device,
-    Form,
-    Precision,
-    Steps,
-    TestImages,
-)
+from bsnn.cli.groups import grouped
+from bsnn.cli.options import Steps
 from bsnn.cli.output import console
-from bsnn.cli.run import model_and_images
+from bsnn.cli.record_options import SetupOptions, run_options, setup_options
+from bsnn.cli.shown_options import Shown, shown_options
 from bsnn.errors import SettingsError
+from bsnn.settings import Run
 from bsnn.simulation import SweepPoint, parse_axis
 
 __all__ = ["register"]
+
+_SHOWN = shown_options(500)
+_SETUP = setup_options("form", "connectivity", "precision", "neuron", "batch", "perturbations")
+_RUN = run_options("device", "workers", "cluster", "chunk", "resume", device="cpp")
 
 _LEGEND = """\
 accuracy: with the standard error of the number of images
@@ -36,7 +34,7 @@ spikes: of a neuron, for an image
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command()(with_perturbations(sweep))
+    app.command()(grouped(sweep))
 
 
 def sweep(
@@ -58,36 +56,19 @@ def sweep(
             "--each", help="Vary one after the other, the rest left as it is: no combinations."
         ),
     ] = False,
-    dataset: TestImages = None,
-    data: DataFolder = None,
-    images: Annotated[int, typer.Option(min=1, help="How many images.")] = 500,
-    first: Annotated[int, typer.Option(min=0, help="Index of the first image.")] = 0,
+    shown: Shown = _SHOWN,
     seeds: Annotated[
         int, typer.Option(min=1, help="Simulate each point with so many seeds: 0, 1, ...")
     ] = 1,
-    device: Device = "cpp",
-    form: Form = None,
-    connectivity: Connectivity = "shared",
-    precision: Precision = "float64",
     steps: Steps = None,
-    neuron: Neuron = None,
-    parameters: Parameters = None,
-    *,
-    perturbations: dict[str, float],
-    workers: Annotated[
-        int, typer.Option(min=1, help="Processes that share the images of each simulation.")
-    ] = 1,
-    cluster: Cluster = None,
+    setup: SetupOptions = _SETUP,
+    run: Run = _RUN,
     out: Annotated[
         Path | None,
         typer.Option(
             "--out", "-o", help="Write the sweep to this JSON file, anew after each simulation."
         ),
     ] = None,
-    resume: Annotated[
-        bool,
-        typer.Option("--resume", help="Go on with what an earlier sweep has left in --out."),
-    ] = False,
     plot: Annotated[Path | None, typer.Option(help="Write a figure of the sweep here.")] = None,
 ) -> None:
     """Simulate a spiking model again and again with other neurons and other perturbations.
@@ -99,7 +80,7 @@ def sweep(
     axes = [parse_axis(text) for text in vary]
     if not each:
         varied = {axis.name for axis in axes}
-        names = {setting.partition("=")[0].strip() for setting in parameters or ()}
+        names = {setting.partition("=")[0].strip() for setting in setup.parameters}
         for option, given in (("--set", names), ("--steps", {"steps"} if steps else set())):
             if varied & given:
                 raise SettingsError(
@@ -111,10 +92,9 @@ def sweep(
             f"--plot shows one or two names that are varied together, not {len(axes)}. Vary them "
             "one after the other (--each), or leave --plot out."
         )
-    if resume and out is None:
+    if run.resume and out is None:
         raise SettingsError("--resume goes on with what is kept in a file: give --out.")
-    spiking, test = model_and_images(model, steps, dataset, data, first, images)
-    neurons = chosen_neuron(neuron, parameters, spiking.coding)
+    spiking, test = shown.with_model(model, steps)
     try:
         found = bsnn.sweep(
             spiking,
@@ -122,18 +102,10 @@ def sweep(
             test.labels,
             axes,
             grid=not each,
-            neuron=neurons,
-            perturbations=perturbations,
             seeds=seeds,
-            first_image=first,
-            device=device,
-            form=form,
-            connectivity=connectivity,
-            precision=precision,
-            workers=workers,
-            cluster=cluster,
             file=out,
-            resume=resume,
+            setup=setup.of(spiking.coding),
+            run=dataclasses.replace(run, first_image=shown.first),
         )
     except KeyboardInterrupt:
         if out is not None and out.exists():

@@ -45,25 +45,22 @@ AT_STEPS = (16, 32, 64, 128, 256, 512, 1024, 2500)
 #: Training images that the paper's Spike-Norm looks at.
 CALIBRATION_IMAGES = 256
 
+#: What a training depends on.
+SETTINGS = (
+    "network", "width", "epochs", "seed", "batch_size", "learning_rate", "dropout",
+    "junction_relu", "preprocessing", "precision",
+)  # fmt: skip
+
 
 def train(
     out: str | os.PathLike[str],
     *,
     data: str | os.PathLike[str] | None = None,
-    network: str = "vgg16",
-    width: float = 1.0,
-    epochs: int = 200,
-    seed: int = 1,
-    batch_size: int = 256,
-    learning_rate: float = 0.05,
-    dropout: float | None = None,
-    junction_relu: bool = True,
-    preprocessing: int = 2,
-    precision: str = "float32",
     calibration_images: int = CALIBRATION_IMAGES,
     threads: int = 1,
     device: str = "cpu",
     resume: bool = False,
+    **settings: Any,
 ) -> tuple[Path, dict[str, float]]:
     """Train a network, convert it as the paper does, and write it into `out`.
 
@@ -76,9 +73,6 @@ def train(
         Folder for the model, the weights, the checkpoint, the log and ``curves.png``.
     data : path, optional
         Folder with CIFAR-10 (see `bsnn.datasets.load`).
-    network, width, epochs, seed, batch_size, learning_rate, dropout, junction_relu, preprocessing,\
-    precision
-        See `bsnn.networks.sengupta_2019.training.TrainingSettings`.
     calibration_images : int
         Training images that Spike-Norm looks at.
     threads : int
@@ -87,6 +81,8 @@ def train(
         PyTorch's device.
     resume : bool
         Go on from the checkpoint in `out`.
+    **settings
+        Of `SETTINGS`; see `bsnn.networks.sengupta_2019.training.TrainingSettings`.
 
     Returns
     -------
@@ -110,18 +106,8 @@ def train(
         raise torch_is_missing("Training") from error
 
     torch.set_num_threads(threads)
-    settings = training.TrainingSettings(
-        network=network,
-        width=width,
-        epochs=epochs,
-        seed=seed,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        dropout=dropout,
-        junction_relu=junction_relu,
-        preprocessing=preprocessing,
-        precision=precision,
-    )
+    settings = training.TrainingSettings(**settings)
+    network = settings.network
     images = bsnn.datasets.load(DATASET, "train", data)
     net = training.train(images, out, settings, resume=resume, device=device)
     save_figure(curves_figure({network: Path(out) / "log.jsonl"}), Path(out) / "curves.png")
@@ -134,7 +120,7 @@ def train(
         "torch_version": torch.__version__,
     }
     path = Path(out) / f"{network}.h5"
-    if junction_relu:
+    if settings.junction_relu:
         calibration = images.exact().first(calibration_images).images
         convert(graph, calibration, source=source).save(path, "float16")
     else:

@@ -12,7 +12,7 @@ from rate_networks import MaxCnn, make_rate_model
 
 import bsnn
 from bsnn.brian import NEURON_MODELS, PERTURBATIONS, parse_quantity
-from bsnn.cli.neuron_options import chosen_neuron
+from bsnn.cli.record_options import SetupOptions
 from bsnn.networks import paper
 
 FILE = """
@@ -140,8 +140,11 @@ def test_what_is_no_quantity(text):
 
 
 def test_chosen_neuron():
-    assert chosen_neuron(None, None, "ttfs") is NEURON_MODELS["two-stage"]
-    assert chosen_neuron("lif", ["tau=3*ms"], "rate").parameters["tau"] == 3 * b2.ms
+    default = SetupOptions({"neuron": None}).of("ttfs")
+    assert default.neuron is NEURON_MODELS["two-stage"]
+    changed = SetupOptions({"neuron": "lif", "seed": 3}, ["tau=3*ms"]).of("rate")
+    assert changed.neuron.parameters["tau"] == 3 * b2.ms
+    assert changed.seed == 3
 
 
 def test_an_exported_project_of_other_neurons(tmp_path):
