@@ -12,8 +12,8 @@ import numpy as np
 from bsnn.benchmark.system import Case, Outcome, System
 from bsnn.benchmark.usage import launch_command, read_usage
 from bsnn.brian import SpikingNetwork, build
-from bsnn.brian.connectivity import pool_connections
 from bsnn.brian.devices import start, use_device
+from bsnn.brian.pooling import Windows
 
 __all__ = ["BrianSystem"]
 
@@ -78,6 +78,6 @@ def _weighted_fan_out(net: SpikingNetwork) -> dict[str, np.ndarray]:
     for population in model.populations.values():
         if population.role == "max_pool":
             source = model.populations[population.projections[0].source]
-            pooled = pool_connections(model.graph[population.layer], source, population)
-            found[source.name] -= pooled.fan_out(source.size)
+            windows = Windows(*model.graph[population.layer].taps(*source.shape[1:]))
+            found[source.name] -= windows.fan_out(*source.shape)
     return {name: fan_out for name, fan_out in found.items() if fan_out.any()}

@@ -5,7 +5,7 @@ from bsnn.brian.convolution import Convolution
 from bsnn.brian.dense import Dense
 from bsnn.brian.devices import DEVICES, check_device, use_device
 from bsnn.brian.hooks import HOOKS
-from bsnn.brian.max_pooling import FirstSpikePool, GatedPool
+from bsnn.brian.max_pooling import FIRST_SPIKE, GatedPool
 from bsnn.brian.network import SpikingNetwork
 from bsnn.brian.neural_code import NEURAL_CODES, NeuralCode, neuron_model
 from bsnn.brian.neuron_models import NEURON_MODELS, NeuronModel, register_neuron
@@ -43,6 +43,7 @@ from bsnn.brian.wiring import connect
 __all__ = [
     "CONNECTIVITIES",
     "DEVICES",
+    "FIRST_SPIKE",
     "HOOKS",
     "NEURAL_CODES",
     "NEURON_FORMS",
@@ -59,7 +60,6 @@ __all__ = [
     "CalendarGroup",
     "Convolution",
     "Dense",
-    "FirstSpikePool",
     "GatedPool",
     "MaxPooling",
     "NeuralCode",

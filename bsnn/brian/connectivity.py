@@ -26,13 +26,12 @@ from bsnn.graph import (
     Graph,
     Layer,
     Linear,
-    MaxPool2d,
     Normalise,
     PadChannels,
 )
 from bsnn.graph.layers import Shape
 
-__all__ = ["LINEAR_MAPS", "Connections", "neuron_order", "pool_connections", "projection"]
+__all__ = ["LINEAR_MAPS", "Connections", "neuron_order", "projection"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,13 +83,6 @@ def projection(
         shape = graph.shapes[name]
     if matrix is None:
         matrix = sparse.identity(source.size, format="coo")
-    return _to_neurons(matrix, source.shape, target.shape)
-
-
-def pool_connections(layer: MaxPool2d, source: Population, target: Population) -> Connections:
-    """Return which neurons lie in the window of each neuron of a max-pooling (weights are one)."""
-    rows, columns = layer.taps(*source.shape[1:])
-    matrix = _windows(source.shape, rows, columns, np.ones((len(rows), len(columns))))
     return _to_neurons(matrix, source.shape, target.shape)
 
 

@@ -1,8 +1,8 @@
-"""Max-pooling of spikes: groups whose neurons each pass on a spike of one neuron of a window.
+"""Max-pooling of spikes: a group whose neurons each pass on the spikes of one neuron of a window.
 
-`FirstSpikePool` passes the first spike of a time window, `GatedPool` the spikes of the neuron whose
-key, such as its membrane potential, is the largest. Both act in the step of the spikes, and cost
-what these do. Neurons are numbered channel last (row, column, channel).
+It is the neuron whose key is the largest: its membrane potential, its number of spikes, or, where
+the first spike counts, how early it spikes (`FIRST_SPIKE`). The group acts in the step of the
+spikes, and costs what these do. Neurons are numbered channel last (row, column, channel).
 """
 
 from __future__ import annotations
@@ -11,105 +11,26 @@ import numpy as np
 from brian2.core.variables import Variables
 
 from bsnn.brian.batch import check_countable, checked_batch, images
-from bsnn.brian.own_spikes import OwnSpikes, SpikeRunner
+from bsnn.brian.own_spikes import OwnSpikes
 from bsnn.brian.pooling import Windows
 from bsnn.brian.targets import TemplateRunner
-from bsnn.brian.time_origin import TimeOrigin, add_start_step
 
-__all__ = ["FirstSpikePool", "GatedPool"]
+__all__ = ["FIRST_SPIKE", "GatedPool"]
 
-
-class _Pool(OwnSpikes):
-    """Neurons that each see a window of a source's map, in one or more images."""
-
-    def __init__(self, source, source_shape, windows: Windows, model="", *, batch=1, **options):
-        channels, height, width = source_shape
-        rows, columns = windows.over(height, width).shape
-        owner = f"The {type(self).__name__} of {source.name!r}"
-        self.batch = checked_batch(owner, batch)
-        if len(source) != self.batch * channels * height * width:
-            raise ValueError(
-                f"The source {source.name!r} has {len(source)} neurons, not "
-                f"{images(self.batch, source_shape)}."
-            )
-        size = self.batch * rows * columns * channels
-        # a list of spikes ends with their number
-        check_countable(owner, "the list of its spikes", size + 1)
-        super().__init__(size, model, **options)
-        # which windows each place of the map lies in
-        self._first, self._containing = windows.containing(height, width)
-        self._fan_out = np.repeat(np.diff(self._first), channels)
-
-    def _images(self) -> dict[str, int]:
-        """Say how many images there are, and how many neurons each has in source and pool."""
-        return {
-            "batch": self.batch,
-            "image_size": len(self._fan_out),
-            "image_windows": len(self) // self.batch,
-        }
-
-    def fan_out(self) -> np.ndarray:
-        """Return the number of windows that each neuron of an image takes part in."""
-        return self._fan_out
+#: The key of the neuron that spikes first in a time window, if ``spike_step`` is the step in which
+#: it does, or none of the window's (also below zero) for one that does not.
+FIRST_SPIKE = "-(spike_step + 1e9*int(spike_step < 0))"
 
 
-class FirstSpikePool(_Pool):
-    """Max-pooling of times to first spike: the first spike of each window of neurons passes.
-
-    Parameters
-    ----------
-    source : brian2.NeuronGroup
-        The neurons that are pooled, ``channels`` maps of ``height x width``.
-    source_shape : (int, int, int)
-        Channels, height and width of the source (of one image, if there is a batch).
-    windows : Windows
-        Which rows and columns each neuron pools.
-    window_steps : int
-        A neuron passes one spike in each time window of this many steps.
-    origin : TimeOrigin, optional
-        Where the first time window begins; by default at time zero.
-    batch : int
-        Images side by side: the source holds that many, one after another, and so does the pool.
-    model : str
-        Further equations; ``passed_window``, the step with which the time window began in which
-        the neuron last passed a spike, is defined.
-    order : int
-        Order in the slot ``thresholds``; must be above the source's.
-    **options
-        As for `brian2.NeuronGroup`.
-    """
-
-    def __init__(self, source, source_shape, windows: Windows, *, window_steps,
-                 origin: TimeOrigin | None = None, batch=1, model="", order,
-                 **options):  # fmt: skip
-        model += "\npassed_window : integer"
-        super().__init__(source, source_shape, windows, model, batch=batch, order=order, **options)
-        self.passed_window = -1
-        add_start_step(self, self.variables, origin)
-        _add_tables(self.variables, {"_first_window": self._first, "_windows": self._containing})
-        # a bit a neuron, for those that a step's spikes have reached
-        self.variables.add_array("_reached", size=-(-len(self) // 64), dtype=np.int64)
-        self.variables.add_reference("_source_spikespace", source, "_spikespace")
-        self.find_spikes_by(
-            SpikeRunner(
-                self,
-                "first_spike_pool",
-                "",
-                window_steps=int(window_steps),
-                pooled_channels=source_shape[0],
-                source_size=len(source),
-                **self._images(),
-            )
-        )
-
-
-class GatedPool(_Pool):
+class GatedPool(OwnSpikes):
     """Max-pooling by a gate: of each window the spikes of the neuron with the largest key pass.
 
     In each step the key of all neurons of a window is compared, and if the one with the largest
     spikes, the window does. Of equal keys the first counts, row by row. There are no weights, no
     delay and no state of the pool's own: what the key may depend on stands in the variables of the
-    source, as they are when the pool is run.
+    source, as they are when the pool is run. Where neurons spike once in a time window, and
+    ``spike_step`` is the step in which they do or did, the key `FIRST_SPIKE` passes the first spike
+    of the window.
 
     Parameters
     ----------
@@ -138,9 +59,36 @@ class GatedPool(_Pool):
     """
 
     def __init__(self, source, source_shape, windows, *, key, batch=1, model="", order, **options):
-        windows = windows.over(*source_shape[1:])
-        super().__init__(source, source_shape, windows, model, batch=batch, order=order, **options)
+        channels, height, width = source_shape
+        windows = windows.over(height, width)
+        rows, columns = windows.shape
+        owner = f"The {type(self).__name__} of {source.name!r}"
+        self.batch = checked_batch(owner, batch)
+        if len(source) != self.batch * channels * height * width:
+            raise ValueError(
+                f"The source {source.name!r} has {len(source)} neurons, not "
+                f"{images(self.batch, source_shape)}."
+            )
+        size = self.batch * rows * columns * channels
+        # a list of spikes ends with their number
+        check_countable(owner, "the list of its spikes", size + 1)
+        super().__init__(size, model, order=order, **options)
+        # which windows each place of the map lies in
+        self._first, self._containing = windows.containing(height, width)
+        self._fan_out = windows.fan_out(channels, height, width)
         self.find_spikes_by(_Gate(self, source, source_shape[0], source_shape[2], windows, key))
+
+    def _images(self) -> dict[str, int]:
+        """Say how many images there are, and how many neurons each has in source and pool."""
+        return {
+            "batch": self.batch,
+            "image_size": len(self._fan_out),
+            "image_windows": len(self) // self.batch,
+        }
+
+    def fan_out(self) -> np.ndarray:
+        """Return the number of windows that each neuron of an image takes part in."""
+        return self._fan_out
 
 
 class _Gate(TemplateRunner):

@@ -31,8 +31,6 @@ class NeuralCode(ABC):
     traced_form: ClassVar[str | None] = None
     #: Variable of the neurons that holds the membrane potential, in that form.
     potential: ClassVar[str] = "v"
-    #: Whether explicit connectivity has a row for each connection of a max-pooling, too.
-    pools_have_synapses: ClassVar[bool] = False
 
     def shortest_interval(self, net: SpikingNetwork) -> int:
         """Return the windows from an image to the next, as close as neurons allow."""

@@ -70,6 +70,10 @@ class Windows:
         first = np.concatenate([[0], np.cumsum(np.bincount(place, minlength=height * width))])
         return first.astype(np.int32), window[order].astype(np.int32)
 
+    def fan_out(self, channels: int, height: int, width: int) -> np.ndarray:
+        """Return the number of windows that each neuron of a map takes part in."""
+        return np.repeat(np.diff(self.containing(height, width)[0]), channels)
+
 
 def _elements(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Pairs of an element of an axis and a window that contains it."""

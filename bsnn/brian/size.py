@@ -9,7 +9,6 @@ import numpy as np
 import psutil
 
 from bsnn.brian.connection_names import connection_name
-from bsnn.brian.neural_code import NEURAL_CODES
 from bsnn.brian.shared_projection import shared_projection
 from bsnn.brian.synapse_models import STATIC, SynapseModel
 from bsnn.conversion import Projection, SpikingModel
@@ -93,7 +92,7 @@ def estimate(
 
     `synapses` are synapse models by the name of the connection, as `check_synapses` returns them.
     """
-    graph, code = model.spiking_graph, NEURAL_CODES[model.coding]
+    graph = model.spiking_graph
     connections = pooled = weights = explicit = state_bytes = 0
     names: set[str] = set()
     by_path: dict[tuple[str, str], int] = {}
@@ -129,9 +128,7 @@ def estimate(
         + weights * (_BYTES_AS_TRAINED + _COPIES_OF_WEIGHT * weight_bytes)
         + max(weights_by_path.values(), default=0) * weight_bytes
         + batch * (explicit * _BYTES_PER_SYNAPSE + state_bytes),
-        "synapses": base
-        + batch * (connections + pooled * code.pools_have_synapses) * _BYTES_PER_SYNAPSE
-        + batch * state_bytes,
+        "synapses": base + batch * connections * _BYTES_PER_SYNAPSE + batch * state_bytes,
     }
     return BuildEstimate(
         neurons, connections, pooled, weights, explicit, memory, by_path, weights_by_path

@@ -24,7 +24,7 @@ class TimeOrigin(b2.Group):
 
     It is that of the first run, and after each `reset` that of the next one. Groups that are linked
     to it know it as ``start_step``; objects that work in time windows (`WindowStart`,
-    `WindowRecorder`, `SpikeStepRecorder`, `CalendarGroup`, `FirstSpikePool`) begin them there.
+    `WindowRecorder`, `SpikeStepRecorder`, `CalendarGroup`) begin them there.
     `brian2.Network.store` keeps it.
 
     Parameters

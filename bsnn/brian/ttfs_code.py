@@ -7,10 +7,9 @@ import dataclasses
 import brian2 as b2
 import numpy as np
 
-from bsnn.brian.connectivity import pool_connections
 from bsnn.brian.disturbing import Disturbed, disturbed
 from bsnn.brian.hooks import joined
-from bsnn.brian.max_pooling import FirstSpikePool
+from bsnn.brian.max_pooling import FIRST_SPIKE, GatedPool
 from bsnn.brian.network import SpikingNetwork
 from bsnn.brian.neural_code import NEURAL_CODES, NeuralCode
 from bsnn.brian.perturbations import PERTURBATIONS
@@ -27,21 +26,22 @@ from bsnn.brian.random_numbers import (
 from bsnn.brian.spike_step_recorder import SpikeStepRecorder
 from bsnn.brian.spiking_groups import CalendarGroup
 from bsnn.brian.ttfs_neurons import (
-    MAX_POOL,
     NEURON_FORMS,
-    POOL_MODEL,
     NeuronForm,
     PopulationEquations,
 )
-from bsnn.brian.window_model import follow_schedule
+from bsnn.brian.window_model import WINDOW_MODEL, follow_schedule
 from bsnn.brian.window_recorder import WindowRecorder
-from bsnn.brian.wiring import connect, connect_explicitly, count_fan_out
+from bsnn.brian.wiring import connect, count_fan_out
 from bsnn.conversion import Population, TtfsModel
 
 __all__ = ["TtfsCode"]
 
 #: Slot in which populations prepare a new window: after the state update, before thresholds.
 _BOUNDARY = "after_groups"
+
+# Orders in the slot of thresholds, after the populations' own.
+_RESET, _POOL = 1, 2
 
 
 class TtfsCode(NeuralCode):
@@ -52,33 +52,31 @@ class TtfsCode(NeuralCode):
     monitor_slot = "before_thresholds"
     traced_form = "trace"
     potential = "u"
-    pools_have_synapses = True
 
     def shortest_interval(self, net: SpikingNetwork) -> int:
         return _form(net).shortest_interval
 
     def build(self, net: SpikingNetwork) -> None:
         model = net.model
-        orders: dict[str, int] = {}
+        pooled = {
+            model.windows(name)[0]
+            for name, population in model.populations.items()
+            if population.role == "max_pool"
+        }
         for name, population in model.populations.items():
-            source = population.projections[0].source if population.projections else name
-            # a pooling decides after its source has spiked and the spikes have arrived, in one step
-            orders[name] = orders[source] + 2 if population.role == "max_pool" else 0
-            changed = Disturbed(MAX_POOL, {}, {})
-            if population.role != "max_pool":
-                changed = disturbed(
-                    net.neuron, net.form, model, population, net.perturbations, net.seed
-                )
-            _add_group(net, population, orders[name], changed)
+            if population.role == "max_pool":
+                _add_pool(net, population)
+                continue
+            changed = disturbed(
+                net.neuron, net.form, model, population, net.perturbations, net.seed
+            )
+            if name in pooled:
+                changed = dataclasses.replace(changed, strings=changed.strings.with_spike_step())
+            _add_group(net, population, changed, pooled=name in pooled)
             _set_parameters(net, population, changed)
-            if isinstance(net[name], FirstSpikePool):
-                count_fan_out(net, source, net[name].fan_out())
-            elif population.role == "max_pool":
-                _connect_pool(net, population, orders[name])
-            else:
-                for path in population.projections:
-                    delay = path.delay * model.steps * net.clock.dt
-                    connect(net, population, path, _form(net).on_pre, delay=delay)
+            for path in population.projections:
+                delay = path.delay * model.steps * net.clock.dt
+                connect(net, population, path, _form(net).on_pre, delay=delay)
         net.record_read_out()
 
     def recorder(self, net: SpikingNetwork, name: str) -> SpikeStepRecorder:
@@ -119,9 +117,36 @@ def _form(net: SpikingNetwork) -> NeuronForm:
     return net.neuron.neuron_forms[net.form]
 
 
-def _add_group(net: SpikingNetwork, population: Population, order: int, changed: Disturbed) -> None:
+def _add_pool(net: SpikingNetwork, population: Population) -> None:
+    """Let the first spike of each window of neurons pass, in its step."""
     model, name = net.model, population.name
-    group = _make_group(net, population, order, changed)
+    root, *tables = model.windows(name)
+    net.groups[name] = pool = GatedPool(
+        net[root],
+        model.populations[root].shape,
+        Windows(*tables),
+        key=FIRST_SPIKE,
+        batch=net.batch,
+        model=WINDOW_MODEL,
+        order=_POOL,
+        clock=net.clock,
+        name=net.label(name),
+        dtype=net.dtype,
+    )
+    net.network.add(pool)
+    follow_schedule(net, name)
+    # a pooling of a pooling counts as driven by that
+    (path,) = population.projections
+    before = model.populations[path.source].shape
+    windows = Windows(*model.spiking_graph[population.layer].taps(*before[1:]))
+    count_fan_out(net, path.source, windows.fan_out(*before))
+
+
+def _add_group(
+    net: SpikingNetwork, population: Population, changed: Disturbed, *, pooled: bool
+) -> None:
+    model, name = net.model, population.name
+    group = _make_group(net, population, changed, pooled=pooled)
     net.groups[name] = group
     net.network.add(group)
     follow_schedule(net, name)
@@ -153,25 +178,10 @@ def _set_parameters(net: SpikingNetwork, population: Population, changed: Distur
 
 
 def _make_group(
-    net: SpikingNetwork, population: Population, order: int, changed: Disturbed
+    net: SpikingNetwork, population: Population, changed: Disturbed, *, pooled: bool
 ) -> b2.NeuronGroup:
     model, name = net.model, population.name
     options = {"clock": net.clock, "name": net.label(name), "dtype": net.dtype}
-    if population.role == "max_pool" and net.connectivity == "shared":
-        source = population.projections[0].source
-        source_shape = model.populations[source].shape
-        windows = Windows(*model.graph[population.layer].taps(*source_shape[1:]))
-        return FirstSpikePool(
-            net[source],
-            source_shape,
-            windows,
-            window_steps=model.steps,
-            origin=net.origin,
-            batch=net.batch,
-            model=POOL_MODEL,
-            order=order,
-            **options,
-        )
     equations, random = _with_random_numbers(changed.strings)
     own = equations.parsed({"u_th": 1.0, **net.neuron.parameters, **changed.parameters})
     namespace = {"image_values": net.image_values} if population.role == "input" else {}
@@ -195,8 +205,10 @@ def _make_group(
         reset=equations.reset if spikes else None,
         **options,
     )
-    if spikes:
-        group.thresholder["spike"].order = order
+    if pooled:
+        # what has spiked is known before a pooling compares
+        group.resetter["spike"].when = "thresholds"
+        group.resetter["spike"].order = _RESET
     if equations.every_step:
         group.run_regularly(
             equations.every_step, when=_BOUNDARY, name=f"{group.name}_window_start", clock=net.clock
@@ -225,12 +237,3 @@ def _with_random_numbers(
         plan=with_random_numbers(equations.plan, NEURON),
     )
     return changed, names
-
-
-def _connect_pool(net: SpikingNetwork, population: Population, order: int) -> None:
-    (path,) = population.projections
-    source = net.model.populations[path.source]
-    connections = pool_connections(net.model.graph[population.layer], source, population)
-    connect_explicitly(
-        net, population, path, connections, "arrived_post += 1", when="thresholds", order=order - 1
-    )

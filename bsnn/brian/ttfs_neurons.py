@@ -39,9 +39,7 @@ from bsnn.brian.window_model import WINDOW_MODEL
 from bsnn.errors import BuildError
 
 __all__ = [
-    "MAX_POOL",
     "NEURON_FORMS",
-    "POOL_MODEL",
     "NeuronForm",
     "PopulationEquations",
     "TtfsNeuron",
@@ -170,6 +168,21 @@ class PopulationEquations:
             varied=self.varied.union(set(varied) & {*self.parameters, *parameters}),
         )
 
+    def with_spike_step(self) -> PopulationEquations:
+        """Return it with the step of the window in which a neuron has spiked, ``spike_step``.
+
+        Neurons that plan their spikes have it; of others it is that of a window until they spike.
+        """
+        if "spike_step" in self.parsed():
+            return self
+        begin = "spike_step = int(window_step > 0)*spike_step + int(window_step == 0)*window_steps"
+        return dataclasses.replace(
+            self,
+            model=f"{self.model}\nspike_step : integer",
+            reset=joined(self.reset, "spike_step = window_step"),
+            every_step=joined(self.every_step, begin),
+        )
+
     def parsed(self, values: Mapping[str, Any] | None = None) -> b2.Equations:
         """Return the whole of its equations.
 
@@ -285,24 +298,6 @@ _INPUT_CALENDAR = PopulationEquations(
     model=WINDOW_MODEL + "spike_step : integer",
     plan=f"spike_step = window_steps - spiking_stage*int(image_values({MIDDLE_OF_STEP}, i))",
 )
-
-#: Max-pooling: the first spike of each window of neurons passes, in the same step.
-MAX_POOL = PopulationEquations(
-    model=WINDOW_MODEL
-    + """
-arrived : 1
-passed : 1
-""",
-    threshold="arrived > 0 and passed == 0",
-    reset="passed = 1",
-    every_step="""
-arrived = arrived * int(window_step > 0)
-passed = passed * int(window_step > 0)
-""",
-)
-
-#: The same, if the pooling follows the spikes of its source (see `FirstSpikePool`).
-POOL_MODEL = WINDOW_MODEL
 
 _TWO_STAGE = (
     WINDOW_MODEL

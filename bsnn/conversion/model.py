@@ -12,7 +12,12 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from bsnn.conversion.populations import Population, Projection, populations
+from bsnn.conversion.populations import (
+    Population,
+    Projection,
+    pooled_windows,
+    populations,
+)
 from bsnn.conversion.projections import Drive, LinearMap
 from bsnn.conversion.schedule import Schedule
 from bsnn.errors import BsnnError, InputError, SettingsError, StorageError
@@ -283,6 +288,10 @@ class SpikingModel:
     def read_out_offset(self) -> float:
         """What is read where nothing has reached the last layer."""
         return 0.0
+
+    def windows(self, name: str) -> tuple[str, np.ndarray, np.ndarray]:
+        """Say which neurons a max-pooling chooses from; see `populations.pooled_windows`."""
+        return pooled_windows(self.spiking_graph, self.populations, name)
 
     def input_of_silence(self, name: str) -> np.ndarray:
         """Return what the neurons of a population get when nothing before them spikes.

@@ -19,7 +19,6 @@ from bsnn.conversion.populations import (
     Projection,
     check_junctions,
     per_channel,
-    pooled_windows,
     populations,
 )
 from bsnn.conversion.rate_dynamics import RateDynamics
@@ -137,10 +136,6 @@ class RateModel(SpikingModel):
             _averaged(layer) if isinstance(layer, MaxPool2d) else layer for layer in self.graph
         ]
         return Graph(layers, self.graph.output)
-
-    def windows(self, name: str) -> tuple[str, np.ndarray, np.ndarray]:
-        """Say which neurons a max-pooling chooses from; see `populations.pooled_windows`."""
-        return pooled_windows(self.spiking_graph, self.populations, name)
 
     def spikes(self, name: str) -> bool:
         role = self.populations[name].role

@@ -7,14 +7,16 @@ Another code, for context.
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import brian2 as b2
 import numpy as np
 
 from bsnn.benchmark import Case, Outcome, System, run_here
-from bsnn.brian.connectivity import neuron_order, pool_connections, projection
+from bsnn.brian.connectivity import neuron_order, projection
 from bsnn.conversion.ties import TIE
+from bsnn.graph import AvgPool2d, Graph, MaxPool2d
 
 __all__ = ["Brian2Rate"]
 
@@ -32,6 +34,7 @@ class Brian2Rate(System):
     def prepare(self, case: Case, folder: Path) -> None:
         model = self._model = case.model
         self._images = case.images
+        graph = _with_average_poolings(model.graph)
         clock = b2.Clock(dt=1 * b2.ms)
         self._network = b2.Network()
         self._groups: dict[str, b2.NeuronGroup] = {}
@@ -53,12 +56,10 @@ class Brian2Rate(System):
             for path in population.projections:
                 source = model.populations[path.source]
                 if population.role == "max_pool":
-                    layer = model.graph[population.layer]
-                    connections = pool_connections(layer, source, population)
-                    weight = connections.weight / np.prod(layer.kernel)
-                else:
-                    connections = projection(model.graph, path, source, population)
-                    weight = connections.weight
+                    path = dataclasses.replace(path, layers=(population.layer,))
+                connections = projection(graph, path, source, population)
+                weight = connections.weight
+                if population.role != "max_pool":
                     order = neuron_order(population.shape)
                     bias = model.bias(name) - model.initial_charge(name)
                     group.drive = bias.reshape(-1)[order]
@@ -94,3 +95,20 @@ class Brian2Rate(System):
         usage = run_here(lambda: found.extend(self._present(image) for image in self._images))
         predictions, events = zip(*found, strict=True)
         return Outcome(usage, np.array(predictions), sum(events))
+
+
+def _with_average_poolings(graph: Graph) -> Graph:
+    layers = [
+        AvgPool2d(
+            name=layer.name,
+            inputs=layer.inputs,
+            kernel=layer.kernel,
+            stride=layer.stride,
+            padding=layer.padding,
+            ceil_mode=layer.ceil_mode,
+        )
+        if isinstance(layer, MaxPool2d)
+        else layer
+        for layer in graph
+    ]
+    return Graph(layers, graph.output)

@@ -22,7 +22,6 @@ from bsnn.brian import (
     AveragePooling,
     Convolution,
     Dense,
-    FirstSpikePool,
     GatedPool,
     MaxPooling,
     Windows,
@@ -247,7 +246,7 @@ def test_dense_between_subgroups_and_custom_events(run):
 
 
 def pools_over(phase: np.ndarray, key: np.ndarray, layer: MaxPool2d):
-    """Pools of each kind over one source; arrays are ``(images, height, width, channels)``.
+    """Pools with two keys over one source; arrays are ``(images, height, width, channels)``.
 
     Returns a network, and the monitor of each pool.
     """
@@ -259,7 +258,8 @@ def pools_over(phase: np.ndarray, key: np.ndarray, layer: MaxPool2d):
     )  # fmt: skip
     source.phase, source.key = phase.ravel(), key.ravel()
     pools = (
-        FirstSpikePool(source, shape, windows, window_steps=3, batch=batch, order=1),
+        # always the same neurons
+        GatedPool(source, shape, windows, key="-phase", batch=batch, order=1),
         # whole numbers, with many ties
         GatedPool(source, shape, windows, key="(key + t_in_timesteps) % 4", batch=batch, order=1),
     )
@@ -304,21 +304,18 @@ def test_pools(run):
     phase, key = phases_and_keys(3, 3, (3, 7, 6))
     net, monitors = pools_over(phase, key, layer)
     run(net, 9 * DT)
-    first, gated = [], []
+    fixed, gated = [], []
     for step in range(9):
         # maps of each image, channels first
         spiking, keys = (np.moveaxis(values, -1, 1) for values in (phase, (key + step) % 4))
         spiking = (spiking + 5 * step) % 7 == 0
-        if step % 3 == 0:
-            passed = np.zeros((), bool)
-        reached = layer.forward(spiking.astype(float)) > 0
-        new = np.moveaxis(reached & ~passed, 1, -1).ravel()
-        passed = passed | reached
-        first += [(step, neuron) for neuron in np.flatnonzero(new)]
-        for image in range(3):
-            winners = expected_winners(keys[image], spiking[image], layer)
-            gated += [(step, image * (new.size // 3) + neuron) for neuron in winners]
-    for monitor, expected in zip(monitors, (first, gated), strict=True):
+        size = len(monitors[0].source) // 3
+        constant = -np.moveaxis(phase, -1, 1)
+        for found, key_of in ((fixed, constant), (gated, keys)):
+            for image in range(3):
+                winners = expected_winners(key_of[image], spiking[image], layer)
+                found += [(step, image * size + neuron) for neuron in winners]
+    for monitor, expected in zip(monitors, (fixed, gated), strict=True):
         assert in_order(monitor) == expected
         assert len(expected) > 100
 
@@ -352,23 +349,17 @@ def convolution(pair, **options):
     return Convolution(*pair, np.ones((3, 2, 3, 3)), "v += w", name="conv", **options)
 
 
-every_pool = pytest.mark.parametrize(
-    ("kind", "options"), [(FirstSpikePool, {"window_steps": 4}), (GatedPool, {"key": "v"})]
-)
-
-
-@every_pool
-def test_a_batch_that_does_not_fit_a_pool(groups, kind, options):
+def test_a_batch_that_does_not_fit_a_pool(groups):
     windows = MaxPooling(2).over(4, 5)
-    with pytest.raises(ValueError, match=f"The {kind.__name__} of 'eye': batch is 0; a whole"):
-        kind(groups[0], MAPS, windows, batch=0, order=1, **options)
+    with pytest.raises(ValueError, match="The GatedPool of 'eye': batch is 0; a whole"):
+        GatedPool(groups[0], MAPS, windows, batch=0, order=1, key="v")
     with pytest.raises(ValueError, match=r"'eye' has 80 neurons, not 3 images of \(2, 4, 5\)"):
-        kind(groups[0], MAPS, windows, batch=3, order=1, **options)
+        GatedPool(groups[0], MAPS, windows, batch=3, order=1, key="v")
     source = b2.NeuronGroup(2**20, "v : 1", threshold="v > 1")
     # each neuron is an image, and lies in 2048 windows
     windows = Windows(np.zeros((64, 1), int), np.zeros((32, 1), int))
     with pytest.raises(ValueError, match="list of its spikes would need an array of 2147483649"):
-        kind(source, (1, 1, 1), windows, batch=2**20, order=1, **options)
+        GatedPool(source, (1, 1, 1), windows, batch=2**20, order=1, key="v")
 
 
 @pytest.mark.parametrize("batch", [0, -1, 2.0, "2", None, True])
@@ -435,10 +426,8 @@ def test_one_image_costs_no_division(cpp_standalone):
         made = [
             Dense(source, b2.NeuronGroup(3 * batch, "v : 1"), np.ones((3, 40)), "v += w",
                   batch=batch),
-            FirstSpikePool(source, MAPS, MaxPooling(2).over(4, 5), window_steps=2, batch=batch,
-                           order=1),
             GatedPool(source, MAPS, MaxPooling(2), key="v", batch=batch, order=1),
         ]  # fmt: skip
         b2.Network(source, made[0].target, *made).run(DT, namespace={})
-        for runner in (made[0].pre, *(pool.thresholder["spike"] for pool in made[1:])):
+        for runner in (made[0].pre, made[1].thresholder["spike"]):
             assert ("_image" in runner.codeobj.code.cpp_file) == found

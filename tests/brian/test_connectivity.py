@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 import bsnn
-from bsnn.brian.connectivity import neuron_order, pool_connections, projection
+from bsnn.brian.connectivity import neuron_order, projection
+from bsnn.brian.pooling import Windows
 from bsnn.brian.shared_projection import shared_projection
 from bsnn.brian.size import estimate
 from bsnn.conversion import Population, Projection
@@ -91,13 +92,16 @@ def test_max_pool_windows(shape, kernel, stride, ceil_mode):
     padding = (kernel[0] // 2, kernel[1] // 2)
     net = nn.MaxPool2d(kernel, stride, padding, ceil_mode=ceil_mode)
     graph = bsnn.from_torch(nn.Sequential(net), shape)
-    target = population("pool1", graph.shapes["pool1"])
-    found = pool_connections(graph["pool1"], population("input", shape), target)
+    windows = Windows(*graph["pool1"].taps(*shape[1:]))
+    first, window = windows.containing(*shape[1:])
     x = np.random.default_rng(0).normal(size=shape)
-    largest = np.full(target.size, -np.inf)
-    np.maximum.at(largest, found.target, x.ravel()[neuron_order(shape)][found.source])
-    expected = net(torch.from_numpy(x)[None]).numpy().ravel()[neuron_order(target.shape)]
-    np.testing.assert_array_equal(largest, expected)
+    largest = np.full((shape[0], np.prod(windows.shape)), -np.inf)
+    place = np.repeat(np.arange(shape[1] * shape[2]), np.diff(first))
+    for channel in range(shape[0]):
+        np.maximum.at(largest[channel], window, x[channel].ravel()[place])
+    expected = net(torch.from_numpy(x)[None]).numpy()[0]
+    np.testing.assert_array_equal(largest.reshape(expected.shape), expected)
+    assert windows.fan_out(*shape).sum() == shape[0] * len(window)
 
 
 @given(

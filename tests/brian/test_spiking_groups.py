@@ -9,9 +9,10 @@ from brian2 import ms
 from targets import RUNTIME_TARGETS
 
 from bsnn.brian import (
+    FIRST_SPIKE,
     NEURON_FORMS,
     CalendarGroup,
-    FirstSpikePool,
+    GatedPool,
     OnePassGroup,
     TimeOrigin,
     Windows,
@@ -202,7 +203,7 @@ def test_calendar_needs_the_step_of_the_spike(numpy_target):
 
 
 @pytest.mark.parametrize("padding", [0, 1])
-def test_first_spike_pool(cpp_standalone, padding):
+def test_the_first_spike_of_a_window_passes(cpp_standalone, padding):
     """Overlapping windows on maps that are not square, over several time windows."""
     shape, steps = (3, 7, 6), 8
     tables = [
@@ -210,7 +211,7 @@ def test_first_spike_pool(cpp_standalone, padding):
         for extent, stride in zip(shape[1:], (2, 1), strict=True)
     ]
     source = calendar(3 * 7 * 6, steps, name=f"source{padding}")
-    pool = FirstSpikePool(source, shape, Windows(*tables), window_steps=steps, order=1)
+    pool = GatedPool(source, shape, Windows(*tables), key=FIRST_SPIKE, order=1)
     monitor = b2.SpikeMonitor(pool)
     b2.Network(source, pool, monitor).run(3 * steps * 0.1 * ms)
     cpp_standalone()
@@ -230,10 +231,10 @@ def test_first_spike_pool(cpp_standalone, padding):
     assert pool.fan_out().sum() == 3 * counts[0] * counts[1]
 
 
-def test_first_spike_pool_fits_its_source(numpy_target):
+def test_a_pool_fits_its_source(numpy_target):
     source = calendar(10, 4)
     windows = Windows(tap_positions(4, 2, 2, (0, 0)), tap_positions(4, 2, 2, (0, 0)))
     with pytest.raises(ValueError, match="has 10 neurons, not"):
-        FirstSpikePool(source, (1, 4, 4), windows, window_steps=4, order=1)
+        GatedPool(source, (1, 4, 4), windows, key=FIRST_SPIKE, order=1)
     with pytest.raises(ValueError, match="reach beyond a map of 3x3"):
-        FirstSpikePool(source, (1, 3, 3), windows, window_steps=4, order=1)
+        GatedPool(source, (1, 3, 3), windows, key=FIRST_SPIKE, order=1)

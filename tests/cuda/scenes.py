@@ -9,7 +9,7 @@ import numpy as np
 
 from bsnn.brian.convolution import Convolution
 from bsnn.brian.dense import Dense
-from bsnn.brian.max_pooling import FirstSpikePool, GatedPool
+from bsnn.brian.max_pooling import FIRST_SPIKE, GatedPool
 from bsnn.brian.noise import spike_noise
 from bsnn.brian.pooling import AveragePooling, MaxPooling
 from bsnn.brian.spike_step_recorder import SpikeStepRecorder
@@ -28,7 +28,7 @@ BATCH = 3
 IMAGE = (2, 5, 4)
 
 #: Variables whose values at the end are compared.
-STATES = {"v", "got", "label", "spent", "passed_window", "spike_step", "_rows", "_levels"}
+STATES = {"v", "got", "label", "spent", "spike_step", "_rows", "_levels"}
 
 #: Has more in it than one addition: a factor from the namespace, a variable that all connections
 #: share, a difference, and a refractory period that guards what is written.
@@ -93,9 +93,7 @@ def make(seed: int = 1) -> tuple[b2.Network, dict[str, b2.SpikeMonitor], dict[st
         groups[recorder.name] = recorder
         net.add(recorder)
     windows = MaxPooling(2, padding=1).over(HEIGHT, WIDTH)
-    pool = add(
-        FirstSpikePool(source, SHAPE, windows, window_steps=WINDOW_STEPS, order=1, name="pool")
-    )
+    pool = add(GatedPool(source, SHAPE, windows, key=FIRST_SPIKE, order=1, name="pool"))
     # choices by what stands in the source: whole numbers with ties, and a function of the step
     for number, (key, windows) in enumerate(
         {
@@ -207,8 +205,8 @@ def make(seed: int = 1) -> tuple[b2.Network, dict[str, b2.SpikeMonitor], dict[st
     )
     images.phase = rng.integers(0, 7, images.N)
     images_pool = add(
-        FirstSpikePool(images, IMAGE, MaxPooling((2, 3), padding=1).over(5, 4), batch=BATCH,
-                       window_steps=WINDOW_STEPS, order=1, name="images_pool")
+        GatedPool(images, IMAGE, MaxPooling((2, 3), padding=1), batch=BATCH, key=FIRST_SPIKE,
+                  order=1, name="images_pool")
     )  # fmt: skip
     images_gated = add(
         GatedPool(images, IMAGE, MaxPooling(2, stride=1, padding=1), batch=BATCH,

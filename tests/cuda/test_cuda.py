@@ -85,10 +85,10 @@ def test_threads_take_targets(project, name):
 
 def test_one_image_costs_no_division(project):
     """What is generated without a batch knows of none."""
-    pools = "pool_first_spike_pool", "gated_0_gate", "gated_1_gate"
+    pools = "pool_gate", "gated_0_gate", "gated_1_gate"
     for name in [*(f"{name}_pre" for name in SCATTERED + GATHERED), *pools]:
         assert "_image" not in project.code(name), name
-    pools = "images_pool_first_spike_pool", "images_gated_gate"
+    pools = "images_pool_gate", "images_gated_gate"
     for name in [*(f"{name}_pre" for name in SCATTERED_BATCHES + GATHERED_BATCHES), *pools]:
         assert "int32_t _image = " in project.code(name), name
 
@@ -119,7 +119,7 @@ def test_taps_of_a_convolution(project):
 @pytest.mark.parametrize(
     "name",
     [f"{name}_pre" for name in SCATTERED + GATHERED + SCATTERED_BATCHES + GATHERED_BATCHES]
-    + ["source_spike_calendar", "pool_first_spike_pool", "one_pass_one_pass"]
+    + ["source_spike_calendar", "pool_gate", "one_pass_one_pass"]
     + ["clear", "recorded", "recorded_part", "recorded_steps"],
 )
 def test_the_host_does_not_wait(project, name):
