@@ -17,8 +17,9 @@ from targets import RUNTIME_TARGETS
 from ttfs_networks import ResidualCnn, SmallCnn, make_model
 
 import bsnn
-from bsnn.brian.compilation import CACHE_VARIABLE, compile_project
+from bsnn.brian.compilation import compile_project
 from bsnn.brian.devices import use_code_target
+from bsnn.cache import CACHE_VARIABLE
 from bsnn.cli import main
 from bsnn.cli.output import console
 from bsnn.datasets import DATA_VARIABLE

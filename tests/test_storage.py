@@ -355,7 +355,7 @@ def retype(group, name, dtype):
         (lambda f: f.__delitem__("conversion"), "not converted.*bsnn convert"),
         (lambda f: f["conversion/scales"].attrs.__delitem__("conv1"), "'conv1'; a number"),
         (lambda f: f["conversion/scales"].attrs.__setitem__("fc1", -1.0), "-1.0 for 'fc1'"),
-        (lambda f: f["conversion"].attrs.__setitem__("coding", "phase"), "coding 'phase'"),
+        (lambda f: f["conversion"].attrs.__setitem__("coding", "burst"), "coding 'burst'"),
         (lambda f: f["conversion"].attrs.__delitem__("steps_per_window"), "incomplete"),
         (lambda f: f.attrs.__setitem__("content", "result"), "holds a result"),
     ],

@@ -22,16 +22,14 @@ from contextlib import suppress
 from pathlib import Path
 
 import brian2 as b2
-import platformdirs
 from brian2.codegen.cpp_prefs import get_compiler_and_args
 from brian2.utils.filelock import FileLock
 
+from bsnn.cache import binary_cache
 from bsnn.errors import BuildError
 
-__all__ = ["CACHE_VARIABLE", "binary_cache", "compile_project", "cores", "write_units"]
+__all__ = ["compile_project", "cores", "write_units"]
 
-#: Environment variable that names the folder for what bsnn keeps between runs.
-CACHE_VARIABLE = "BSNN_CACHE"
 
 # Beyond this, the binaries that were not used for the longest time are removed.
 _CACHE_BYTES = 256 * 2**20
@@ -50,12 +48,6 @@ _DIGEST_BYTES = hashlib.sha256().digest_size
 
 _INCLUDE = re.compile(r"^[ \t]*#[ \t]*include[ \t]*(<[^>\n]+>|\"[^\"\n]+\")", re.MULTILINE)
 _DECLARED = re.compile(r"^\s*void\s+(\w+)\(\)\s*;", re.MULTILINE)
-
-
-def binary_cache() -> Path:
-    """Return the folder in which compiled binaries are kept."""
-    folder = os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("bsnn")
-    return Path(folder) / "builds"
 
 
 def compile_project(directory: Path, sources: Iterable[str]) -> None:

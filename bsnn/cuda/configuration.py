@@ -19,7 +19,7 @@ from typing import Any
 import brian2 as b2
 from brian2.utils.logger import HierarchyFilter
 
-from bsnn.brian.compilation import binary_cache
+from bsnn.cache import binary_cache
 from bsnn.cuda.gpu import Gpu, NoGpu, find_gpu
 from bsnn.cuda.toolkit import Curand, Missing, Toolkit, find_curand, find_toolkit
 from bsnn.errors import BuildError

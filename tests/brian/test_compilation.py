@@ -13,7 +13,7 @@ import pytest
 
 import bsnn
 from bsnn.brian import compilation, use_device
-from bsnn.brian.compilation import CACHE_VARIABLE, binary_cache
+from bsnn.cache import CACHE_VARIABLE, binary_cache
 
 
 @pytest.fixture

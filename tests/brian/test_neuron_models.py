@@ -485,7 +485,7 @@ def test_fitted_thresholds(chain, tmp_path):
 def test_what_cannot_be_refitted(chain, small_cnn):
     model, images = chain
     ttfs, pixels = small_cnn(steps=8)
-    with pytest.raises(bsnn.SettingsError, match="Only rates"):
+    with pytest.raises(bsnn.SettingsError, match="only rates"):
         bsnn.refit_thresholds(ttfs, pixels[:2], progress=False)
     with pytest.raises(bsnn.ConversionError, match="whatever their threshold"):
         bsnn.refit_thresholds(

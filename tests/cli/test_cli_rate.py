@@ -110,7 +110,7 @@ def test_options_reach_the_model(run):
     [
         (("--rounding",), "--rounding: only with --coding ttfs"),
         (("--norm", "min-rmse"), "no normalisation for rates 'min-rmse'"),
-        (("--input", "phase"), "no encoder 'phase'. Known are poisson, regular, constant"),
+        (("--input", "burst"), "no encoder 'burst'. Known are poisson, regular, constant"),
         (("--reset", "half"), "the reset is 'half'; known are subtract, zero"),
         (("--input", "poisson", "--input-scale", 0.5), "larger input_scale"),
         (("--read-out", "first-spike"), "known are count, potential"),
@@ -127,8 +127,8 @@ def test_options_of_rate_coding_need_it(run):
     status, _, err = run("convert", "net.h5", "-o", "x.h5", "--reset", "zero", "--input", "poisson")
     assert status == 1
     assert "--input, --reset: only with --coding rate" in err
-    status, _, err = run("convert", "net.h5", "-o", "x.h5", "--coding", "phase")
-    assert "no coding 'phase'" in err
+    status, _, err = run("convert", "net.h5", "-o", "x.h5", "--coding", "burst")
+    assert "no coding 'burst'" in err
 
 
 def test_plots_that_a_model_does_not_have(run):
