@@ -8,13 +8,10 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from bsnn.errors import SettingsError, SimulationError
 from bsnn.registry import check_name
-
-if TYPE_CHECKING:
-    from bsnn.brian import NeuronModel, SynapseModel
 
 __all__ = ["Run", "Setup", "taken"]
 
@@ -50,9 +47,9 @@ class Setup:
     form: str | None = None
     connectivity: str = "shared"
     precision: str = "float64"
-    neuron: str | NeuronModel | None = None
+    neuron: Any = None
     perturbations: Mapping[str, Any] | None = None
-    synapses: Mapping[str, str | SynapseModel] | None = None
+    synapses: Mapping[str, Any] | None = None
     seed: int = 0
     batch: int | None = None
 
