@@ -18,8 +18,8 @@ from bsnn.brian.targets import TemplateRunner
 __all__ = ["FIRST_SPIKE", "GatedPool"]
 
 #: The key of the neuron that spikes first in a time window, if ``spike_step`` is the step in which
-#: it does, or none of the window's (also below zero) for one that does not.
-FIRST_SPIKE = "-(spike_step + 1e9*int(spike_step < 0))"
+#: it does, and one after the window for a neuron that does not.
+FIRST_SPIKE = "-spike_step"
 
 
 class GatedPool(OwnSpikes):

@@ -171,10 +171,12 @@ class PopulationEquations:
     def with_spike_step(self) -> PopulationEquations:
         """Return it with the step of the window in which a neuron has spiked, ``spike_step``.
 
-        Neurons that plan their spikes have it; of others it is that of a window until they spike.
+        Of neurons that do not spike it is one after the window.
         """
-        if "spike_step" in self.parsed():
-            return self
+        if self.plan:
+            # a plan may also say a step before the window
+            after = "spike_step += (window_steps - spike_step)*int(spike_step < 0)"
+            return dataclasses.replace(self, plan=joined(self.plan, after))
         begin = "spike_step = int(window_step > 0)*spike_step + int(window_step == 0)*window_steps"
         return dataclasses.replace(
             self,
