@@ -386,6 +386,8 @@ def test_it_is_reported_with_its_cost(network, tmp_path):
     )  # fmt: skip
     write_report(tmp_path / "report.html", page)
     assert "phase coding" in page
+    # hidden neurons, of whose threshold nothing is known, are not drawn as a read-out
+    assert page.count("silent stage, then read out") == 1
 
 
 def test_commands_know_it(command_line):

@@ -100,7 +100,7 @@ def _draw_density(
 def _how_many(recording: Recording, name: str, image: int) -> str:
     spikes, size = recording.spikes[name][image], recording.model.populations[name].size
     if recording.model.timed:
-        return f"{len(spikes.neurons):,} of {size:,}"
+        return f"{len(np.unique(spikes.neurons)):,} of {size:,}"
     return f"{len(spikes.neurons) / size:.2f} a neuron"
 
 
@@ -109,10 +109,11 @@ def draw_potentials(axes: Axes, traces: Sequence[NeuronTrace]) -> None:
 
     In time-to-first-spike coding with the silent and the spiking stage, the threshold, a triangle
     for each spike and a cross for what the trained network computes; in rate coding with threshold
-    and resets. Of a read-out the largest potential is the one that counts.
+    and resets. Where no threshold is known, a spike's triangle stands at the potential of its step.
+    Of a read-out the largest potential is the one that counts.
     """
     first = traces[0]
-    silent = first.threshold is None
+    silent = not first.spiking
     few = max(len(trace.spikes) for trace in traces) < 8
     largest = max(traces, key=lambda trace: trace.potential[-1])
     for number, trace in enumerate(traces):
@@ -131,16 +132,20 @@ def draw_potentials(axes: Axes, traces: Sequence[NeuronTrace]) -> None:
             values = np.column_stack([trace.potential, trace.left]).ravel()
             axes.plot(steps, values, label=label, **style)
         if len(trace.spikes) and not silent:
-            height, size = np.full(len(trace.spikes), trace.threshold), 6 if few else 4
+            if trace.threshold is None:
+                height = trace.potential[np.searchsorted(trace.steps, trace.spikes)]
+            else:
+                height = np.full(len(trace.spikes), trace.threshold)
+            size = 6 if few else 4
             axes.plot(trace.spikes, height, "v", color=style["color"], ms=size, clip_on=False)
     if silent:
         axes.text(
             largest.steps[-1], largest.potential[-1], f"class {_number(largest)} ", ha="right",
             va="bottom", fontsize=8.5, color=PALETTE[1],
         )  # fmt: skip
-    else:
+    if first.threshold is not None:
         axes.axhline(first.threshold, color=MUTED, ls="--", lw=1)
-    if not silent and first.silent_stage:
+    if first.threshold is not None and first.silent_stage:
         axes.text(
             0.02, first.threshold, "threshold", transform=axes.get_yaxis_transform(), va="bottom",
             fontsize=8, color=MUTED,
@@ -150,7 +155,7 @@ def draw_potentials(axes: Axes, traces: Sequence[NeuronTrace]) -> None:
         axes.axvspan(start, start + first.stage, color=FILL, zorder=0)
     axes.set_xlim(first.steps[0], first.steps[-1] + (0 if silent else 1))
     axes.margins(y=0.12)
-    if not silent and not first.silent_stage:
+    if first.threshold is not None and not first.silent_stage:
         # a neuron that gets less and less would press the others into a line
         highest = max(trace.potential.max() for trace in traces)
         axes.set_ylim(
@@ -167,8 +172,8 @@ def _number(trace: NeuronTrace) -> str:
 def stages_text(trace: NeuronTrace) -> str:
     """Say what the two halves of a plot of potentials are."""
     if not trace.silent_stage:
-        return "adds up" if trace.threshold is None else "integrate and fire"
-    return "silent stage, then read out" if trace.threshold is None else "silent | spiking stage"
+        return "integrate and fire" if trace.spiking else "adds up"
+    return "silent | spiking stage" if trace.spiking else "silent stage, then read out"
 
 
 def draw_current(axes: Axes, trace: NeuronTrace) -> None:

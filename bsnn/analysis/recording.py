@@ -13,6 +13,7 @@ from bsnn.analysis.tracing import NeuronTrace, Watch, trace_form, watch
 from bsnn.brian import SpikingNetwork, build
 from bsnn.brian.devices import start, use_device
 from bsnn.conversion import SpikingModel
+from bsnn.conversion.populations import per_channel
 
 __all__ = ["Recording", "Spikes", "read_recording", "record", "telling_neurons"]
 
@@ -184,5 +185,8 @@ def _race(images: np.ndarray, watch: Watch, model: SpikingModel) -> np.ndarray:
         steps = traces[0].steps
         output = np.full((steps[-1] + 1, len(traces)), np.nan)
         output[steps] = np.transpose([trace.potential for trace in traces])
-        by_image.append(output - model.read_out_offset)
-    return np.array(by_image)
+        by_image.append(output)
+    scale = np.broadcast_to(
+        per_channel(model.read_out_scale, model.output.shape), model.output.shape
+    )
+    return (np.array(by_image) - model.read_out_offset) * scale.ravel()

@@ -40,8 +40,10 @@ class NeuronTrace:
         In each step what is compared with the threshold.
     left : numpy.ndarray
         What is left at the end of the step, after a reset.
+    spiking : bool
+        Whether the neuron spikes; a read-out by potential does not.
     threshold : float or None
-        None for a read-out that does not spike.
+        None where nothing is known of one, and for a read-out that does not spike.
     spikes : numpy.ndarray
         Steps of the neuron's spikes.
     stage : int
@@ -59,6 +61,7 @@ class NeuronTrace:
     current: np.ndarray
     potential: np.ndarray
     left: np.ndarray
+    spiking: bool
     threshold: float | None
     spikes: np.ndarray
     stage: int
@@ -195,6 +198,7 @@ class Watch:
                 np.sort(spiked[1][spiked[0] == neuron]) - start,
                 layer=layer,
                 coding=model.coding,
+                spiking=model.spikes(layer),
                 ann_value=float(values[neuron]),
                 position=tuple(int(p) for p in np.unravel_index(places[neuron], population.shape)),
             )
@@ -247,7 +251,13 @@ class Watch:
             recorded[0][about["position"]] += model.spike_worth(step - first)
             told[steps >= step] = model.decode(layer, recorded)[0][about["position"]]
         if not model.spikes(layer):
-            told[-1] = potential[-1] - model.read_out_offset
+            scale = net.by_neuron(layer, model.read_out_scale)[neuron]
+            reached = (potential - model.read_out_offset) * scale
+            if model.read_each_step:
+                # the mean of what each step adds
+                told = reached / (steps + 1)
+            else:
+                told[-1] = reached[-1]
         return NeuronTrace(
             steps=steps,
             current=potential - np.concatenate([potential[:1], left[:-1]]),

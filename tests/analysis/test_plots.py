@@ -20,7 +20,7 @@ import bsnn
 from bsnn.analysis import activity_plots, network_plots, rate_plots, result_plots
 from bsnn.analysis.recording import record
 from bsnn.analysis.style import PALETTE, new_figure, series, shade
-from bsnn.analysis.tracing import trace_neuron
+from bsnn.analysis.tracing import WATCHES, trace_neuron
 from bsnn.errors import SettingsError
 
 pytestmark = pytest.mark.usefixtures("numpy_target")
@@ -172,6 +172,47 @@ def test_a_trace_in_rate_coding(reset, further, channels):
         np.concatenate([[start], trace.left[:-1]]) + trace.current, trace.potential, atol=1e-9
     )
     assert trace.told[-1] == pytest.approx(scale * len(trace.spikes) / 15)
+
+
+@pytest.mark.parametrize("coding", ["ttfs", "rate"])
+def test_a_trace_in_a_coding_of_which_nothing_is_known(request, coding, axes, monkeypatch):
+    model, images = request.getfixturevalue(coding)
+    known = record(model, images)
+    monkeypatch.delitem(WATCHES, model.coding)
+    general = record(model, images)
+    for name, of_images in known.spikes.items():
+        for mine, other in zip(of_images, general.spikes[name], strict=True):
+            np.testing.assert_array_equal(mine.neurons, other.neurons)
+            np.testing.assert_array_equal(mine.steps, other.steps)
+        np.testing.assert_array_equal(general.values(name), known.values(name))
+    np.testing.assert_allclose(general.output, known.output, rtol=1e-12, atol=1e-12)
+    assert list(general.traces) == list(known.traces)
+    values = model.reference(images[:1].astype(np.float64)).values
+    for name, traces in general.traces.items():
+        for mine, other in zip(traces, known.traces[name], strict=True):
+            assert (mine.position, mine.ann_value) == (other.position, other.ann_value)
+            assert (mine.stage, mine.silent_stage) == (other.stage, other.silent_stage)
+            assert mine.spiking == other.spiking == model.spikes(name)
+            assert mine.threshold is None
+            np.testing.assert_array_equal(mine.steps, other.steps)
+            np.testing.assert_array_equal(mine.spikes, other.spikes)
+            told = values[name][0][mine.position]
+            assert mine.told[-1] == pytest.approx(told, rel=1e-6, abs=1e-9)
+            if mine.spiking:
+                assert not mine.told[
+                    : np.searchsorted(mine.steps, mine.spikes.min(initial=99))
+                ].any()
+    # a neuron whose threshold is not known is no read-out
+    hidden, output = general.traces["conv2"], general.traces[model.output.name]
+    same = activity_plots.stages_text(known.traces["conv2"][0])
+    assert activity_plots.stages_text(hidden[0]) == same
+    assert any(len(trace.spikes) for trace in hidden)
+    activity_plots.draw_potentials(axes, hidden)
+    assert not axes.texts
+    marks = np.concatenate([line.get_data()[0] for line in axes.lines if line.get_marker() == "v"])
+    np.testing.assert_array_equal(marks, np.concatenate([trace.spikes for trace in hidden]))
+    activity_plots.draw_potentials(axes, output)
+    assert [text.get_text()[:5] for text in axes.texts] == ["class"] * (not output[0].spiking)
 
 
 def test_traces_of_what_has_none(ttfs):

@@ -408,12 +408,19 @@ def _activity(draw: _Drawings, recording: Recording, first: int) -> list[_Drawin
         axes.set_title(f"{name}\n{stages_text(recording.traces[name][0])}", fontsize=9)
         if number == 0:
             axes.set_ylabel("potential (trained network's units)")
-    meaning = (
-        "Potentials grow in the silent stage (shaded) and are charged up to the threshold (dashed) "
-        "in the spiking stage; triangles are spikes, crosses what the trained network computes."
-        if recording.model.pipelined
-        else "A potential that reaches the threshold (dashed) is reset; triangles are spikes."
-    )
+    pipelined, shown = recording.model.pipelined, [recording.traces[name][0] for name in names]
+    if any(trace.spiking and trace.threshold is None for trace in shown):
+        # how the neurons of such a coding work is not known here
+        further = ", crosses what the trained network computes; silent stages are shaded"
+        meaning = f"Triangles are spikes{further if pipelined else ''}."
+    elif pipelined:
+        meaning = (
+            "Potentials grow in the silent stage (shaded) and are charged up to the threshold "
+            "(dashed) in the spiking stage; triangles are spikes, crosses what the trained network "
+            "computes."
+        )
+    else:
+        meaning = "A potential that reaches the threshold (dashed) is reset; triangles are spikes."
     potentials = draw.of(
         figure,
         f"Neurons of the largest, a middling and the lowest value for image {first}. {meaning}",
@@ -428,7 +435,7 @@ def _shown_steps(traces: Sequence[NeuronTrace]) -> list[NeuronTrace]:
     What is left begins some steps before the first spike of any of them. A read-out that does not
     spike is shown as a whole.
     """
-    if traces[0].silent_stage or traces[0].threshold is None:
+    if traces[0].silent_stage or not traces[0].spiking:
         return list(traces)
     first_spikes = [trace.spikes[0] for trace in traces if len(trace.spikes)]
     begin = max(0, min(first_spikes, default=0) - _POTENTIAL_STEPS // 6)
