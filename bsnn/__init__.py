@@ -7,14 +7,13 @@ The journey of a network, each step of which is a plain object:
 >>> result = bsnn.simulate(spiking, images, labels)        # doctest: +SKIP
 """
 
-# ruff: noqa: F401, what is imported for type checkers is found by __getattr__
+# ruff: noqa: F401, F403, what is imported for type checkers is found by __getattr__
 from __future__ import annotations
 
 import importlib
 import importlib.util
 from typing import TYPE_CHECKING, Any
 
-from bsnn import conversion, datasets
 from bsnn.errors import (
     BsnnError,
     BuildError,
@@ -29,12 +28,16 @@ from bsnn.errors import (
     nir_is_missing,
     torch_is_missing,
 )
-from bsnn.graph import Graph, count
 from bsnn.settings import Run, Setup
-from bsnn.storage import load_graph, save_graph
 
 if TYPE_CHECKING:
-    from bsnn.brian import (
+    from bsnn import datasets
+    from bsnn.conversion import *
+    from bsnn.devices import use_device
+    from bsnn.explain import Comparison, compare
+    from bsnn.frontends.pytorch import from_torch
+    from bsnn.graph import Graph, count, load_graph, save_graph
+    from bsnn.network import (
         NeuronModel,
         RateNeuron,
         SpikingNetwork,
@@ -43,11 +46,8 @@ if TYPE_CHECKING:
         build,
         register_neuron,
         register_synapse,
-        use_device,
     )
-    from bsnn.comparison import Comparison, compare
-    from bsnn.frontends.nir import NirNetwork, from_nir, save_nir, to_nir
-    from bsnn.frontends.pytorch import from_torch
+    from bsnn.nir import NirNetwork, from_nir, save_nir, to_nir
     from bsnn.simulation import (
         Axis,
         IncompleteSimulation,
@@ -63,15 +63,17 @@ if TYPE_CHECKING:
     )
 
 #: Names that are found when they are asked for, by the module that they are in: Brian2 and PyTorch
-#: take time to import, and who only looks at a model needs neither.
+#: take time to import, and who only looks at a model, or extends Brian2, needs no more than that.
 _LAZY = {
-    "bsnn.brian": (
-        "NeuronModel", "RateNeuron", "SpikingNetwork", "SynapseModel", "TtfsNeuron", "build",
-        "register_neuron", "register_synapse", "use_device",
-    ),
-    "bsnn.comparison": ("Comparison", "compare"),
-    "bsnn.frontends.nir": ("NirNetwork", "from_nir", "save_nir", "to_nir"),
+    "bsnn.devices": ("use_device",),
+    "bsnn.explain": ("Comparison", "compare"),
     "bsnn.frontends.pytorch": ("from_torch",),
+    "bsnn.graph": ("Graph", "count", "load_graph", "save_graph"),
+    "bsnn.network": (
+        "NeuronModel", "RateNeuron", "SpikingNetwork", "SynapseModel", "TtfsNeuron", "build",
+        "register_neuron", "register_synapse",
+    ),
+    "bsnn.nir": ("NirNetwork", "from_nir", "save_nir", "to_nir"),
     "bsnn.simulation": (
         "Axis", "IncompleteSimulation", "Interrupted", "Result", "Sweep", "export", "load_result",
         "load_sweep", "refit_thresholds", "simulate", "sweep",
@@ -82,37 +84,42 @@ _MODULES = {name: module for module, names in _LAZY.items() for name in names}
 
 #: What needs an extra: the package that is then missing, and the error that says so.
 _EXTRAS = {
-    "bsnn.frontends.nir": ("nir", lambda: nir_is_missing("Reading and writing NIR")),
+    "bsnn.nir": ("nir", lambda: nir_is_missing("Reading and writing NIR")),
     "bsnn.frontends.pytorch": ("torch", lambda: torch_is_missing("Converting a PyTorch model")),
 }
 
-# models, and what makes them: each coding says what of it is public
-globals().update({name: getattr(conversion, name) for name in conversion.PUBLIC})
-
-__all__ = [
-    "BsnnError", "BuildError", "ConversionError", "DatasetError", "Graph", "GraphError",
-    "InputError", "Run", "SettingsError", "Setup", "SimulationError", "StorageError",
-    "UnknownNameError", "count", "datasets", "load_graph", "save_graph", *conversion.PUBLIC,
-    *_MODULES,
-]  # fmt: skip
-
 
 def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        if name.startswith("_") or importlib.util.find_spec(f"bsnn.{name}") is None:
+    if name == "__all__":
+        return _public()
+    if name.startswith("_"):
+        raise AttributeError(f"module 'bsnn' has no attribute {name!r}")
+    module = _MODULES.get(name)
+    if module is None:
+        if importlib.util.find_spec(f"bsnn.{name}") is not None:
+            return importlib.import_module(f"bsnn.{name}")
+        # models, and what makes them: each coding says what of it is public
+        module = "bsnn.conversion"
+        if name not in importlib.import_module(module).PUBLIC:
             raise AttributeError(f"module 'bsnn' has no attribute {name!r}")
-        return importlib.import_module(f"bsnn.{name}")
-    module = _MODULES[name]
     try:
         found = getattr(importlib.import_module(module), name)
     except ModuleNotFoundError as error:
         package, missing = _EXTRAS.get(module, (None, None))
-        if error.name != package:
+        if missing is None or error.name != package:
             raise
         raise missing() from error
     globals()[name] = found
     return found
 
 
+def _public() -> list[str]:
+    known = {name for name, value in globals().items() if not name.startswith("_")}
+    conversion = importlib.import_module("bsnn.conversion")
+    internal = {"TYPE_CHECKING", "Any", "annotations", "importlib"}
+    internal |= {"nir_is_missing", "torch_is_missing"}
+    return sorted((known - internal) | {"datasets", *_MODULES, *conversion.PUBLIC})
+
+
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *_public()})

@@ -32,10 +32,10 @@ class Setup:
     precision : str
         ``"float64"`` or ``"float32"``, for neurons and shared weights.
     neuron : str or NeuronModel, optional
-        What the neurons are: a name in `bsnn.brian.NEURON_MODELS`, or a model of one's own. By
+        What the neurons are: a name in `bsnn.network.NEURON_MODELS`, or a model of one's own. By
         default those that the conversion assumes.
     perturbations : mapping of str to float, optional
-        What is disturbed and how strongly, by names in `bsnn.brian.PERTURBATIONS`.
+        What is disturbed and how strongly, by names in `bsnn.network.PERTURBATIONS`.
     synapses : mapping of str to str or SynapseModel, optional
         What connections do with the spikes that arrive; by default all are static.
     seed : int
@@ -67,8 +67,8 @@ class Run:
     Attributes
     ----------
     device : str, optional
-        ``"runtime"``, ``"cpp"`` (C++ standalone) or ``"cuda"`` (see `bsnn.cuda`). By default the
-        one that is active.
+        ``"runtime"``, ``"cpp"`` (C++ standalone) or ``"cuda"`` (see `bsnn.devices.cuda`). By
+        default the one that is active.
     workers : int
         Processes that simulate. With one it is this process. With more, each builds the network
         and needs memory for it; a script must do its work under ``if __name__ == "__main__":``,
@@ -105,8 +105,8 @@ class Run:
     directory: str | os.PathLike[str] | None = None
     progress: bool = True
 
-    def check(self, device: str) -> None:
-        """Refuse what does not fit, on a device, with a `SimulationError`."""
+    def check(self, device: str, *, generates: bool) -> None:
+        """Refuse what does not fit a device, which generates code or not (`SimulationError`)."""
         for name in ("workers", "chunk"):
             number = getattr(self, name)
             if number is not None and number < 1:
@@ -116,9 +116,9 @@ class Run:
                 "The workers of a cluster are those that it has, and generate their code where "
                 "they run: leave out the number of workers and the directory, or the cluster."
             )
-        if self.directory is not None and device == "runtime":
+        if self.directory is not None and not generates:
             raise SimulationError(
-                f"The device 'runtime' generates no project that could go to {self.directory}: "
+                f"The device {device!r} generates no project that could go to {self.directory}: "
                 "leave the directory out, or simulate on 'cpp' or 'cuda'."
             )
         if self.resume and self.checkpoint is None:

@@ -17,12 +17,12 @@ from targets import RUNTIME_TARGETS
 from ttfs_networks import ResidualCnn, SmallCnn, make_model
 
 import bsnn
-from bsnn.brian.compilation import compile_project
-from bsnn.brian.devices import use_code_target
 from bsnn.cache import CACHE_VARIABLE
 from bsnn.cli import main
 from bsnn.cli.output import console
 from bsnn.datasets import DATA_VARIABLE
+from bsnn.devices import use_code_target
+from bsnn.devices.compilation import compile_project
 
 settings.load_profile("quick")
 

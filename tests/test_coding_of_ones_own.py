@@ -22,21 +22,21 @@ from targets import RUNTIME_TARGETS
 from torch import nn
 
 import bsnn
-from bsnn.analysis.cost import spiking_cost
-from bsnn.analysis.recording import record
 from bsnn.analysis.report import report_html, write_report
-from bsnn.brian import (
+from bsnn.brian import WindowRecorder
+from bsnn.conversion import CODINGS, CONVERTERS, Decoded, SpikingModel, register_coding
+from bsnn.conversion.populations import populations
+from bsnn.devices import use_code_target
+from bsnn.explain.cost import spiking_cost
+from bsnn.explain.recording import record
+from bsnn.network import (
     NEURAL_CODES,
     WINDOW_MODEL,
     NeuralCode,
     NeuronModel,
-    WindowRecorder,
     connect,
     follow_schedule,
 )
-from bsnn.brian.devices import use_code_target
-from bsnn.conversion import CODINGS, CONVERTERS, Decoded, SpikingModel, register_coding
-from bsnn.conversion.populations import populations
 
 BITS = 5
 

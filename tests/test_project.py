@@ -17,35 +17,32 @@ from bsnn.datasets import DATA_VARIABLE
 
 ROOT = Path(__file__).parents[1]
 
-#: Floors of the design: a file may import from its own floor or those before it only.
-FLOORS = (
-    ("errors", "progress", "registry", "cache", "settings"),
-    ("graph", "storage"),
-    ("frontends", "conversion"),
-    ("brian", "cuda"),
-    ("simulation", "cosimulation"),
-    ("analysis", "comparison", "datasets"),
-    ("benchmark", "gpu_check"),
-    ("networks",),
-    ("cli",),
-)
 
-#: Packages that only some parts may import.
+def floors() -> tuple[dict[str, int], dict[str, set[str]]]:
+    """Read the floor of each package, and the libraries that it may import, from the table."""
+    levels, libraries = {}, {}
+    for line in (ROOT / "CONTRIBUTING.md").read_text().splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) != 4 or not cells[0].isdigit():
+            continue
+        packages = re.findall(r"`(\w+)`", cells[1])
+        levels |= dict.fromkeys(packages, int(cells[0]))
+        for part in filter(None, re.split(r"\s+·\s+", cells[3])):
+            named, _, names = part.rpartition(":")
+            for package in re.findall(r"\w+", named) or packages:
+                libraries.setdefault(package, set()).update(re.findall(r"\w+", names))
+    return levels, libraries
+
+
+FLOORS, LIBRARIES = floors()
+
+#: Libraries that one file only of a package may import: they are extras, or slow to import.
 CONFINED = {
-    "torch": ("frontends/", "networks/", "cli/model_source.py"),
-    "brian2": (
-        *("brian/", "cuda/", "analysis/", "benchmark/", "gpu_check/"),
-        *("networks/", "cli/runtime.py"),
-    ),
-    "brian2cuda": ("cuda/configuration.py",),
-    "h5py": ("storage.py",),
-    "nir": ("frontends/nir/",),
-    "pooch": ("datasets/downloads.py",),
-    "distributed": ("simulation/cluster.py",),
-    "matplotlib": ("analysis/", "networks/"),
-    "jinja2": ("analysis/",),
-    "typer": ("cli/",),
-    "rich": ("cli/", "progress.py", "datasets/downloads.py", "networks/"),
+    ("cli", "brian2"): "cli/runtime.py",
+    ("cli", "torch"): "cli/model_source.py",
+    ("datasets", "pooch"): "datasets/downloads.py",
+    ("devices", "brian2cuda"): "devices/cuda/configuration.py",
+    ("simulation", "distributed"): "simulation/cluster.py",
 }
 
 
@@ -64,21 +61,70 @@ def imports(path: Path):
             yield node.module
 
 
-def floor_of(part: str) -> int | None:
-    part = part.removesuffix(".py")
-    return next((level for level, parts in enumerate(FLOORS) if part in parts), None)
+def part_of(inside: str) -> str:
+    """Return the package, or the module at the top, that a file is of."""
+    return inside.split("/")[0].removesuffix(".py")
 
 
-@pytest.mark.parametrize(("path", "inside"), sources(), ids=lambda value: str(value))
+def parts_imported(path: Path) -> set[str]:
+    parts = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module == "bsnn":
+            parts |= {alias.name for alias in node.names}
+    parts |= {name.split(".")[1] for name in imports(path) if name.startswith("bsnn.")}
+    return parts
+
+
+@pytest.mark.parametrize(("path", "inside"), list(sources()), ids=lambda value: str(value))
 def test_imports_go_downwards(path, inside):
-    own = floor_of(inside.split("/")[0])
-    for module in imports(path):
-        top, _, rest = module.partition(".")
-        if top == "bsnn" and rest:
-            below = floor_of(rest.split(".")[0])
-            assert own is None or below is None or below <= own, f"{inside} imports {module}"
-        if top in CONFINED:
-            assert inside.startswith(CONFINED[top]), f"{inside} imports {module}"
+    part = part_of(inside)
+    if part == "__init__":
+        return
+    assert part in FLOORS, f"{part} has no floor in CONTRIBUTING.md"
+    for other in parts_imported(path):
+        assert FLOORS.get(other, 0) <= FLOORS[part], f"{inside} imports {other}"
+
+
+@pytest.mark.parametrize(("path", "inside"), list(sources()), ids=lambda value: str(value))
+def test_libraries_are_imported_where_they_are_named(path, inside):
+    known = set.union(*LIBRARIES.values())
+    for library in {module.partition(".")[0] for module in imports(path)} & known:
+        allowed = LIBRARIES.get(part_of(inside), set())
+        assert library in allowed, f"{inside} imports {library}"
+        place = CONFINED.get((part_of(inside), library), inside)
+        assert inside == place, f"{inside} imports {library}"
+
+
+def test_within_a_floor_there_is_no_circle():
+    below = {part: set() for part in FLOORS}
+    for path, inside in sources():
+        if part_of(inside) in FLOORS:
+            below[part_of(inside)] |= parts_imported(path) & set(FLOORS) - {part_of(inside)}
+    while ready := [part for part, needed in below.items() if not needed]:
+        for part in ready:
+            del below[part]
+        below = {part: needed - set(ready) for part, needed in below.items()}
+    assert not below
+
+
+def test_no_package_has_grown_too_large():
+    lines: dict[str, int] = {}
+    for path, inside in sources():
+        part = part_of(inside)
+        lines[part] = lines.get(part, 0) + path.read_text().count("\n")
+    assert max(lines.values()) <= 0.15 * sum(lines.values()), lines
+
+
+def test_the_brian_extension_needs_no_higher_floor():
+    hidden = [f"bsnn.{part}" for part, floor in FLOORS.items() if floor > FLOORS["brian"]]
+    hidden += ["bsnn.graph", "bsnn.frontends", "bsnn.datasets", "bsnn.devices"]
+    code = (
+        f"import sys; sys.modules.update(dict.fromkeys({hidden}))\n"
+        "import brian2 as b2\n"
+        "from bsnn.brian import Convolution, GatedPool, MaxPooling\n"
+        "assert not [name for name in sys.modules if name.startswith('bsnn.graph.')]"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_all_packages_are_listed():

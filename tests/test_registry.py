@@ -7,9 +7,10 @@ import pickle
 import pytest
 
 import bsnn
-from bsnn.brian import DEVICES, NEURON_MODELS, PERTURBATIONS, SYNAPSE_MODELS
 from bsnn.conversion import CODINGS, ENCODERS
 from bsnn.datasets import DATASETS
+from bsnn.devices import DEVICES
+from bsnn.network import NEURON_MODELS, PERTURBATIONS, SYNAPSE_MODELS
 from bsnn.registry import Registry, check_name
 
 

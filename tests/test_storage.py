@@ -15,7 +15,7 @@ from ttfs_networks import ResidualCnn, SmallCnn
 import bsnn
 from bsnn import storage
 from bsnn.conversion import load_model
-from bsnn.graph import Input, Linear, Normalise, PadChannels
+from bsnn.graph import Input, Linear, Normalise, PadChannels, files
 
 
 @pytest.fixture
@@ -83,28 +83,28 @@ def test_half_precision_round_trip(small_cnn, tmp_path):
     found = bsnn.load_graph(paths["float16"])
     with h5py.File(paths["float16"]) as f:
         assert f["graph/fc1/weight"].dtype == np.float16
-        assert f["provenance"].attrs["weights_sha256"] == storage.weights_sha256(found)
+        assert f["provenance"].attrs["weights_sha256"] == files.weights_sha256(found)
     for layer, again in zip(graph, found, strict=True):
         for name, array in layer.arrays.items():
             assert again.arrays[name].dtype == np.float32
             expected = torch.from_numpy(array).half().float().numpy()
             np.testing.assert_array_equal(again.arrays[name], expected)
-    assert storage.weights_sha256(found) != storage.weights_sha256(graph)
+    assert files.weights_sha256(found) != files.weights_sha256(graph)
     np.testing.assert_allclose(found.forward(images), graph.forward(images), atol=0.05)
     bsnn.save_graph(found, paths["float32"])
     again = storage.read_tree(paths["float32"], "model")
-    assert again["provenance"]["weights_sha256"] == storage.weights_sha256(found)
+    assert again["provenance"]["weights_sha256"] == files.weights_sha256(found)
 
 
 def test_a_model_in_half_precision_passes_the_check(file):
     tree = storage.read_tree(file, "model")
     graph = load_model(file).graph
-    tree["graph"] = storage.graph_to_tree(graph, "float16")
-    tree["provenance"] = storage.provenance(graph, dtype="float16")
+    tree["graph"] = files.graph_to_tree(graph, "float16")
+    tree["provenance"] = files.provenance(graph, dtype="float16")
     storage.write_tree(file, "model", tree)
     found = load_model(file).graph["fc1"].weight
     np.testing.assert_array_equal(found, graph["fc1"].weight.astype(np.float16))
-    tree["provenance"] = storage.provenance(graph)
+    tree["provenance"] = files.provenance(graph)
     storage.write_tree(file, "model", tree)
     with pytest.raises(bsnn.StorageError, match="changed after"):
         load_model(file)

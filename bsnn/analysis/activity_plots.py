@@ -12,7 +12,6 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_rgba
 from matplotlib.figure import Figure
 
-from bsnn.analysis.recording import Recording, Spikes
 from bsnn.analysis.style import (
     FILL,
     INK,
@@ -25,8 +24,9 @@ from bsnn.analysis.style import (
     plain_numbers,
     series,
 )
-from bsnn.analysis.tracing import NeuronTrace
 from bsnn.errors import SettingsError
+from bsnn.explain.recording import Recording, Spikes
+from bsnn.explain.tracing import NeuronTrace
 
 __all__ = [
     "draw_current",

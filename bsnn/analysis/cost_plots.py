@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 
-from bsnn.analysis.cost import SpikingCost
-from bsnn.analysis.latency import decision_times, early_exit
 from bsnn.analysis.style import INK, MUTED, PALETTE, bare, layer_axis, plain_numbers, series
-from bsnn.comparison import CAUSES, Comparison, LayerComparison
+from bsnn.explain import CAUSES, Comparison, LayerComparison
+from bsnn.explain.cost import SpikingCost
+from bsnn.explain.latency import decision_times, early_exit
 from bsnn.simulation import Result
 
 __all__ = ["draw_causes", "draw_decisions", "draw_early_exit", "draw_energy"]
@@ -142,7 +142,7 @@ def draw_energy(axes: Axes, cost: SpikingCost) -> None:
     axes : matplotlib.axes.Axes
         Where to draw.
     cost : SpikingCost
-        From `bsnn.analysis.cost.spiking_cost`.
+        From `bsnn.explain.cost.spiking_cost`.
     """
     energies = cost.energies()
     for row, energy in enumerate(energies):

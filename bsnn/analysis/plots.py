@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bsnn.analysis.activity_plots import draw_image, draw_potentials, draw_raster, stages_text
-from bsnn.analysis.recording import Recording
 from bsnn.analysis.style import PALETTE, bare
+from bsnn.explain.recording import Recording
 from bsnn.simulation import Result
 
 __all__ = ["overview_figure"]
@@ -20,7 +20,7 @@ def overview_figure(recording: Recording, label: int, result: Result) -> Figure:
     Parameters
     ----------
     recording : Recording
-        Of the digit (see `bsnn.analysis.recording.record`), in time-to-first-spike coding.
+        Of the digit (see `bsnn.explain.recording.record`), in time-to-first-spike coding.
     label : int
         Its class.
     result : Result

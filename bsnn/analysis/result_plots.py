@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from bsnn.analysis.recording import Recording
 from bsnn.analysis.style import (
     INK,
     MUTED,
@@ -21,6 +20,7 @@ from bsnn.analysis.style import (
 )
 from bsnn.conversion import CODINGS
 from bsnn.errors import SettingsError
+from bsnn.explain.recording import Recording
 from bsnn.simulation import Result
 
 __all__ = [

@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bsnn.analysis.style import MUTED, bare, new_figure, plain_numbers, series
-from bsnn.brian import PERTURBATIONS
 from bsnn.errors import SettingsError
+from bsnn.network import PERTURBATIONS
 from bsnn.registry import Registry
 from bsnn.simulation import Axis, Sweep, SweepPoint, SweepRun
 

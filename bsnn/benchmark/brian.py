@@ -11,9 +11,9 @@ import numpy as np
 
 from bsnn.benchmark.system import Case, Outcome, System
 from bsnn.benchmark.usage import launch_command, read_usage
-from bsnn.brian import SpikingNetwork, build
-from bsnn.brian.devices import start, use_device
 from bsnn.brian.pooling import Windows
+from bsnn.devices import start, use_device
+from bsnn.network import SpikingNetwork, build
 
 __all__ = ["BrianSystem"]
 

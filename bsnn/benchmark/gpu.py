@@ -15,11 +15,11 @@ import numpy as np
 
 import bsnn
 from bsnn.benchmark.registry import checkout_module
-from bsnn.brian import build, use_device
-from bsnn.brian.devices import start
 from bsnn.conversion import SpikingModel
-from bsnn.cuda.usage import MemoryWatch
+from bsnn.devices import start, use_device
+from bsnn.devices.cuda.usage import MemoryWatch
 from bsnn.errors import SettingsError
+from bsnn.network import build
 from bsnn.registry import Registry
 from bsnn.simulation.reader import Reader
 

@@ -10,7 +10,7 @@ from brian2.units.fundamentalunits import Quantity, get_dimensions
 from bsnn.brian.batch import images
 from bsnn.brian.pooling import Pair, pair
 from bsnn.brian.shared import Shape, SharedConnections
-from bsnn.graph.geometry import output_size
+from bsnn.geometry import output_size
 
 __all__ = ["Convolution"]
 

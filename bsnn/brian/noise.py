@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import brian2 as b2
 
-from bsnn.conversion.noise import splitmix_uniform
+from bsnn.splitmix import splitmix_uniform
 
 __all__ = ["spike_noise"]
 
@@ -60,7 +60,7 @@ def _make() -> b2.Function:
 
 
 #: ``spike_noise(seed, stream, number)`` for equations and statements: a random number in [0, 1),
-#: the same on all targets, see `bsnn.conversion.noise.splitmix_uniform`. The arguments are whole
+#: the same on all targets, see `bsnn.splitmix.splitmix_uniform`. The arguments are whole
 #: numbers of at least 0 and below 2**53; of type float32 they are exact up to 2**24 only, and a
 #: variable of type float32 may round the result to 1.
 spike_noise = _make()

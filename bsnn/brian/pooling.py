@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from bsnn.graph.geometry import tap_positions
+from bsnn.geometry import tap_positions
 
 __all__ = ["AveragePooling", "MaxPooling", "Windows"]
 

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from bsnn.benchmark.gpu import GpuRow, measure_on_gpu
 from bsnn.cli.output import console, machine, short, write_json
-from bsnn.cuda import find_gpu
+from bsnn.devices.cuda import find_gpu
 from bsnn.errors import SimulationError
 from bsnn.progress import progress_bar
 from bsnn.storage import versions

@@ -15,7 +15,7 @@ from bsnn.cli.groups import grouped
 from bsnn.cli.options import JsonFile, Steps
 from bsnn.cli.output import console, write_json
 from bsnn.cli.shown_options import Shown, shown_options
-from bsnn.comparison import CAUSES, Comparison, LayerComparison, Thresholds
+from bsnn.explain import CAUSES, Comparison, LayerComparison, Thresholds
 
 __all__ = ["register"]
 

@@ -26,8 +26,8 @@ from bsnn.conversion import (
     READ_OUTS,
 )
 from bsnn.datasets import Dataset
+from bsnn.graph.files import ARRAY_TYPES, as_stored
 from bsnn.registry import check_name
-from bsnn.storage import ARRAY_TYPES, as_stored
 
 __all__ = ["register"]
 

@@ -35,7 +35,7 @@ def demo(
     The CNN of López-Randulfe et al. (2022), trained to be sparse. Nothing is downloaded.
     """
     from bsnn.analysis.plots import overview_figure
-    from bsnn.analysis.recording import record
+    from bsnn.explain.recording import record
     from bsnn.networks import paper
 
     sample = bsnn.datasets.mnist_sample()

@@ -10,13 +10,14 @@ from rich import box
 from rich.table import Table
 
 import bsnn
-from bsnn.brian import estimate
 from bsnn.cli.options import JsonFile, refuse_given
 from bsnn.cli.output import console, facts_table, scale_text, write_json
 from bsnn.cli.shown_options import load_data
-from bsnn.comparison import Forecast, forecast
 from bsnn.conversion.model import model_from_tree
-from bsnn.storage import graph_from_tree, read_tree
+from bsnn.explain import Forecast, forecast
+from bsnn.graph.files import graph_from_tree
+from bsnn.network import estimate
+from bsnn.storage import read_tree
 
 __all__ = ["register"]
 

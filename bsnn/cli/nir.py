@@ -51,7 +51,7 @@ def export(
     Example: bsnn nir export model.h5 -o model.nir
     """
     try:
-        from bsnn.frontends.nir import export_nir, write_graph
+        from bsnn.nir import export_nir, write_graph
     except ModuleNotFoundError as error:
         raise _missing(error) from error
     found = export_nir(bsnn.load_model(model), neuron=neuron, tau=tau, dt=dt)
@@ -86,7 +86,7 @@ def import_(
     Example: bsnn nir import model.nir -o model.h5
     """
     try:
-        from bsnn.frontends.nir import from_nir
+        from bsnn.nir import from_nir
     except ModuleNotFoundError as error:
         raise _missing(error) from error
     found = from_nir(

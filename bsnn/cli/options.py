@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from bsnn.brian import DEVICES
+from bsnn.devices import DEVICES
 from bsnn.errors import SettingsError
 
 __all__ = [

@@ -9,19 +9,19 @@ from typing import Any
 
 import typer
 
-from bsnn.brian import (
+from bsnn.brian import parse_quantity
+from bsnn.cli.groups import Group, option
+from bsnn.cli.python_source import named_in_file
+from bsnn.devices import DEVICES
+from bsnn.errors import SettingsError
+from bsnn.network import (
     CONNECTIVITIES,
-    DEVICES,
     NEURAL_CODES,
     NEURON_MODELS,
     PERTURBATIONS,
     NeuronModel,
     neuron_model,
-    parse_quantity,
 )
-from bsnn.cli.groups import Group, option
-from bsnn.cli.python_source import named_in_file
-from bsnn.errors import SettingsError
 from bsnn.settings import Run, Setup
 
 __all__ = ["RUN_OPTIONS", "SETUP_OPTIONS", "SetupOptions", "run_options", "setup_options"]

@@ -103,8 +103,8 @@ def report(
     )
     browsed = test.first(browse)
     # matplotlib takes a while to import
-    from bsnn.analysis.cost import spiking_cost
-    from bsnn.analysis.recording import record
+    from bsnn.explain.cost import spiking_cost
+    from bsnn.explain.recording import record
 
     long = len(browsed) * _seconds_of_a_run(model) > _INTERPRETED_SECONDS
     with nothing_compiled():

@@ -10,14 +10,15 @@ from typing import Annotated, Any
 import typer
 
 import bsnn
-from bsnn.brian import PERTURBATIONS, check_device, estimate
 from bsnn.cli.groups import grouped
 from bsnn.cli.options import JsonFile, Steps, refuse_given
 from bsnn.cli.output import console, facts_table, print_result, write_json
 from bsnn.cli.record_options import SetupOptions, run_options, setup_options
 from bsnn.cli.shown_options import Shown, shown_options
 from bsnn.datasets import Dataset
+from bsnn.devices import check_device
 from bsnn.errors import SettingsError
+from bsnn.network import PERTURBATIONS, estimate
 from bsnn.settings import Run
 from bsnn.simulation.duration import DEVICE_COSTS, estimate_seconds
 

@@ -16,7 +16,6 @@ from bsnn.conversion.calibration import (
 )
 from bsnn.conversion.encoders import ENCODERS
 from bsnn.conversion.model import CONVERTERS
-from bsnn.conversion.noise import check_seed
 from bsnn.conversion.pixels import FAR, is_within
 from bsnn.conversion.populations import relu_before_pool
 from bsnn.conversion.rate import SETTINGS, RateModel
@@ -26,6 +25,7 @@ from bsnn.conversion.spike_norm import spike_norm
 from bsnn.errors import ConversionError
 from bsnn.graph import Graph, are_counts
 from bsnn.registry import check_name
+from bsnn.splitmix import check_seed
 
 __all__ = ["RATE_NORMALISATIONS", "convert_to_rate"]
 

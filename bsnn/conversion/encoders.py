@@ -1,7 +1,7 @@
 """How an image enters a rate-coded network.
 
 An encoder turns a value, a pixel divided by the input's scale, into what the input tells in each
-step. Encoders are in a registry by name; `bsnn.brian.encoders` has their Brian2 equations, which
+step. Encoders are in a registry by name; `bsnn.network.encoders` has their Brian2 equations, which
 tell the same.
 """
 
@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from bsnn.conversion.noise import splitmix_uniform
 from bsnn.registry import Registry
+from bsnn.splitmix import splitmix_uniform
 
 __all__ = ["ENCODERS", "Encoder"]
 

@@ -22,15 +22,9 @@ from bsnn.conversion.projections import Drive, LinearMap
 from bsnn.conversion.schedule import Schedule
 from bsnn.errors import BsnnError, InputError, SettingsError, StorageError
 from bsnn.graph import Graph, image_batch
+from bsnn.graph.files import graph_from_tree, graph_to_tree, provenance
 from bsnn.registry import Registry
-from bsnn.storage import (
-    Tree,
-    graph_from_tree,
-    graph_to_tree,
-    provenance,
-    read_tree,
-    write_tree,
-)
+from bsnn.storage import Tree, read_tree, write_tree
 
 __all__ = [
     "CAPABILITIES",
@@ -89,7 +83,7 @@ class SpikingModel:
 
     A coding is one class that derives from it, such as `TtfsModel` and `RateModel`: how a value
     becomes spikes and back, when populations spike, and what the network computes, in numbers. Its
-    Brian2 objects are a `bsnn.brian.NeuralCode` of the same name.
+    Brian2 objects are a `bsnn.network.NeuralCode` of the same name.
 
     Attributes
     ----------
@@ -192,7 +186,8 @@ class SpikingModel:
         name : str
             The population.
         recorded : numpy.ndarray
-            What a `bsnn.brian.SpikingNetwork` records of each neuron for an image, ``(n, *shape)``.
+            What a `bsnn.network.SpikingNetwork` records of each neuron for an image, shape
+            ``(n, *shape)``.
         """
         raise NotImplementedError
 
@@ -420,8 +415,8 @@ class SpikingModel:
             File to write.
         array_type : str
             Type of the trained arrays in the file: ``"float32"``, or ``"float16"`` for half the
-            size. Convert a network with `bsnn.storage.as_stored` weights, so that the scales are
-            those of the weights that will be read back.
+            size. Convert a network with weights of `bsnn.graph.as_stored`, so that the scales
+            are those of the weights that will be read back.
         """
         conversion = {
             "coding": self.coding,

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from bsnn.brian import build
-from bsnn.brian.devices import start, use_device
-from bsnn.brian.network import SpikingNetwork
 from bsnn.conversion import AVERAGE, SpikingModel
 from bsnn.conversion.gates import evaluate_key, gate_quantities
 from bsnn.cosimulation.fixed_point import integer_pool, quantise
 from bsnn.cosimulation.vectors import PoolVectors
+from bsnn.devices import start, use_device
 from bsnn.errors import BuildError, SettingsError
+from bsnn.network import build
+from bsnn.network.network import SpikingNetwork
 
 __all__ = ["PoolRecording", "poolings", "record_pools"]
 
@@ -110,7 +110,7 @@ def record_pools(
     names : sequence of str, optional
         Which max-poolings; by default all.
     device : str
-        Where to simulate, a name in `bsnn.brian.DEVICES`.
+        Where to simulate, a name in `bsnn.devices.DEVICES`.
     seed : int
         Of the encoder's noise.
     directory : pathlib.Path, optional

@@ -14,13 +14,13 @@ from typing import Any
 import brian2 as b2
 import numpy as np
 
-from bsnn.brian.builder import build
-from bsnn.brian.neuron_models import NEURON_MODELS
 from bsnn.conversion.gates import AVERAGE, GATES
 from bsnn.gpu_check.models import cnn, rate_model, residual_net, small_cnn, ttfs_model
 from bsnn.gpu_check.parts import DT, Part, RatePart, TtfsPart
 from bsnn.gpu_check.scenes import RandomPart, delays, fixed_order
 from bsnn.graph import Graph
+from bsnn.network.builder import build
+from bsnn.network.neuron_models import NEURON_MODELS
 
 __all__ = ["CASES", "RANDOM", "Case"]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import brian2 as b2
 
-from bsnn.cuda import Configuration, configured
+from bsnn.devices.cuda import Configuration, configured
 from bsnn.errors import BuildError
 from bsnn.gpu_check.checks import CHECKS, Bench, TrainedNetwork, made
 from bsnn.gpu_check.report import Report

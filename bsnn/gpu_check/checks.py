@@ -18,11 +18,11 @@ from pathlib import Path
 import numpy as np
 
 import bsnn
-from bsnn.brian import use_device
-from bsnn.cuda import Configuration
-from bsnn.cuda.memory import gpu_memory
-from bsnn.cuda.usage import MemoryWatch
 from bsnn.datasets import mnist_sample
+from bsnn.devices import use_device
+from bsnn.devices.cuda import Configuration
+from bsnn.devices.cuda.memory import gpu_memory
+from bsnn.devices.cuda.usage import MemoryWatch
 from bsnn.gpu_check.cases import CASES, RANDOM
 from bsnn.gpu_check.parts import Outcome
 from bsnn.gpu_check.programs import words_of_programs

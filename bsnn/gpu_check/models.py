@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from bsnn.brian import NEURON_MODELS
 from bsnn.conversion import CODINGS, SpikingModel
 from bsnn.graph import Add, AvgPool2d, Conv2d, Flatten, Graph, Input, Linear, MaxPool2d, ReLU
+from bsnn.network import NEURON_MODELS
 
 __all__ = ["cnn", "rate_model", "residual_net", "small_cnn", "ttfs_model"]
 

@@ -9,8 +9,8 @@ from typing import Any
 import brian2 as b2
 import numpy as np
 
-from bsnn.brian.network import SpikingNetwork
 from bsnn.brian.window_recorder import WindowRecorder
+from bsnn.network.network import SpikingNetwork
 
 __all__ = ["DT", "Outcome", "Part", "RatePart", "ScenePart", "TtfsPart"]
 

@@ -11,7 +11,7 @@ from typing import Any
 import brian2 as b2
 import numpy as np
 
-from bsnn.brian.devices import start, use_device
+from bsnn.devices import start, use_device
 from bsnn.errors import SimulationError
 from bsnn.gpu_check.cases import Case
 from bsnn.gpu_check.parts import DT, Outcome, Part
@@ -66,7 +66,7 @@ def simulate_cases(
     Parameters
     ----------
     device : str
-        A name in `bsnn.brian.devices.DEVICES`.
+        A name in `bsnn.devices.DEVICES`.
     cases : sequence of Case
         The networks.
     folder : path
@@ -102,7 +102,7 @@ def simulate_cases(
 
 
 class _Together:
-    """Networks as one, as `bsnn.brian.devices.start` takes it."""
+    """Networks as one, as `bsnn.devices.start` takes it."""
 
     def __init__(self, parts: Mapping[str, Part]) -> None:
         self._parts = parts

@@ -2,6 +2,7 @@
 
 from bsnn.graph.arrays import are_counts, as_numbers, image_batch
 from bsnn.graph.cost import GraphCost, LayerCost, count
+from bsnn.graph.files import ARRAY_TYPES, as_stored, load_graph, save_graph
 from bsnn.graph.graph import Graph
 from bsnn.graph.layers import (
     LAYER_KINDS,
@@ -20,6 +21,7 @@ from bsnn.graph.layers import (
 )
 
 __all__ = [
+    "ARRAY_TYPES",
     "LAYER_KINDS",
     "AdaptiveAvgPool2d",
     "Add",
@@ -38,6 +40,9 @@ __all__ = [
     "ReLU",
     "are_counts",
     "as_numbers",
+    "as_stored",
     "count",
     "image_batch",
+    "load_graph",
+    "save_graph",
 ]

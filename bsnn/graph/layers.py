@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from bsnn.errors import GraphError
-from bsnn.graph.geometry import adaptive_bins, output_size, tap_positions
+from bsnn.geometry import adaptive_bins, output_size, tap_positions
 
 __all__ = [
     "LAYER_KINDS",

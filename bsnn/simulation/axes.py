@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from bsnn.brian import PERTURBATIONS
 from bsnn.brian.quantities import numbers_and_unit, parse_quantity, quantity
 from bsnn.conversion import SpikingModel
 from bsnn.errors import SettingsError
+from bsnn.network import PERTURBATIONS
 from bsnn.registry import unknown_name
 from bsnn.settings import Setup
 
@@ -27,7 +27,7 @@ class Axis:
     Attributes
     ----------
     name : str
-        A perturbation (`bsnn.brian.PERTURBATIONS`), a parameter of the neuron, or ``"steps"``.
+        A perturbation (`bsnn.network.PERTURBATIONS`), a parameter of the neuron, or ``"steps"``.
     values : tuple of float
         Numbers in `unit`. May be given as Brian2 quantities, such as ``[5, 20] * ms``; they are
         then kept as numbers and a unit.

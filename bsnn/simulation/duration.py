@@ -6,9 +6,9 @@ import dataclasses
 
 import numpy as np
 
-from bsnn.brian import estimate
 from bsnn.conversion import SpikingModel
 from bsnn.errors import SimulationError
+from bsnn.network import estimate
 
 __all__ = ["DEVICE_COSTS", "DeviceCost", "estimate_seconds"]
 

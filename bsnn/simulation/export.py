@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from bsnn.brian.builder import build
-from bsnn.brian.devices import default_step, generate, generated_file, use_generator
-from bsnn.brian.network import SpikingNetwork
 from bsnn.conversion import CODINGS, SpikingModel
+from bsnn.devices import DEVICES, Standalone, default_step, generated_file
+from bsnn.devices.compilation import write_units
 from bsnn.errors import SettingsError
-from bsnn.registry import Registry, check_name
+from bsnn.network.builder import build
+from bsnn.network.network import SpikingNetwork
+from bsnn.registry import Registry
 from bsnn.settings import Setup, fields_of, taken
 from bsnn.simulation.reader import Reader
 from bsnn.simulation.shown import checked_images
@@ -26,8 +27,10 @@ from bsnn.storage import file_mask, versions
 
 __all__ = ["TARGETS", "export"]
 
-#: By target, the device that generates for it, and how its language is called.
-TARGETS = Registry("target", {"cpp": ("cpp", "C++"), "cuda": ("cuda", "CUDA")})
+#: The devices that generate a program.
+TARGETS = Registry(
+    "target", {name: entry for name, entry in DEVICES.items() if isinstance(entry, Standalone)}
+)
 
 _TEMPLATES = Path(__file__).parent / "exported"
 
@@ -82,18 +85,18 @@ def export(
     """
     (setup,) = taken(fields, (Setup, setup))
     folder = Path(directory)
-    check_name(target, TARGETS, TARGETS.kind)
+    device = TARGETS[target]
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise SettingsError(f"{folder} exists and is not an empty folder: name another one.")
     images, labels = checked_images(model, images, labels)
     batch = setup.batch
     if batch is None:
-        batch = len(images) if target == "cuda" else 1
+        batch = len(images) if device.parallel else 1
     setup = dataclasses.replace(setup, batch=min(batch, len(images)))
     folder.absolute().parent.mkdir(parents=True, exist_ok=True)
     made = Path(tempfile.mkdtemp(dir=folder.absolute().parent, prefix=f"{folder.name}."))
     try:
-        with use_generator(TARGETS[target][0]), default_step():
+        with device.generating(), default_step():
             net = build(model, images=len(images), **fields_of(setup))
             numbers = first_image + np.arange(len(images))
             inputs = {
@@ -101,7 +104,7 @@ def export(
                 for timed, values in net.presentation(images, numbers).items()
             }
             Reader(net)
-            sources = generate(net, made)
+            sources = write_units(made, device.generate(net, made))
             description = _describe(net, len(images), target)
         _write_inputs(made, inputs, images, labels)
         (made / "network.json").write_text(json.dumps(description, indent=1) + "\n")
@@ -190,7 +193,7 @@ def _write_texts(
         "sources": " ".join(sources),
         "arguments": " ".join(f"{name}=inputs/{name}.dat" for name in inputs),
         "inputs": shapes,
-        "language": TARGETS[target][1],
+        "language": TARGETS[target].language,
         "coding": CODINGS[description["coding"]].title,
         **{name: description[name] for name in ("steps", "images", "batch", "rounds")},
         "versions": ", ".join(

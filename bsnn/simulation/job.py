@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from bsnn.conversion import SpikingModel
+from bsnn.devices import DEVICES
+from bsnn.graph.files import weights_sha256
 from bsnn.settings import Setup
-from bsnn.storage import weights_sha256
 
 __all__ = ["Job"]
 
@@ -24,7 +25,7 @@ class Job:
     model : SpikingModel
         The network.
     device : str
-        Name of a device (`bsnn.brian.DEVICES`).
+        Name of a device (`bsnn.devices.DEVICES`).
     code_target : str
         Brian2's preference for the code of runtime mode.
     setup : Setup
@@ -62,7 +63,7 @@ class Job:
             # its equations, not only its name
             "neuron": repr(self.setup.neuron),
         }
-        if self.device == "runtime":
+        if DEVICES[self.device].language is None:
             settings["code target"] = self.code_target
         return {name: str(value) for name, value in settings.items()}
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from bsnn.brian.builder import build
-from bsnn.brian.devices import start, use_code_target, use_device
-from bsnn.brian.network import SpikingNetwork
+from bsnn.devices import start, use_code_target, use_device
+from bsnn.network.builder import build
+from bsnn.network.network import SpikingNetwork
 from bsnn.settings import fields_of
 from bsnn.simulation.job import Job
 from bsnn.simulation.reader import Reader

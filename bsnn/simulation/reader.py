@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from bsnn.brian.network import SpikingNetwork
 from bsnn.conversion import Population
+from bsnn.network.network import SpikingNetwork
 from bsnn.simulation.records import Records
 
 __all__ = ["Reader"]

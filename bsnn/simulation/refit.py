@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from bsnn.brian.builder import build
-from bsnn.brian.devices import start, use_device
-from bsnn.brian.network import SpikingNetwork
-from bsnn.brian.neuron_models import NeuronModel
 from bsnn.conversion import SpikingModel
 from bsnn.conversion.populations import per_channel
+from bsnn.devices import start, use_device
 from bsnn.errors import ConversionError
+from bsnn.network.builder import build
+from bsnn.network.network import SpikingNetwork
+from bsnn.network.neuron_models import NeuronModel
 from bsnn.progress import progress_bar
 
 __all__ = ["refit_thresholds"]

@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from bsnn.brian.builder import build, checked_setup
-from bsnn.brian.devices import active_device, check_device, code_target
-from bsnn.brian.network import SpikingNetwork
-from bsnn.brian.size import check_memory
-from bsnn.brian.synapse_models import SynapseModel
 from bsnn.conversion import SpikingModel
+from bsnn.devices import DEVICES, active_device, code_target
 from bsnn.errors import SettingsError, SimulationError
+from bsnn.network.builder import build, checked_setup
+from bsnn.network.network import SpikingNetwork
+from bsnn.network.size import check_memory
+from bsnn.network.synapse_models import SynapseModel
 from bsnn.progress import simulation_progress
 from bsnn.settings import Run, Setup, fields_of, taken
 from bsnn.simulation.checkpoint import Checkpoint
@@ -35,11 +35,6 @@ __all__ = ["IncompleteSimulation", "Interrupted", "simulate"]
 
 # So many chunks that fail before one has succeeded: the others would fail as well.
 _HOPELESS = 2
-
-# In rate coding a neuron's spikes for an image are counted in four bytes; so many are recorded.
-_COUNT_BYTES = 100_000_000
-# A GPU is kept busy by many images at once.
-_COUNT_BYTES_CUDA = 1_000_000_000
 
 
 class Interrupted(KeyboardInterrupt):
@@ -145,12 +140,11 @@ def simulate(
         _check_not_given(fields, setup, run)
     setup, run = taken(fields, (Setup, setup), (Run, run))
     device = run.device or active_device()
-    check_device(device)
-    run.check(device)
+    run.check(device, generates=DEVICES[device].language is not None)
     chunk = _default_chunk(model, device) if run.chunk is None else run.chunk
     batch = setup.batch
     if batch is None:
-        batch = chunk if device == "cuda" else 1
+        batch = chunk if DEVICES[device].parallel else 1
     if batch < 1:
         raise SimulationError(f"batch is {batch}; at least one is needed.")
     if own is not None:
@@ -305,8 +299,7 @@ def _default_chunk(model: SpikingModel, device: str) -> int:
     if not model.read_each_step:
         return 500
     neurons = sum(population.size for population in model.populations.values())
-    count_bytes = _COUNT_BYTES_CUDA if device == "cuda" else _COUNT_BYTES
-    return min(500, max(1, count_bytes // (4 * neurons)))
+    return min(500, max(1, DEVICES[device].record_bytes // (4 * neurons)))
 
 
 def _check_nothing_learns(synapses: Mapping[str, SynapseModel]) -> None:

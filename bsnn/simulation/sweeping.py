@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from bsnn.brian import check_perturbations, neuron_model
-from bsnn.brian.builder import checked_setup
-from bsnn.brian.devices import active_device, check_device, code_target
 from bsnn.conversion import SpikingModel
+from bsnn.devices import active_device, check_device, code_target
 from bsnn.errors import SettingsError, SimulationError, StorageError
+from bsnn.network import check_perturbations, neuron_model
+from bsnn.network.builder import checked_setup
 from bsnn.progress import progress_bar
 from bsnn.settings import Run, Setup, taken
 from bsnn.simulation.axes import Axis, Case, places

@@ -25,7 +25,7 @@ from types import TracebackType
 import numpy as np
 import psutil
 
-from bsnn.brian.compilation import cores
+from bsnn.devices.compilation import cores
 from bsnn.errors import BsnnError, BuildError
 from bsnn.simulation.executor import ATTEMPTS, Executor, Outcome, describe
 from bsnn.simulation.job import Job

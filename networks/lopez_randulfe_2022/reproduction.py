@@ -220,7 +220,7 @@ def frontier(
     points = []
     for name, path in models.items():
         graph = bsnn.load_graph(path)
-        weights = bsnn.storage.weights_sha256(graph)
+        weights = bsnn.graph.files.weights_sha256(graph)
         for steps, rounding in FRONTIER_SETTINGS:
             key = {
                 "model": name,

@@ -94,8 +94,8 @@ def train(
     import bsnn
     from bsnn.analysis.saving import save_figure
     from bsnn.errors import torch_is_missing
+    from bsnn.graph.files import as_stored, save_graph
     from bsnn.networks.evaluation import accuracy
-    from bsnn.storage import as_stored, save_graph
 
     try:
         import torch

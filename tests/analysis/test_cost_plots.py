@@ -7,11 +7,11 @@ import pytest
 from rate_networks import ResidualNet, make_rate_model
 
 import bsnn
-from bsnn.analysis.cost import spiking_cost
 from bsnn.analysis.cost_plots import draw_causes, draw_decisions, draw_early_exit, draw_energy
-from bsnn.analysis.latency import decision_times, early_exit
 from bsnn.analysis.style import new_figure
-from bsnn.brian.devices import use_code_target
+from bsnn.devices import use_code_target
+from bsnn.explain.cost import spiking_cost
+from bsnn.explain.latency import decision_times, early_exit
 
 
 @pytest.fixture(scope="module")

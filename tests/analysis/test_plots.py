@@ -18,10 +18,10 @@ from torch import nn
 
 import bsnn
 from bsnn.analysis import activity_plots, network_plots, rate_plots, result_plots
-from bsnn.analysis.recording import record
 from bsnn.analysis.style import PALETTE, new_figure, series, shade
-from bsnn.analysis.tracing import WATCHES, trace_neuron
 from bsnn.errors import SettingsError
+from bsnn.explain.recording import record
+from bsnn.explain.tracing import WATCHES, trace_neuron
 
 pytestmark = pytest.mark.usefixtures("numpy_target")
 

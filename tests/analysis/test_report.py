@@ -17,10 +17,10 @@ import reference
 from rate_networks import MaxCnn, make_rate_model
 
 import bsnn
-from bsnn.analysis.cost import spiking_cost
-from bsnn.analysis.recording import record
 from bsnn.analysis.report import report_html, write_report
 from bsnn.analysis.report.embedding import embedded, frame_length
+from bsnn.explain.cost import spiking_cost
+from bsnn.explain.recording import record
 from bsnn.networks import paper
 
 pytestmark = pytest.mark.usefixtures("numpy_target")

@@ -77,7 +77,7 @@ def closed_form(model, images):
 
 def fan_out(model) -> dict[str, np.ndarray]:
     """True fan-out of each neuron, from the connections that Brian2 is given."""
-    from bsnn.brian.connectivity import neuron_order, projection
+    from bsnn.network.connectivity import neuron_order, projection
 
     found = {}
     for population in model.populations.values():

@@ -14,9 +14,9 @@ import brian2 as b2
 import numpy as np
 
 from bsnn.benchmark import Case, Outcome, System, run_here
-from bsnn.brian.connectivity import neuron_order, projection
 from bsnn.conversion.ties import TIE
 from bsnn.graph import AvgPool2d, Graph, MaxPool2d
+from bsnn.network.connectivity import neuron_order, projection
 
 __all__ = ["Brian2Rate"]
 

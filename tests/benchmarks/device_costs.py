@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 import bsnn
-from bsnn.brian import estimate
+from bsnn.network import estimate
 from bsnn.networks import paper
 from bsnn.simulation.duration import DEVICE_COSTS
 

@@ -20,8 +20,8 @@ from rich.console import Console
 
 import bsnn
 from bsnn.benchmark import Case, choose, compare
-from bsnn.brian import estimate
 from bsnn.graph import Conv2d, Flatten, Graph, Input, Layer, Linear, MaxPool2d, ReLU
+from bsnn.network import estimate
 
 #: Channels of the convolutions; M is a max-pooling.
 PLAN = (64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 512, 512, 512, "M")

@@ -18,15 +18,8 @@ from test_max_pooling import expected_winners
 from test_shared_connections import channel_last, dyadic, pooled
 from torch.nn import functional
 
-from bsnn.brian import (
-    AveragePooling,
-    Convolution,
-    Dense,
-    GatedPool,
-    MaxPooling,
-    Windows,
-)
-from bsnn.brian.devices import use_code_target
+from bsnn.brian import AveragePooling, Convolution, Dense, GatedPool, MaxPooling, Windows
+from bsnn.devices import use_code_target
 from bsnn.graph import MaxPool2d
 
 STEPS = 12

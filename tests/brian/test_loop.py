@@ -13,9 +13,9 @@ from torch import nn
 from ttfs_networks import make_model
 
 import bsnn
-from bsnn.analysis.tracing import Watch, trace_form
-from bsnn.brian import STATIC
-from bsnn.brian.devices import start, use_code_target
+from bsnn.devices import start, use_code_target
+from bsnn.explain.tracing import Watch, trace_form
+from bsnn.network import STATIC
 
 TTFS_KINDS = [
     {"form": form, "connectivity": connectivity}
@@ -212,7 +212,7 @@ NOT_IDEAL = {
     "explicit": {"synapses": {"*": STATIC.with_delay(2 * ms)}, "connectivity": "synapses"},
     "short-term": {"synapses": {"*": "short-term"}},
     "refractory": {
-        "neuron": bsnn.brian.NEURON_MODELS["lif"].with_parameters(refractory_period=3 * ms)
+        "neuron": bsnn.network.NEURON_MODELS["lif"].with_parameters(refractory_period=3 * ms)
     },
     "current": {"neuron": "exponential-current"},
     "escape": {"neuron": "escape-noise"},

@@ -18,10 +18,11 @@ from targets import RUNTIME_TARGETS
 from torch import nn
 
 import bsnn
-from bsnn.brian import NEURAL_CODES, GatedPool, MaxPooling, Windows
-from bsnn.brian.devices import start, use_code_target, use_device
+from bsnn.brian import GatedPool, MaxPooling, Windows
 from bsnn.conversion import AVERAGE, DEFAULT_GATE, GATES, RateDynamics
+from bsnn.devices import start, use_code_target, use_device
 from bsnn.graph import MaxPool2d
+from bsnn.network import NEURAL_CODES
 
 SHAPE = (2, 7, 7)
 EXPRESSION = "v_before + 0.25*v_th*spike_count"

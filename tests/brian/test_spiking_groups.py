@@ -8,16 +8,9 @@ import pytest
 from brian2 import ms
 from targets import RUNTIME_TARGETS
 
-from bsnn.brian import (
-    FIRST_SPIKE,
-    NEURON_FORMS,
-    CalendarGroup,
-    GatedPool,
-    OnePassGroup,
-    TimeOrigin,
-    Windows,
-)
-from bsnn.graph.geometry import tap_positions
+from bsnn.brian import FIRST_SPIKE, CalendarGroup, GatedPool, OnePassGroup, TimeOrigin, Windows
+from bsnn.geometry import tap_positions
+from bsnn.network import NEURON_FORMS
 
 MODEL = """
 v : 1

@@ -10,7 +10,7 @@ from brian2.units import ms, mV
 from targets import RUNTIME_TARGETS
 
 from bsnn.brian import OnePassGroup, SpikeStepRecorder, WindowRecorder, WindowStart
-from bsnn.brian.devices import use_code_target
+from bsnn.devices import use_code_target
 from bsnn.errors import SimulationError
 
 SIZE, WINDOW_STEPS, STEPS = 23, 7, 31

@@ -287,7 +287,7 @@ def test_a_newcomers_mistakes_with_run(error_of, run, own_model, monkeypatch, tm
     bsnn.save_graph(graph, tmp_path / "graph.h5")
     assert "was not converted" in error_of("run", "graph.h5")
     assert "cannot be written" in error_of("info", SPARSE, "--json", "no/such/folder.json")
-    monkeypatch.setattr("bsnn.brian.devices.shutil.which", lambda _: None)
+    monkeypatch.setattr("bsnn.devices.standalone.shutil.which", lambda _: None)
     assert "needs a C++ compiler" in error_of("run", SPARSE, "--dataset", "mnist-sample")
 
 

@@ -11,8 +11,9 @@ import pytest
 from rate_networks import MaxCnn, make_rate_model
 
 import bsnn
-from bsnn.brian import NEURON_MODELS, PERTURBATIONS, parse_quantity
+from bsnn.brian import parse_quantity
 from bsnn.cli.record_options import SetupOptions
+from bsnn.network import NEURON_MODELS, PERTURBATIONS
 from bsnn.networks import paper
 
 FILE = """

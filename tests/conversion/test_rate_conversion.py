@@ -16,8 +16,9 @@ from torch import nn
 
 import bsnn
 from bsnn.conversion import RATE_NORMALISATIONS, RateDynamics
+from bsnn.graph.files import as_stored
 from bsnn.networks import paper
-from bsnn.storage import _write_seal, as_stored
+from bsnn.storage import _write_seal
 
 every_norm = pytest.mark.parametrize("norm", RATE_NORMALISATIONS)
 

@@ -21,7 +21,6 @@ from torch import nn
 
 import bsnn
 from bsnn.brian import GatedPool, MaxPooling
-from bsnn.brian.devices import use_code_target
 from bsnn.conversion import GATES, on_grid
 from bsnn.cosimulation import (
     Harness,
@@ -32,6 +31,7 @@ from bsnn.cosimulation import (
     quantise,
     record_pools,
 )
+from bsnn.devices import use_code_target
 
 BITS = 6
 

@@ -42,4 +42,4 @@ def gpu_of(tmp_path, monkeypatch):
 def emulated_gpu(gpu_of, monkeypatch):
     """A GPU whose programs are compiled for the CPU and run there."""
     gpu_of(80_000)
-    monkeypatch.setattr("bsnn.brian.devices.compile_project", emulate)
+    monkeypatch.setattr("bsnn.devices.standalone.compile_project", emulate)

@@ -18,15 +18,15 @@ from brian2.core.variables import ArrayVariable
 from emulation import compile_for_cpu
 from merging import merge
 
-from bsnn.brian.compilation import write_units
-from bsnn.brian.devices import use_generator
-from bsnn.cuda.toolkit import find_curand
+from bsnn.devices import DEVICES
+from bsnn.devices.compilation import write_units
+from bsnn.devices.cuda.toolkit import find_curand
 
 
 @contextmanager
 def cuda_standalone() -> Iterator[b2.Device]:
     """Make Brian2CUDA's device active, on a machine that need not have a GPU."""
-    with use_generator("cuda"):
+    with DEVICES["cuda"].generating():
         yield b2.get_device()
 
 

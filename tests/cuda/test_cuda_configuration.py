@@ -9,9 +9,9 @@ import brian2 as b2
 import pytest
 
 import bsnn
-import bsnn.cuda
-from bsnn.cuda.gpu import NoGpu
-from bsnn.cuda.toolkit import Missing, find_curand
+import bsnn.devices.cuda
+from bsnn.devices.cuda.gpu import NoGpu
+from bsnn.devices.cuda.toolkit import Missing, find_curand
 from bsnn.networks import paper
 
 has_brian2cuda = importlib.util.find_spec("brian2cuda") is not None
@@ -30,8 +30,8 @@ def machine(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{tmp_path / 'cuda' / 'bin'}:/usr/bin:/bin")
     for name in ("CUDA_HOME", "CUDA_PATH", "CUDA_VISIBLE_DEVICES"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("bsnn.cuda.toolkit._USUAL_PLACES", ())
-    monkeypatch.setattr("bsnn.cuda.toolkit._package_folders", lambda: iter(()))
+    monkeypatch.setattr("bsnn.devices.cuda.toolkit._USUAL_PLACES", ())
+    monkeypatch.setattr("bsnn.devices.cuda.toolkit._package_folders", lambda: iter(()))
 
     def install(**programs: str):
         folder = tmp_path / "cuda" / "bin"
@@ -57,22 +57,24 @@ def add_curand(root, library="libcurand.so.10"):
 
 def test_a_gpu(machine):
     machine(nvidia_smi='#!/bin/sh\necho "NVIDIA H200, 9.0, 143771, 143000, 580.95.05"\n')
-    gpu = bsnn.cuda.find_gpu()
-    assert gpu == bsnn.cuda.Gpu(0, "NVIDIA H200", 9.0, 143771 * 2**20, 143000 * 2**20, "580.95.05")
+    gpu = bsnn.devices.cuda.find_gpu()
+    assert gpu == bsnn.devices.cuda.Gpu(
+        0, "NVIDIA H200", 9.0, 143771 * 2**20, 143000 * 2**20, "580.95.05"
+    )
 
 
 def test_the_gpus_that_this_process_may_use(machine, monkeypatch):
     """nvidia-smi sees all of them; numbers count those that are visible."""
     machine(nvidia_smi='#!/bin/sh\necho "GPU $2, 8.6, 10, 5, 1.0"\n')
-    assert bsnn.cuda.find_gpu(2).name == "GPU 2"
+    assert bsnn.devices.cuda.find_gpu(2).name == "GPU 2"
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,GPU-8abe566f")
-    assert bsnn.cuda.find_gpu(0).name == "GPU 3"
-    assert bsnn.cuda.find_gpu(1).name == "GPU GPU-8abe566f"
+    assert bsnn.devices.cuda.find_gpu(0).name == "GPU 3"
+    assert bsnn.devices.cuda.find_gpu(1).name == "GPU GPU-8abe566f"
     with pytest.raises(NoGpu, match=r"no GPU 2: CUDA_VISIBLE_DEVICES is '3,GPU-8abe566f'"):
-        bsnn.cuda.find_gpu(2)
+        bsnn.devices.cuda.find_gpu(2)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     with pytest.raises(NoGpu, match="no GPU 0"):
-        bsnn.cuda.find_gpu()
+        bsnn.devices.cuda.find_gpu()
 
 
 @pytest.mark.parametrize(
@@ -87,7 +89,7 @@ def test_no_gpu(machine, script, message):
     if script:
         machine(nvidia_smi=script)
     with pytest.raises(NoGpu, match=message):
-        bsnn.cuda.find_gpu()
+        bsnn.devices.cuda.find_gpu()
 
 
 # -------------------------------------------------------------------- the compiler
@@ -95,8 +97,8 @@ def test_no_gpu(machine, script, message):
 
 def test_the_compiler_in_path(machine):
     root = machine(nvcc=NVCC.format("13.0"))
-    found = bsnn.cuda.find_toolkit()
-    assert found == bsnn.cuda.Toolkit(root / "bin" / "nvcc", "13.0", (8.0, 9.0, 12.1))
+    found = bsnn.devices.cuda.find_toolkit()
+    assert found == bsnn.devices.cuda.Toolkit(root / "bin" / "nvcc", "13.0", (8.0, 9.0, 12.1))
 
 
 def test_the_compiler_that_is_named_comes_first(machine, monkeypatch, tmp_path):
@@ -105,18 +107,18 @@ def test_the_compiler_that_is_named_comes_first(machine, monkeypatch, tmp_path):
     other.parent.mkdir(parents=True)
     other.write_text(NVCC.format("12.8"))
     other.chmod(0o755)
-    assert bsnn.cuda.find_toolkit(other).version == "12.8"
+    assert bsnn.devices.cuda.find_toolkit(other).version == "12.8"
     monkeypatch.setenv("CUDA_HOME", str(tmp_path / "other"))
-    assert bsnn.cuda.find_toolkit().version == "12.8"
+    assert bsnn.devices.cuda.find_toolkit().version == "12.8"
     with pytest.raises(Missing, match="no file in a folder bin"):
-        bsnn.cuda.find_toolkit(tmp_path / "nvcc")
+        bsnn.devices.cuda.find_toolkit(tmp_path / "nvcc")
 
 
 @pytest.mark.parametrize("text", ["#!/bin/sh\necho gcc 12\n", "#!/bin/sh\nexit 3\n"])
 def test_what_is_no_compiler(machine, text):
     machine(nvcc=text)
     with pytest.raises(Missing, match="is not the CUDA compiler|does not run"):
-        bsnn.cuda.find_toolkit()
+        bsnn.devices.cuda.find_toolkit()
 
 
 def test_curand_of_the_toolkit_comes_first(machine, monkeypatch, tmp_path):
@@ -124,8 +126,8 @@ def test_curand_of_the_toolkit_comes_first(machine, monkeypatch, tmp_path):
     package = tmp_path / "site" / "cu13"
     package.mkdir(parents=True)
     add_curand(package)
-    monkeypatch.setattr("bsnn.cuda.toolkit._package_folders", lambda: iter([package]))
-    toolkit = bsnn.cuda.find_toolkit()
+    monkeypatch.setattr("bsnn.devices.cuda.toolkit._package_folders", lambda: iter([package]))
+    toolkit = bsnn.devices.cuda.find_toolkit()
     found = find_curand(toolkit)
     assert not found.with_toolkit
     assert found.library == package / "lib64" / "libcurand.so.10"
@@ -143,7 +145,7 @@ def test_curand_of_the_toolkit_comes_first(machine, monkeypatch, tmp_path):
 
 def test_one_message_says_all_that_is_missing(machine):
     with pytest.raises(bsnn.BuildError) as error:
-        bsnn.cuda.configure()
+        bsnn.devices.cuda.configure()
     message = str(error.value)
     assert "nvcc, the CUDA compiler" in message
     assert "pip install nvidia-curand" in message
@@ -159,7 +161,7 @@ def test_one_message_says_all_that_is_missing(machine):
 def test_gpus_that_the_compiler_does_not_know(machine, capability, message):
     add_curand(machine(nvcc=NVCC.format("13.0")))
     with pytest.raises(bsnn.BuildError, match=message):
-        bsnn.cuda.configure(compute_capability=capability)
+        bsnn.devices.cuda.configure(compute_capability=capability)
 
 
 @pytest.mark.skipif(has_brian2cuda, reason="is about Brian2CUDA not being there")

@@ -17,7 +17,7 @@ pytest.importorskip("brian2cuda", reason="brian2cuda is not installed: make test
 from emulation import compile_for_cpu
 from merging import merge
 
-import bsnn.brian.devices
+import bsnn.devices.standalone
 from bsnn.cli import gpu_check as command
 from bsnn.cli import main
 from bsnn.gpu_check import CASES, CHECKS
@@ -69,7 +69,7 @@ def machine(tmp_path, monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     # it takes longer to optimise the programs than to run them
     monkeypatch.setitem(b2.prefs, "codegen.cpp.extra_compile_args_gcc", ["-w", "-O0"])
-    compile_project = bsnn.brian.devices.compile_project
+    compile_project = bsnn.devices.standalone.compile_project
 
     def compile_emulated(directory: Path, sources) -> None:
         sources = list(sources)
@@ -81,7 +81,7 @@ def machine(tmp_path, monkeypatch):
             source = change(source)
         compile_for_cpu(directory, source).rename(directory / "main")
 
-    monkeypatch.setattr(bsnn.brian.devices, "compile_project", compile_emulated)
+    monkeypatch.setattr(bsnn.devices.standalone, "compile_project", compile_emulated)
     return changes
 
 

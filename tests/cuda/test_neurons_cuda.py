@@ -10,7 +10,7 @@ pytest.importorskip("brian2cuda", reason="brian2cuda is not installed: make test
 from test_simulate_cuda import assert_same, images, shipped
 
 import bsnn
-from bsnn.brian import NEURON_MODELS
+from bsnn.network import NEURON_MODELS
 
 LEAKY = NEURON_MODELS["conductance"].with_parameters(refractory_period=2 * b2.ms)
 
@@ -28,8 +28,8 @@ CASES = {
     ),
     "synapses": (
         ("nguyen_2020", "mnist", 8),
-        {"synapses": {"fc": bsnn.brian.SHORT_TERM.with_delay(1 * b2.ms),
-                      "conv2": bsnn.brian.STATIC.with_delay(2 * b2.ms)}},
+        {"synapses": {"fc": bsnn.network.SHORT_TERM.with_delay(1 * b2.ms),
+                      "conv2": bsnn.network.STATIC.with_delay(2 * b2.ms)}},
     ),
     "escape": (("nguyen_2020", "mnist", 8), {"neuron": "escape-noise"}),
     "ttfs": (

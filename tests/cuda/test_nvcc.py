@@ -26,8 +26,8 @@ from test_neurons_cuda import CASES
 from test_simulate_cuda import images, shipped
 
 import bsnn
-from bsnn.brian import SHORT_TERM
 from bsnn.gpu_check.models import rate_model, small_cnn, ttfs_model
+from bsnn.network import SHORT_TERM
 from bsnn.networks import PAPERS, paper
 from bsnn.networks.sengupta_2019.residual_architectures import with_junction_relus
 

@@ -16,7 +16,7 @@ pytest.importorskip("brian2cuda", reason="brian2cuda is not installed: make test
 from projects import cuda_standalone
 
 import bsnn
-from bsnn.brian.devices import start
+from bsnn.devices import start
 from bsnn.networks import paper
 
 

@@ -27,7 +27,7 @@ import numpy as np
 
 import bsnn
 from bsnn import networks
-from bsnn.brian.devices import use_code_target
+from bsnn.devices import use_code_target
 
 FILE = Path(__file__).with_name("corpus.json")
 

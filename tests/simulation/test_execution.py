@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 import bsnn
-from bsnn.brian import compilation
+from bsnn.devices import compilation
 from bsnn.networks import paper
 from bsnn.simulation.checkpoint import Checkpoint
 from bsnn.storage import read_tree, write_tree

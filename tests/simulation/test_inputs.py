@@ -9,12 +9,12 @@ from rate_networks import random_graph
 from torch import nn
 
 import bsnn
-from bsnn.analysis.recording import record
 from bsnn.analysis.report import report_html
-from bsnn.analysis.tracing import trace_neuron
-from bsnn.comparison.forecast import forecast
 from bsnn.conversion import RateDynamics
 from bsnn.cosimulation import record_pools
+from bsnn.explain.forecast import forecast
+from bsnn.explain.recording import record
+from bsnn.explain.tracing import trace_neuron
 from bsnn.simulation.shown import checked_images
 
 ENCODERS = ("constant", "poisson", "regular")

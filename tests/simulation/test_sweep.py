@@ -146,7 +146,7 @@ def test_parameters_of_the_neuron_and_steps_are_varied():
     spikes = {tuple(p.values.values()): p.spikes_per_neuron for p in found.points}
     result = bsnn.simulate(
         dataclasses.replace(model, steps=6), images[:6], LABELS,
-        neuron=bsnn.brian.neuron_model("lif", "rate").with_parameters(tau=2 * b2.ms),
+        neuron=bsnn.network.neuron_model("lif", "rate").with_parameters(tau=2 * b2.ms),
         perturbations={"loss": 0.1}, progress=False,
     )  # fmt: skip
     assert spikes[2, 6] == result.spikes_per_neuron
@@ -495,7 +495,7 @@ def test_mistakes_on_the_command_line(command_line, options, message):
 
 def test_points_that_differ_in_numbers_share_a_binary(small_cnn, monkeypatch):
     """In C++ standalone: strengths, seeds and parameters are data."""
-    from bsnn.brian import compilation
+    from bsnn.devices import compilation
 
     compiled = []
     real = compilation._compile

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from bsnn.analysis.recording import Recording, Spikes
 from bsnn.conversion import SpikingModel
+from bsnn.explain.recording import Recording, Spikes
 
 __all__ = ["embedded", "frame_length"]
 

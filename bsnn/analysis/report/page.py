@@ -22,10 +22,8 @@ from bsnn.analysis.activity_plots import (
     draw_spike_times,
     stages_text,
 )
-from bsnn.analysis.cost import SpikingCost
 from bsnn.analysis.cost_plots import draw_causes, draw_decisions, draw_early_exit, draw_energy
 from bsnn.analysis.network_plots import diagram_size, draw_network, draw_scales, draw_weights
-from bsnn.analysis.recording import Recording
 from bsnn.analysis.report.embedding import embedded, frame_length
 from bsnn.analysis.report.svg import inline_svg
 from bsnn.analysis.result_plots import (
@@ -36,13 +34,16 @@ from bsnn.analysis.result_plots import (
     draw_spikes_by_depth,
 )
 from bsnn.analysis.style import new_figure
-from bsnn.analysis.tracing import NeuronTrace
-from bsnn.comparison import Comparison
 from bsnn.conversion import CODINGS, SpikingModel
+from bsnn.explain import Comparison
+from bsnn.explain.cost import SpikingCost
+from bsnn.explain.recording import Recording
+from bsnn.explain.tracing import NeuronTrace
 from bsnn.graph import count
+from bsnn.graph.files import weights_sha256
 from bsnn.simulation import Result
 from bsnn.simulation.shown import checked_labels
-from bsnn.storage import replacing, weights_sha256
+from bsnn.storage import replacing
 
 __all__ = ["report_html", "write_report"]
 
@@ -141,7 +142,7 @@ def report_html(
     comparison : Comparison, optional
         With the trained network, layer by layer, from `bsnn.compare`.
     cost : SpikingCost, optional
-        What the network costs in hardware, from `bsnn.analysis.cost.spiking_cost`.
+        What the network costs in hardware, from `bsnn.explain.cost.spiking_cost`.
     """
     draw = _Drawings()
     data = None
