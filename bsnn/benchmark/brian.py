@@ -47,7 +47,9 @@ class BrianSystem(System):
         self._case = case
         self._report = folder / "usage.jsonl"
         directory = self._open.enter_context(use_device("cpp", folder / "code"))
-        self._net = build(case.model, images=min(_CHUNK, len(case.images)), **self._options)
+        self._net = build(
+            case.model, images=min(_CHUNK, len(case.images)), name="", **self._options
+        )
         self._fan_out = _weighted_fan_out(self._net)
         for name in self._fan_out:
             self._net.monitor(name, "count")

@@ -221,7 +221,7 @@ def _measure_bsnn(network: GpuNetwork, batch: int, rounds: int) -> GpuRow:
     numbers = np.arange(count)
     with tempfile.TemporaryDirectory(prefix="bsnn_bench_") as folder:
         with use_device("cuda", Path(folder) / "code") as directory:
-            net = build(model, images=batch, batch=batch, precision="float32")
+            net = build(model, images=batch, batch=batch, precision="float32", name="")
             read = Reader(net)
             runner = start(net, directory)
             seconds, predictions = [], []
@@ -235,7 +235,7 @@ def _measure_bsnn(network: GpuNetwork, batch: int, rounds: int) -> GpuRow:
                             predictions.append(read.predictions(part.stop - first))
                     seconds.append(time.perf_counter() - started)
         with use_device("cuda", Path(folder) / "profiled") as directory:
-            net = build(model, images=batch, batch=batch, precision="float32")
+            net = build(model, images=batch, batch=batch, precision="float32", name="")
             Reader(net)
             profiled = start(net, directory, profile=True)
             profiled.run(network.images[:batch], numbers[:batch])

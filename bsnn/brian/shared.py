@@ -222,6 +222,16 @@ class SharedConnections(Group):
             return tuple(np.zeros(0, np.int32) for _ in range(3))
         return tuple(np.concatenate(column).astype(np.int32) for column in zip(*parts, strict=True))
 
+    @property
+    def i(self) -> np.ndarray:
+        """Source neuron of each connection, as `brian2.Synapses` have it; computed each time."""
+        return self.connections()[0]
+
+    @property
+    def j(self) -> np.ndarray:
+        """Target neuron of each connection, as `brian2.Synapses` have it; computed each time."""
+        return self.connections()[1]
+
     # ---------------------------------------------------------------- checks
 
     def _not_offered(self, what: str) -> NotImplementedError:

@@ -127,7 +127,7 @@ def record_pools(
     images = model.check_images(images)
     sources = {name: _checked_source(model, name) for name in names}
     with use_device(device, directory):
-        net = build(model, images=len(images), seed=seed)
+        net = build(model, images=len(images), seed=seed, name="")
         for name, source in sources.items():
             for population in (name, source):
                 if "spikes" not in net.monitors.get(population, {}):

@@ -34,13 +34,13 @@ class CudaStandalone(Standalone):
                     f"There is no GPU to simulate on: {found.no_gpu}. To compile for one "
                     "elsewhere, use bsnn export."
                 )
-            with self._set(directory) as folder, default_step():
+            with self.activated(directory) as folder, default_step():
                 yield folder
 
     @contextmanager
     def generating(self) -> Iterator[Path]:
         # which GPU the code is for is said when it is compiled
-        with configured(generate_only=True, compute_capability=9.0), self._set(None) as folder:
+        with configured(generate_only=True, compute_capability=9.0), self.activated(None) as folder:
             yield folder
 
     def check(self, net: Runnable) -> None:

@@ -47,10 +47,11 @@ class Standalone(Device):
 
     def generating(self) -> AbstractContextManager[Path]:
         """Make it active for a block that only generates code; nothing else is asked of it."""
-        return self._set(None)
+        return self.activated(None)
 
     @contextmanager
-    def _set(self, directory: Path | None) -> Iterator[Path]:
+    def activated(self, directory: Path | None) -> Iterator[Path]:
+        """Make Brian2's device active for a block; without a directory in a temporary one."""
         # Brian2 numbers its objects anew for as long as those of an earlier network are there, and
         # code with other names is other code to the cache of binaries
         gc.collect()
@@ -136,7 +137,7 @@ class CppStandalone(Standalone):
                 "is not to be found. Install them (Debian and Ubuntu: apt-get install g++ make), "
                 "or use the runtime device, which needs neither."
             )
-        return self._set(directory)
+        return self.activated(directory)
 
     def prepare(self, net: Runnable) -> None:
         """Let values of shared parameters be read from files, as those of arrays are.

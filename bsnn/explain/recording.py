@@ -114,6 +114,7 @@ def watched_network(
     """Build a network in which all spikes and the potentials of telling neurons are recorded."""
     net = build(
         model,
+        name="",
         images=len(images),
         form=trace_form(model),
         one_at_a_time=model.pipelined,

@@ -120,7 +120,7 @@ def trace_neuron(
             f"The population {layer!r} has the shape {shape}; there is no neuron {position}."
         )
     (image,) = model.check_images([image])
-    net = build(model, form=trace_form(model), one_at_a_time=model.pipelined, seed=seed)
+    net = build(model, form=trace_form(model), one_at_a_time=model.pipelined, seed=seed, name="")
     watched = watch(net, layer, [net.neuron_index(layer, *position)])
     net.present(image[np.newaxis], np.array([number]))
     net.network.run(net.duration, namespace={})

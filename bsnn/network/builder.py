@@ -11,12 +11,14 @@ import brian2 as b2
 from bsnn.conversion import SpikingModel
 from bsnn.errors import BuildError, SettingsError
 from bsnn.network.disturbing import check_disturbed
+from bsnn.network.names import keep_quiet_about
 from bsnn.network.network import PRECISIONS, SpikingNetwork
 from bsnn.network.neural_code import NEURAL_CODES, neuron_model
 from bsnn.network.neuron_models import NeuronModel
 from bsnn.network.perturbations import PERTURBATIONS, check_perturbations, with_rounded_weights
 from bsnn.network.size import CONNECTIVITIES, check_memory
 from bsnn.network.synapse_models import SynapseModel, check_synapses
+from bsnn.network.unit_check import check_units
 from bsnn.registry import check_name
 from bsnn.settings import Setup
 
@@ -38,7 +40,7 @@ def build(
     synapses: Mapping[str, str | SynapseModel] | None = None,
     source: b2.SpikeSource | None = None,
     continuous: bool = False,
-    name: str = "",
+    name: str | None = None,
     dt: b2.Quantity | None = None,
     monitors: Mapping[str, str | Iterable[str]] | None = None,
 ) -> SpikingNetwork:
@@ -94,8 +96,9 @@ def build(
         With a `source`: let time go on. By default all state is cleared every ``model.steps``
         steps, as between images.
     name : str
-        What the names of the Brian2 objects begin with, followed by an underscore; needed where
-        several networks are in one `brian2.Network`.
+        What the names of the Brian2 objects begin with, followed by an underscore; ``""`` for the
+        plain names of populations. By default these, too, or ``network_1`` and so on for a network
+        that is built while another lives, so that both can stand in one `brian2.Network`.
     dt : brian2.Quantity, optional
         Duration of a step; by default 1 ms, or that of the source. On CUDA it is that of
         `brian2.defaultclock`, the only clock that Brian2CUDA's synapses know: in a script of your
@@ -112,7 +115,8 @@ def build(
     Raises
     ------
     BuildError
-        An argument is out of range, or the synapses would not fit the memory.
+        An argument is out of range, the units of a string do not agree, or the synapses would not
+        fit the memory.
     brian2.DimensionMismatchError
         `dt` is not a time.
 
@@ -170,11 +174,13 @@ def build(
         one_at_a_time=one_at_a_time,
     )
     code.build(net)
+    check_units(net.network, source)
     # what it does is compared with the network that was trained
     net.model = model
     for population, wanted in (monitors or {}).items():
         for what in (wanted,) if isinstance(wanted, str) else wanted:
             net.monitor(population, what)
+    keep_quiet_about(net.network)
     return net
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from bsnn.conversion.populations import per_channel
 from bsnn.devices.device import DEFAULT_STEP
 from bsnn.errors import BuildError, SimulationError
 from bsnn.network.connectivity import neuron_order
+from bsnn.network.names import keep_quiet_about, unused_name
 from bsnn.network.neuron_models import NeuronModel
 from bsnn.network.random_numbers import noise_seed
 from bsnn.network.synapse_models import SynapseModel
@@ -111,7 +113,7 @@ class SpikingNetwork:
         batch: int,
         connectivity: str,
         precision: str,
-        name: str = "",
+        name: str | None = None,
         synapse_models: Mapping[str, SynapseModel] | None = None,
         source: b2.SpikeSource | None = None,
         continuous: bool = False,
@@ -119,7 +121,7 @@ class SpikingNetwork:
     ) -> None:
         self.model = model
         self.code = code
-        self.name = name
+        self.name = unused_name(self, name)
         self.synapse_models = synapse_models or {}
         self.source = source
         self.continuous = continuous
@@ -127,7 +129,7 @@ class SpikingNetwork:
         self.perturbations = perturbations
         self.form = form
         self.seed = seed
-        self.clock = network_clock(dt) if source is None else source_clock(source, dt)
+        self.clock = network_clock(dt) if source is None else source_clock(source, dt, model.steps)
         self.batch = batch
         self.rounds = -(-images // batch)
         self.capacity = self.rounds * batch
@@ -298,6 +300,24 @@ class SpikingNetwork:
         flat = np.ravel_multi_index(position, self.model.populations[name].shape)
         return int(np.flatnonzero(neuron_order(self.model.populations[name].shape) == flat)[0])
 
+    def neuron_position(self, name: str, neuron: int) -> tuple[int, ...]:
+        """Return the ``(channel, row, column)`` of a neuron of a population, by its number.
+
+        The inverse of `neuron_index`; in a batch the position is that in the neuron's image.
+
+        Raises
+        ------
+        IndexError
+            The population has no such neuron.
+        """
+        shape = self.model.populations[name].shape
+        if not 0 <= neuron < self.group_size(name):
+            raise IndexError(
+                f"the population {name!r} has {self.group_size(name)} neurons, and no {neuron}"
+            )
+        order = neuron_order(shape)
+        return tuple(int(at) for at in np.unravel_index(order[neuron % len(order)], shape))
+
     def monitor(self, name: str, what: str, record: bool | Iterable[int] = True) -> b2.BrianObject:
         """Add a monitor to a population and return it.
 
@@ -339,6 +359,7 @@ class SpikingNetwork:
             )
         self.monitors.setdefault(name, {})[what] = monitor
         self.network.add(monitor)
+        keep_quiet_about(self.network)
         return monitor
 
     def recorded_spikes(self, name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -530,7 +551,7 @@ def network_clock(dt: b2.Quantity | None) -> b2.Clock:
     return b2.defaultclock
 
 
-def source_clock(source: b2.SpikeSource, dt: b2.Quantity | None) -> b2.Clock:
+def source_clock(source: b2.SpikeSource, dt: b2.Quantity | None, steps: int) -> b2.Clock:
     """Return the clock of a group of the user's, on which the network runs that it drives.
 
     Raises
@@ -548,6 +569,13 @@ def source_clock(source: b2.SpikeSource, dt: b2.Quantity | None) -> b2.Clock:
         raise BuildError(
             f"On CUDA the network runs on Brian2's defaultclock, and the source {source.name!r} "
             "has a clock of its own: make it without dt, and set defaultclock.dt before."
+        )
+    if dt is None and clock.dt != DEFAULT_STEP:
+        warnings.warn(
+            f"The source {source.name!r} has steps of {clock.dt}, and so has the network: an image "
+            f"lasts {steps} of these, and time constants act on steps of that length. Give "
+            f"dt={clock.dt!r} if that is meant, or the source dt={DEFAULT_STEP!r}.",
+            stacklevel=4,
         )
     return clock
 

@@ -30,6 +30,7 @@ from bsnn.network.network import SpikingNetwork
 from bsnn.network.neural_code import NEURAL_CODES, NeuralCode
 from bsnn.network.neuron_models import renamed
 from bsnn.network.perturbations import PERTURBATIONS
+from bsnn.network.positions import with_positions
 from bsnn.network.rate_equations import population_neuron, rate_equations
 from bsnn.network.rate_neurons import RATE_FORMS, RateNeuron
 from bsnn.network.synapse_code import at_start
@@ -206,7 +207,7 @@ def _add_neurons(
     else:
         group = b2.NeuronGroup(
             net.group_size(name),
-            equations.model,
+            with_positions(equations.model, population.shape, net.batch),
             clock=net.clock,
             name=net.label(name),
             namespace={},
@@ -249,7 +250,7 @@ def _add_pool(net: SpikingNetwork, population: Population, order: int) -> list[s
         Windows(*tables),
         key=gate_key(model.gate),
         batch=net.batch,
-        model="spike_count : integer",
+        model=with_positions("spike_count : integer", population.shape, net.batch),
         reset="spike_count += 1",
         order=order + _SPIKE,
         clock=net.clock,
@@ -283,10 +284,11 @@ def _group(
 ) -> b2.NeuronGroup:
     """Neurons that update, spike and are reset in one place of a step."""
     options |= {"clock": net.clock, "name": net.label(population.name)}
+    equations = with_positions(model, population.shape, net.batch)
     if net.form == "one-pass":
         group = OnePassGroup(
             net.group_size(population.name),
-            model,
+            equations,
             update=update,
             threshold=threshold,
             reset=reset,
@@ -296,7 +298,7 @@ def _group(
     else:
         group = b2.NeuronGroup(
             net.group_size(population.name),
-            model,
+            equations,
             threshold=threshold,
             reset=reset,
             method=method,

@@ -75,6 +75,9 @@ class RateNeuron(NeuronModel):
     resets : mapping of str to str
         What a spike does to the neuron, by the reset rule of the model (``"subtract"``,
         ``"zero"``).
+    reset : str
+        When the neuron is made, in place of `resets`: what a spike does whatever that rule is, as
+        in `brian2.NeuronGroup`.
     refractory : str
         Condition or duration, as in `brian2.NeuronGroup`; empty for none.
     at_start : str
@@ -97,11 +100,18 @@ class RateNeuron(NeuronModel):
     at_start: str = "v = v_start"
     potential_unit: str = "1"
     varied: frozenset[str] = frozenset()
+    reset: dataclasses.InitVar[str] = ""
 
     coding = "rate"
     on_the_way = "axon"
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, reset: str) -> None:
+        if reset:
+            if self.resets != RESET_STATEMENTS:
+                raise BuildError(
+                    f"The neuron {self.name!r} has a reset and resets: leave one of them out."
+                )
+            object.__setattr__(self, "resets", dict.fromkeys(RESET_STATEMENTS, reset))
         try:
             equations = b2.Equations(self.equations)
         except Exception as error:

@@ -18,6 +18,7 @@ from bsnn.network.hooks import joined
 from bsnn.network.network import SpikingNetwork
 from bsnn.network.neural_code import NEURAL_CODES, NeuralCode
 from bsnn.network.perturbations import PERTURBATIONS
+from bsnn.network.positions import with_positions
 from bsnn.network.random_numbers import (
     NEURON,
     NOISE_AT_START_OF_WINDOW,
@@ -127,7 +128,7 @@ def _add_pool(net: SpikingNetwork, population: Population) -> None:
         Windows(*tables),
         key=FIRST_SPIKE,
         batch=net.batch,
-        model=WINDOW_MODEL,
+        model=with_positions(WINDOW_MODEL, population.shape, net.batch),
         order=_POOL,
         clock=net.clock,
         name=net.label(name),
@@ -183,7 +184,11 @@ def _make_group(
     model, name = net.model, population.name
     options = {"clock": net.clock, "name": net.label(name), "dtype": net.dtype}
     equations, random = _with_random_numbers(changed.strings)
-    own = equations.parsed({"u_th": 1.0, **net.neuron.parameters, **changed.parameters})
+    own = with_positions(
+        equations.parsed({"u_th": 1.0, **net.neuron.parameters, **changed.parameters}),
+        population.shape,
+        net.batch,
+    )
     namespace = {"image_values": net.image_values} if population.role == "input" else {}
     if random:
         namespace |= net.noise_namespace(name)

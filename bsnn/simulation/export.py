@@ -97,7 +97,7 @@ def export(
     made = Path(tempfile.mkdtemp(dir=folder.absolute().parent, prefix=f"{folder.name}."))
     try:
         with device.generating(), default_step():
-            net = build(model, images=len(images), **fields_of(setup))
+            net = build(model, images=len(images), **fields_of(setup), name="")
             numbers = first_image + np.arange(len(images))
             inputs = {
                 f"{timed.name}.values": values

@@ -71,7 +71,7 @@ def open_presenter(job: Job, directory: Path | None = None) -> Iterator[Presente
     """Build a job's network; its device is active for the duration of the block."""
     started = time.perf_counter()
     with use_code_target(job.code_target), use_device(job.device, directory) as folder:
-        net = build(job.model, images=job.chunk, **fields_of(job.setup))
+        net = build(job.model, images=job.chunk, **fields_of(job.setup), name="")
         presenter = Presenter(net, folder)
         presenter.build_seconds = time.perf_counter() - started
         yield presenter

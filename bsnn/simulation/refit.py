@@ -88,6 +88,7 @@ def refit_thresholds(
     with use_device(device) as folder, progress_bar(disable=not progress) as shown:
         net = build(
             dataclasses.replace(model, threshold_factors={}),
+            name="",
             images=len(images),
             neuron=neuron,
             perturbations=perturbations,

@@ -181,7 +181,7 @@ def simulate(
         if own is not None:
             return Here(Presenter(own, folder), job)
         if run.device is None:
-            net = build(model, images=job.chunk, **fields_of(setup))
+            net = build(model, images=job.chunk, **fields_of(setup), name="")
             return Here(Presenter(net, folder), job)
         return Here(stack.enter_context(open_presenter(job, folder)), job)
 
