@@ -7,11 +7,12 @@ The journey of a network, each step of which is a plain object:
 >>> result = bsnn.simulate(spiking, images, labels)        # doctest: +SKIP
 """
 
-# ruff: noqa: F401, F403, what is imported for type checkers is found by __getattr__
+# ruff: noqa: F401, F403, F405, what is imported for type checkers is found by __getattr__
 from __future__ import annotations
 
 import importlib
 import importlib.util
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bsnn.errors import (
@@ -61,6 +62,11 @@ if TYPE_CHECKING:
         simulate,
         sweep,
     )
+
+# in a checkout that is not installed, networks and hardware lie beside this package
+_ROOT = Path(__file__).parents[1]
+if (_ROOT / "networks" / "__init__.py").is_file() and (_ROOT / "pyproject.toml").is_file():
+    __path__.append(str(_ROOT))
 
 #: Names that are found when they are asked for, by the module that they are in: Brian2 and PyTorch
 #: take time to import, and who only looks at a model, or extends Brian2, needs no more than that.
@@ -116,7 +122,7 @@ def __getattr__(name: str) -> Any:
 def _public() -> list[str]:
     known = {name for name, value in globals().items() if not name.startswith("_")}
     conversion = importlib.import_module("bsnn.conversion")
-    internal = {"TYPE_CHECKING", "Any", "annotations", "importlib"}
+    internal = {"TYPE_CHECKING", "Any", "Path", "annotations", "importlib"}
     internal |= {"nir_is_missing", "torch_is_missing"}
     return sorted((known - internal) | {"datasets", *_MODULES, *conversion.PUBLIC})
 

@@ -197,8 +197,8 @@ def test_without_torch_the_message_says_what_to_install():
     assert "pip install 'bsnn[torch]'" in found.stdout
 
 
-def code_blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+def code_blocks(language: str, page: str = "README.md") -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
 
 
 def test_readme_python_runs_as_printed(tmp_path, data_folder, monkeypatch):
@@ -219,6 +219,29 @@ def test_readme_python_runs_as_printed(tmp_path, data_folder, monkeypatch):
     )
     assert found.returncode == 0, found.stderr
     assert "accuracy of the spiking network" in found.stdout
+
+
+def test_what_contributing_shows_runs_as_printed(tmp_path):
+    script = tmp_path / "contributing.py"
+    script.write_text("\n".join(code_blocks("python", "CONTRIBUTING.md")))
+    found = subprocess.run(
+        [sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert found.returncode == 0, found.stderr
+    assert "my-leaky" in found.stdout
+
+
+def test_a_checkout_that_is_not_installed_finds_its_networks():
+    code = (
+        "import sys\n"
+        "sys.meta_path = [f for f in sys.meta_path if 'editable' not in repr(f).lower()]\n"
+        "from bsnn.networks import paper; import bsnn.hardware\n"
+        "print(paper('nguyen_2020').SHIPPED['mnist'].is_file())"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert found.stdout == "True\n"
 
 
 def test_readme_names_commands_that_exist():

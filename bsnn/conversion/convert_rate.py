@@ -20,7 +20,7 @@ from bsnn.conversion.pixels import FAR, is_within
 from bsnn.conversion.populations import relu_before_pool
 from bsnn.conversion.rate import SETTINGS, RateModel
 from bsnn.conversion.residual import Junctions
-from bsnn.conversion.scales import NORMALISATIONS, ScaleContext
+from bsnn.conversion.scales import NORMALISATIONS, SPIKE_TIME_NORMALISATIONS, ScaleContext
 from bsnn.conversion.spike_norm import spike_norm
 from bsnn.errors import ConversionError
 from bsnn.graph import Graph, are_counts
@@ -131,7 +131,9 @@ def convert_to_rate(
         be encoded or meant (such as pixels that were not divided by 255), the network breaks a rule
         of the method (such as a junction that is not rectified), or a layer is never active.
     """
-    check_name(norm, RATE_NORMALISATIONS, "normalisation for rates")
+    # those that are registered elsewhere are for both codings
+    known = [name for name in NORMALISATIONS if name not in SPIKE_TIME_NORMALISATIONS]
+    check_name(norm, [*known, "spike-norm"], "normalisation for rates")
     for name in settings:
         check_name(name, SETTINGS, "setting of rate coding")
     settings = _DEFAULTS | settings

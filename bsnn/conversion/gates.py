@@ -20,6 +20,7 @@ import ast
 import numpy as np
 
 from bsnn.errors import ConversionError
+from bsnn.registry import Registry
 
 __all__ = [
     "AVERAGE",
@@ -45,25 +46,29 @@ GATE_QUANTITIES = {
 }
 
 #: Key of each gate.
-GATES = {
-    # a spike passes that makes a new highest count of the window, and not one that merely catches
-    # up with it: after each step as many have passed as the neuron with the most spikes has had
-    "new_maximum": "spike_count - 0.5*spiked",
-    # the membrane potential as if it were never reset: the sum of all input, whose order is at last
-    # that of the trained network's activations
-    "accumulated": "v + v_removed",
-    # the potential that the last step has left
-    "previous": "v_before",
-    # a neuron that has just spiked is below its neighbours
-    "post_reset": "v",
-    # the same as passing any spike of the window (OR), for neurons with one threshold
-    "pre_reset": "v_reached",
-    # the cumulative number of spikes (Rueckauer et al. 2017); of neurons that are level the first
-    # wins, so that one level may pass twice
-    "count": "spike_count",
-    # whoever has spiked first
-    "first_spike": "since_first_spike",
-}
+GATES: Registry[str] = Registry(
+    "gate",
+    {
+        # a spike passes that makes a new highest count of the window, and not one that merely
+        # catches up with it: after each step as many have passed as the neuron with the most
+        # spikes has had
+        "new_maximum": "spike_count - 0.5*spiked",
+        # the membrane potential as if it were never reset: the sum of all input, whose order is at
+        # last that of the trained network's activations
+        "accumulated": "v + v_removed",
+        # the potential that the last step has left
+        "previous": "v_before",
+        # a neuron that has just spiked is below its neighbours
+        "post_reset": "v",
+        # the same as passing any spike of the window (OR), for neurons with one threshold
+        "pre_reset": "v_reached",
+        # the cumulative number of spikes (Rueckauer et al. 2017); of neurons that are level the
+        # first wins, so that one level may pass twice
+        "count": "spike_count",
+        # whoever has spiked first
+        "first_spike": "since_first_spike",
+    },
+)
 
 #: The gate that errs least (``bsnn reproduce nguyen_2020``).
 DEFAULT_GATE = "new_maximum"

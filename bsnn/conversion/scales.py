@@ -17,7 +17,7 @@ from bsnn.conversion.time_code import decode, levels
 from bsnn.graph import Conv2d, Graph, Linear
 from bsnn.registry import Registry
 
-__all__ = ["NORMALISATIONS", "ScaleContext", "rmse_by_scale"]
+__all__ = ["NORMALISATIONS", "SPIKE_TIME_NORMALISATIONS", "ScaleContext", "rmse_by_scale"]
 
 # Candidates of the search: fractions of the largest activation.
 _FRACTIONS = np.linspace(0.01, 1.0, 100)
@@ -135,6 +135,10 @@ NORMALISATIONS: Registry[Callable[[ScaleContext], float | np.ndarray]] = Registr
         "min-rmse": _least_rmse,
     },
 )
+
+
+#: Rules that look at spike times, which rates have not.
+SPIKE_TIME_NORMALISATIONS = frozenset({"min-rmse"})
 
 
 def rmse_by_scale(

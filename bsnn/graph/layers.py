@@ -7,12 +7,13 @@ Arrays are in PyTorch's layout (NCHW) and float32. A new kind of layer is one cl
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
 from bsnn.errors import GraphError
 from bsnn.geometry import adaptive_bins, output_size, tap_positions
+from bsnn.registry import Registry
 
 __all__ = [
     "LAYER_KINDS",
@@ -35,15 +36,17 @@ __all__ = [
 Shape = tuple[int, ...]
 
 #: All kinds of layer by the name under which they are stored.
-LAYER_KINDS: dict[str, type[Layer]] = {}
+LAYER_KINDS: Registry[type[Layer]] = Registry("kind of layer")
+
+_Kind = TypeVar("_Kind", bound="type[Layer]")
 
 # An im2col buffer of this many values at most (64 MiB in float32).
 _BUFFER_VALUES = 1 << 24
 
 
-def register(layer_type: type[Layer]) -> type[Layer]:
+def register(layer_type: _Kind) -> _Kind:
     """Make a class known by its ``kind``."""
-    LAYER_KINDS[layer_type.kind] = layer_type
+    LAYER_KINDS.add(layer_type.kind, layer_type)
     return layer_type
 
 

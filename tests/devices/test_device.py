@@ -42,7 +42,7 @@ def test_a_device_is_one_subclass(small_cnn, logged):
     model, images = small_cnn()
     results = {name: bsnn.simulate(model, images[:4], device=name) for name in ("cpp", "logged")}
     np.testing.assert_array_equal(results["cpp"].potentials, results["logged"].potentials)
-    assert results["cpp"].spikes_per_image == results["logged"].spikes_per_image
+    assert results["cpp"].spikes_per_neuron == results["logged"].spikes_per_neuron
     assert len(logged.checked) == 1
     assert results["logged"].device == "logged"
 
