@@ -42,6 +42,7 @@ test-hardware:
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/pyright
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 from bsnn.errors import SettingsError, SimulationError
 from bsnn.registry import check_name
@@ -16,6 +16,7 @@ from bsnn.registry import check_name
 __all__ = ["Run", "Setup", "taken"]
 
 Record = TypeVar("Record")
+Other = TypeVar("Other")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -130,9 +131,24 @@ def fields_of(record: Any) -> dict[str, Any]:
     return {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
 
 
+@overload
 def taken(
-    given: Mapping[str, Any], *records: tuple[type[Record], Record | None], without: tuple = ()
-) -> list[Record]:
+    given: Mapping[str, Any], record: tuple[type[Record], Record | None], /
+) -> tuple[Record]: ...
+
+
+@overload
+def taken(
+    given: Mapping[str, Any],
+    record: tuple[type[Record], Record | None],
+    other: tuple[type[Other], Other | None],
+    /,
+    *,
+    without: tuple = (),
+) -> tuple[Record, Other]: ...
+
+
+def taken(given: Mapping[str, Any], *records: tuple[Any, Any], without: tuple = ()) -> Any:
     """Return records, of which each was given as a whole or by its fields.
 
     Parameters
@@ -169,4 +185,4 @@ def taken(
             if getattr(record, name) != default:
                 raise SettingsError(f"{name} of the {kind.__name__} would have no effect here.")
         found.append(record)
-    return found
+    return tuple(found)

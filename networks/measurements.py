@@ -9,7 +9,7 @@ from typing import Any
 
 import bsnn
 
-__all__ = ["Measurements", "figures_of"]
+__all__ = ["Measurements", "accuracies_at", "figures_of"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Measurements:
     workers: int
     device: str
 
-    def model(self, name: str, make: Callable[[], bsnn.RateModel]) -> bsnn.RateModel:
+    def model(self, name: str, make: Callable[[], bsnn.RateModel]) -> Any:
         """Return a converted network; one that was made before is read from its file."""
         path = self.out / "models" / f"{name}.h5"
         if not path.exists():
@@ -46,7 +46,7 @@ class Measurements:
         return bsnn.load_model(path)
 
     def run(
-        self, name: str, model: bsnn.RateModel, seed: int = 1, images: int | None = None
+        self, name: str, model: bsnn.SpikingModel, seed: int = 1, images: int | None = None
     ) -> bsnn.Result:
         """Return a simulation; one that was done before is read, an interrupted one goes on."""
         test = self.test if images is None else self.test.first(images)
@@ -70,6 +70,13 @@ class Measurements:
         return bsnn.load_result(path)
 
 
+def accuracies_at(result: bsnn.Result, at_steps: Sequence[int]) -> list[float]:
+    """Return the accuracy after some steps, in percent."""
+    accuracies = result.accuracy_at_step
+    assert accuracies is not None
+    return [100 * float(accuracies[step - 1]) for step in at_steps]
+
+
 def figures_of(result: bsnn.Result, at_steps: Sequence[int]) -> dict[str, Any]:
     """Return what ``reproduction.json`` keeps of a simulation, with the accuracy at some steps."""
     accuracies = result.accuracy_at_step
@@ -78,7 +85,9 @@ def figures_of(result: bsnn.Result, at_steps: Sequence[int]) -> dict[str, Any]:
         "accuracy": result.accuracy,
         "same_class": float((result.predictions == result.ann_predictions).mean()),
         "accuracy_at_step": {
-            str(step): float(accuracies[step - 1]) for step in at_steps if step <= result.steps
+            str(step): float(accuracies[step - 1])
+            for step in at_steps
+            if accuracies is not None and step <= result.steps
         },
         "spikes_per_neuron": result.spikes_per_neuron,
         "cpu_seconds_an_image": result.cpu_seconds / len(result),

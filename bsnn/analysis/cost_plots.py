@@ -86,10 +86,11 @@ def draw_early_exit(axes: Axes, result: Result, label: str = "", number: int = 0
     """
     found = early_exit(result)
     axes.plot(found.mean_steps, 100 * found.accuracy, marker=".", label=label, **series(number))
-    axes.plot(result.steps, 100 * result.accuracy, "o", color=INK, ms=5, mfc="none")
+    accuracy, _ = result.labelled_accuracies
+    axes.plot(result.steps, 100 * accuracy, "o", color=INK, ms=5, mfc="none")
     axes.annotate(
         "all steps",
-        (result.steps, 100 * result.accuracy),
+        (result.steps, 100 * accuracy),
         textcoords="offset points",
         xytext=(-6, -14),
         ha="right",
@@ -116,7 +117,7 @@ def draw_decisions(axes: Axes, result: Result) -> None:
     times = decision_times(result)
     steps = np.arange(1, result.steps + 1)
     curves = [("class stays from here on", times.stable)]
-    if result.labels is not None:
+    if times.first_correct is not None and times.stable_correct is not None:
         curves += [
             ("right for the first time", times.first_correct),
             ("right from here on", times.stable_correct),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -31,7 +33,8 @@ def overview_figure(recording: Recording, label: int, result: Result) -> Figure:
         "A digit told by spike times: one spike a neuron at most, the earlier the larger",
         fontsize=13,
     )
-    top, bottom = figure.subfigures(2, 1, height_ratios=(1, 1.1))
+    halves: Any = figure.subfigures(2, 1, height_ratios=(1, 1.1))
+    top, bottom = halves
     axes = top.subplots(1, 3, width_ratios=(1, 2.6, 1.5))
     draw_image(axes[0], recording.images[0])
     axes[0].set_title(f"input: a {label}")

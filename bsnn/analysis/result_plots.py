@@ -65,8 +65,8 @@ def draw_accuracy_over_time(
         A result has no accuracy over time.
     """
     results = [results] if isinstance(results, Result) else list(results)
-    curves = [result.accuracy_at_step for result in results]
-    if any(curve is None for curve in curves):
+    curves = [curve for result in results if (curve := result.accuracy_at_step) is not None]
+    if len(curves) < len(results):
         raise SettingsError(
             "Accuracy over time needs a simulation in rate coding of images with labels."
         )
@@ -82,11 +82,12 @@ def draw_accuracy_over_time(
             steps, 100 * low, 100 * high, color=style["color"], alpha=0.18, lw=0,
         )  # fmt: skip
     axes.plot(steps, 100 * accuracy, label=label, **style)
-    axes.axhline(100 * results[0].ann_accuracy, color=style["color"], ls=":", lw=1.2)
+    axes.axhline(100 * results[0].labelled_accuracies[1], color=style["color"], ls=":", lw=1.2)
     axes.set_xscale("log")
     plain_numbers(axes, "x")
     # as long as the longest of the curves
-    axes.set_xlim(1, max(2, len(steps), *(line.get_xdata()[-1] for line in axes.get_lines())))
+    ends = (float(np.asarray(line.get_xdata())[-1]) for line in axes.get_lines())
+    axes.set_xlim(1, max(2, len(steps), *ends))
     axes.set_ylim(0, 101)
     axes.set_xlabel("time steps")
     axes.set_ylabel("accuracy (%), dotted: trained network")
@@ -212,7 +213,7 @@ def _draw_bars(axes: Axes, result: Result, heights: dict[str, float]) -> None:
     roles = [result.populations[name].role for name in heights]
     hatches = ["//" if role == "max_pool" else "" for role in roles]
     bars = axes.bar(
-        range(len(heights)), heights.values(), width=0.72,
+        range(len(heights)), list(heights.values()), width=0.72,
         color=[ROLE_COLOURS[role] for role in roles],
     )  # fmt: skip
     for bar, hatch in zip(bars, hatches, strict=True):

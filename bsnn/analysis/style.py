@@ -73,7 +73,8 @@ def bare(axes: Axes, *, left: bool = True) -> None:
 def shade(depth: float) -> tuple[float, float, float]:
     """Return a blue, from dark for a depth of 0 to light for 1."""
     dark, light = np.array(to_rgb("#0b3c7d")), np.array(to_rgb("#8fc7f3"))
-    return tuple(float(value) for value in dark + depth * (light - dark))
+    red, green, blue = (float(value) for value in dark + depth * (light - dark))
+    return red, green, blue
 
 
 def tint(colour: str = PALETTE[0], strongest: float = 0.75) -> LinearSegmentedColormap:

@@ -52,7 +52,7 @@ MEASURES: Registry[Measure] = Registry(
     {
         "accuracy": Measure(
             "accuracy (%)",
-            lambda run, images: 100 * run.correct / images,
+            lambda run, images: 100 * (run.correct or 0) / images,
             percent=True,
             trained=lambda sweep: None if sweep.ann_accuracy is None else 100 * sweep.ann_accuracy,
         ),

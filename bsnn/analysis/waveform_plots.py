@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -94,19 +95,21 @@ def _sample(
     found: dict[str, list[int]] = {name: [] for name in signals}
     with open(path, "rb") as file:
         for token in tokenize(file):
+            # what it is depends on the kind
+            data: Any = token.data
             if token.kind is TokenKind.VAR:
-                name = token.data.reference
+                name = data.reference
                 if name in (*signals, clock) and name not in codes.values():
-                    codes.setdefault(token.data.id_code, name)
+                    codes.setdefault(data.id_code, name)
             elif token.kind is TokenKind.ENDDEFINITIONS:
                 missing = {*signals, clock} - {*codes.values()}
                 if missing:
                     raise SettingsError(f"{path} has no signal {', '.join(sorted(missing))}.")
             elif token.kind in (TokenKind.CHANGE_SCALAR, TokenKind.CHANGE_VECTOR):
-                name = codes.get(token.data.id_code)
+                name = codes.get(data.id_code)
                 if name is None:
                     continue
-                value = token.data.value
+                value = data.value
                 # unknown until it was first written
                 value = int(value) if str(value).isdigit() else 0
                 if name == clock and value and not now.get(clock):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import brian2 as b2
 import numpy as np
@@ -32,7 +33,7 @@ class BrianSystem(System):
         For `bsnn.build`: ``connectivity``, ``form``, ``precision``.
     """
 
-    def __init__(self, name: str, about: str, **options: str) -> None:
+    def __init__(self, name: str, about: str, **options: Any) -> None:
         self.name = name
         self.about = about
         self._options = options
@@ -47,7 +48,7 @@ class BrianSystem(System):
         self._case = case
         self._report = folder / "usage.jsonl"
         directory = self._open.enter_context(use_device("cpp", folder / "code"))
-        self._net = build(
+        self._net: Any = build(
             case.model, images=min(_CHUNK, len(case.images)), name="", **self._options
         )
         self._fan_out = _weighted_fan_out(self._net)

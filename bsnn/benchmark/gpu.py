@@ -120,7 +120,7 @@ def _vgg16(_: None, data: Path | None, images: int) -> GpuNetwork:
     module = checkout_module("rate_vgg16")
     if module is None:
         raise SettingsError("its weights are made by bsnn's source checkout, with PyTorch")
-    shown, _ = _cifar10(data, images)
+    shown = _cifar10(data, images)[0]
     model = bsnn.convert_to_rate(
         module.random_vgg16(1.0, 0), shown[:_CALIBRATION], norm="data-based", encoder="poisson",
         reset="zero", steps=2500,

@@ -123,20 +123,18 @@ class Convolution(SharedConnections):
         """Channels, height and width of the target (of one image, if there is a batch)."""
         top, bottom, left, right = self.padding
         _, height, width = self.pooled_shape
-        return (
-            self._kernel_shape[0],
-            *(
-                output_size(extent, size, stride, pads, dilation)
-                for extent, size, stride, pads, dilation in zip(
-                    (height, width),
-                    self._kernel_shape[2:],
-                    self.stride,
-                    ((top, bottom), (left, right)),
-                    self.dilation,
-                    strict=True,
-                )
-            ),
+        rows, columns = (
+            output_size(extent, size, stride, pads, dilation)
+            for extent, size, stride, pads, dilation in zip(
+                (height, width),
+                self._kernel_shape[2:],
+                self.stride,
+                ((top, bottom), (left, right)),
+                self.dilation,
+                strict=True,
+            )
         )
+        return self._kernel_shape[0], rows, columns
 
     @property
     def kernel(self) -> np.ndarray | Quantity:
@@ -232,7 +230,8 @@ class Convolution(SharedConnections):
 
 def _four(padding) -> tuple[int, int, int, int]:
     if isinstance(padding, tuple) and len(padding) == 4:
-        return tuple(int(p) for p in padding)
+        top, bottom, left, right = (int(p) for p in padding)
+        return top, bottom, left, right
     vertical, horizontal = pair(padding)
     return vertical, vertical, horizontal, horizontal
 

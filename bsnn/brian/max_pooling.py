@@ -7,6 +7,8 @@ spikes, and costs what these do. Neurons are numbered channel last (row, column,
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from brian2.core.variables import Variables
 
@@ -58,7 +60,9 @@ class GatedPool(OwnSpikes):
     ...                  order=1)  # doctest: +SKIP
     """
 
-    def __init__(self, source, source_shape, windows, *, key, batch=1, model="", order, **options):
+    def __init__(
+        self, source, source_shape, windows, *, key, batch=1, model: Any = "", order, **options
+    ):
         channels, height, width = source_shape
         windows = windows.over(height, width)
         rows, columns = windows.shape

@@ -25,7 +25,7 @@ _UNITS: dict[str, b2.Unit] = {
 _QUANTITY = re.compile(r"\s*([^\s*]+)\s*(?:\*\s*(\w+)\s*)?")
 
 
-def parse_quantity(text: str) -> b2.Quantity | float:
+def parse_quantity(text: str) -> Any:
     """Read a number, or a number and a unit, such as ``0.1``, ``20*ms`` or ``inf*ms``.
 
     Raises
@@ -35,16 +35,16 @@ def parse_quantity(text: str) -> b2.Quantity | float:
     """
     found = _QUANTITY.fullmatch(text)
     try:
-        number = float(found[1])
-        return number if found[2] is None else number * _UNITS[found[2]]
-    except (TypeError, ValueError, KeyError):
+        number, unit = found.groups() if found else (text, None)
+        return quantity(float(number), unit or "")
+    except (SettingsError, ValueError):
         raise SettingsError(
             f"{text!r} is no quantity. Write a number, or a number times a unit that Brian2 knows, "
             "such as 0.1, 20*ms, -65*mV or inf*ms."
         ) from None
 
 
-def quantity(number: float, unit: str) -> b2.Quantity | float:
+def quantity(number: float, unit: str) -> Any:
     """Return a number times a unit by its name; as it is for an empty name.
 
     Raises
@@ -79,7 +79,9 @@ def numbers_and_unit(values: Any) -> tuple[tuple[float, ...], str]:
     plain = np.array([float(value) for value in values])
     of_size = plain[np.isfinite(plain) & (plain != 0)]
     # of zero and infinity alone no size is known
-    example = b2.Quantity(of_size if of_size.size else [1e-3], dim=b2.get_dimensions(values[0]))
+    example: Any = b2.Quantity(
+        of_size if of_size.size else [1e-3], dim=b2.get_dimensions(values[0])
+    )
     unit = example.get_best_unit()
     # digits that come from multiplying and dividing by a unit are none of the value
     numbers = tuple(float(f"{number:.12g}") for number in plain / float(unit))

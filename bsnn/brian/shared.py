@@ -9,7 +9,7 @@ import contextlib
 import weakref
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import brian2 as b2
 import numpy as np
@@ -18,7 +18,6 @@ from brian2.core.variables import ArrayVariable, Subexpression, Variable, Variab
 from brian2.equations.equations import PARAMETER, SUBEXPRESSION, Equations
 from brian2.groups.group import Group
 from brian2.units.fundamentalunits import (
-    Quantity,
     fail_for_dimension_mismatch,
     get_dimensions,
 )
@@ -127,11 +126,12 @@ class SharedConnections(Group):
         self.events = {}
         self.on_event = on_event
         self.deterministic = bool(deterministic)
-        self.source_shape = None if source_shape is None else tuple(map(int, source_shape))
+        self.source_shape: Any = None if source_shape is None else tuple(map(int, source_shape))
         self.batch = checked_batch(self.name, batch)
         self._delay = self._checked_delay(delay)
         self._delay_steps = None
-        self.windows = self._checked_windows(pool)
+        #: What is pooled, if anything is.
+        self.windows: Any = self._checked_windows(pool)
         self._check_source()
         eventspace = f"_{on_event}space"
         if eventspace not in source.variables:
@@ -191,7 +191,7 @@ class SharedConnections(Group):
     # ---------------------------------------------------------------- what a user sees
 
     @property
-    def delay(self) -> Quantity:
+    def delay(self) -> Any:
         """Time from a spike to its effect."""
         return self._delay * b2.second
 
@@ -219,8 +219,9 @@ class SharedConnections(Group):
                 index, post = self._reached_in_batch(position)
                 parts.append((np.full(len(index), pre), post, index))
         if not parts:
-            return tuple(np.zeros(0, np.int32) for _ in range(3))
-        return tuple(np.concatenate(column).astype(np.int32) for column in zip(*parts, strict=True))
+            parts = [(np.zeros(0), np.zeros(0), np.zeros(0))]
+        i, j, k = (np.concatenate(column).astype(np.int32) for column in zip(*parts, strict=True))
+        return i, j, k
 
     @property
     def i(self) -> np.ndarray:
@@ -465,9 +466,11 @@ class SharedConnections(Group):
             # one more than the step in which each neuron last spiked
             self.variables.add_array("_step_of_spike", size=self._source_size, dtype=np.int32)
         if averaged and "_row_elements" not in self.variables:
+            assert self.windows is not None
+            windows = self.windows
             for name, table in (
-                ("_row_elements", self.windows.rows),
-                ("_column_elements", self.windows.columns),
+                ("_row_elements", windows.rows),
+                ("_column_elements", windows.columns),
             ):
                 self.variables.add_array(
                     name, size=table.size, values=table.ravel().astype(np.int32), dtype=np.int32,
@@ -570,7 +573,8 @@ class _SpikePropagation(TemplateRunner):
             self._refuse_random_numbers()
 
     def _refuse_random_numbers(self) -> None:
-        for name, function in self.codeobj.variables.items():
+        code: Any = self.codeobj
+        for name, function in code.variables.items():
             if isinstance(function, Function) and not function.stateless:
                 raise BuildError(
                     f"{self.group.name}: on_pre uses {name!r}. Brian2CUDA draws random numbers "
@@ -644,7 +648,8 @@ def _variables_in(expression: str, variables: Mapping[str, Variable]) -> set[Var
     for name in get_identifiers(expression):
         variable = variables.get(name)
         if isinstance(variable, Subexpression):
-            found |= _variables_in(variable.expr, variable.owner.variables)
+            owner: Any = variable.owner
+            found |= _variables_in(variable.expr, owner.variables)
         elif variable is not None:
             found.add(variable)
     return found

@@ -17,7 +17,8 @@ def statements(code: str) -> Iterator[tuple[str, str, str]]:
     for line in code.replace(";", "\n").splitlines():
         line = line.strip()
         if line and not line.startswith("#"):
-            yield parse_statement(line)[:3]
+            variable, operation, expression, _ = parse_statement(line)
+            yield str(variable), str(operation), str(expression)
 
 
 def gated(code: str, gate: str, variables: Container[str]) -> str:

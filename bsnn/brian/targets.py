@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import sys
+from typing import Any
 
 import brian2 as b2
 from brian2.codegen.runtime.numpy_rt import NumpyCodeObject
@@ -47,7 +48,8 @@ def _has_numpy(function: Function) -> bool:
 
 def runs_in_parallel() -> bool:
     """Say whether the active device executes statements for many neurons at the same time."""
-    return _atomics_class(b2.get_device().code_object_class()) is not None
+    device: Any = b2.get_device()
+    return _atomics_class(device.code_object_class()) is not None
 
 
 def _atomics_class(stock: type) -> type | None:
@@ -56,7 +58,8 @@ def _atomics_class(stock: type) -> type | None:
 
 def _stock_class() -> type:
     """Brian2's class of code objects for the active device and its preferences."""
-    stock = b2.get_device().code_object_class()
+    device: Any = b2.get_device()
+    stock = device.code_object_class()
     # several threads add to one target neuron: Brian2CUDA has a class whose code does so atomically
     return _atomics_class(stock) or stock
 

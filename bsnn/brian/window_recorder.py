@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from brian2.core.variables import Variables
 from brian2.groups.group import VariableOwner
@@ -50,7 +52,7 @@ class WindowRecorder(VariableOwner, TemplateRunner):
     recorded = "_rows"
 
     def __init__(self, group, expression, *, window_steps, windows, first_step=None,
-                 origin: TimeOrigin | None = None, dtype=float, name=None, when="end",
+                 origin: TimeOrigin | None = None, dtype: Any = float, name=None, when="end",
                  order=0) -> None:  # fmt: skip
         if window_steps < 1 or windows < 1:
             raise ValueError(

@@ -113,9 +113,7 @@ def bench(
         return
     check_name(device, ("cpp", "cuda"), "device to measure")
     refuse_given(context, ("networks", "batch"), "only with --device cuda.")
-    from bsnn.networks import paper
-
-    path = model or paper("lopez_randulfe_2022").SHIPPED["mnist_cnn"]
+    path = model or bsnn.networks.paper("lopez_randulfe_2022").SHIPPED["mnist_cnn"]
     spiking = dataclasses.replace(bsnn.load_model(path), steps=steps)
     if spiking.read_out != "potential":
         raise SettingsError(

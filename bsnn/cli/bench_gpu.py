@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.table import Table
 
+import bsnn
 from bsnn.benchmark.gpu import GpuRow, measure_on_gpu
 from bsnn.cli.output import console, machine, short, write_json
 from bsnn.devices.cuda import find_gpu
@@ -26,11 +27,9 @@ def bench_on_gpu(
     json: Path | None,
 ) -> None:
     """Measure networks on the GPU of this machine, print a table, write JSON."""
-    from bsnn.networks import paper
-
     shipped = {
-        "mnist": paper("lopez_randulfe_2022").SHIPPED["mnist_cnn"],
-        "resnet20": paper("sengupta_2019").SHIPPED["resnet20"],
+        "mnist": bsnn.networks.paper("lopez_randulfe_2022").SHIPPED["mnist_cnn"],
+        "resnet20": bsnn.networks.paper("sengupta_2019").SHIPPED["resnet20"],
     }
     with progress_bar() as bar:
         task = bar.add_task("starting", total=None)

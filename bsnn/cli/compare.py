@@ -181,7 +181,7 @@ def _advice(comparison: Comparison) -> Table:
         table.add_row(
             escape(advice.text),
             _change(before.agreement, after.agreement),
-            "-" if after.accuracy is None else _change(before.accuracy, after.accuracy),
+            _change(before.accuracy, after.accuracy),
             _change(before.layer_error, after.layer_error),
             _change(before.output_error, after.output_error),
         )
@@ -194,7 +194,9 @@ def _table(title: str, first: str) -> Table:
     return table
 
 
-def _change(before: float, after: float) -> str:
+def _change(before: float | None, after: float | None) -> str:
+    if before is None or after is None:
+        return "-"
     return f"{100 * before:.1f} → {_percent(after)}"
 
 

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from bsnn.cli.groups import Group
+from bsnn.cli.groups import group
 from bsnn.errors import SettingsError
 from bsnn.registry import Registry
 
@@ -38,10 +38,10 @@ class ConversionOptions:
         return self._given
 
 
-def conversion_options() -> Group:
+def conversion_options() -> Any:
     """Return the options of all codings, which a command gets as `ConversionOptions`."""
     options = {option.name: option for own in CONVERSION_OPTIONS.values() for option in own}
-    return Group(tuple(options.values()), ConversionOptions)
+    return group(tuple(options.values()), ConversionOptions)
 
 
 def _flag(option: inspect.Parameter) -> str:

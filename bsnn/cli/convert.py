@@ -12,7 +12,7 @@ import typer
 import bsnn
 from bsnn.cli import rate_options, ttfs_options  # noqa: F401, their options are registered
 from bsnn.cli.conversion_options import ConversionOptions, conversion_options
-from bsnn.cli.groups import Group, grouped, option
+from bsnn.cli.groups import group, grouped, option
 from bsnn.cli.model_source import TRAINED, Trained
 from bsnn.cli.output import console, facts_table, scale_text
 from bsnn.conversion import (
@@ -44,7 +44,7 @@ class _Calibration:
         return bsnn.datasets.load(self.dataset, "train", self.data).exact().first(self.images)
 
 
-_CALIBRATION = Group(
+_CALIBRATION = group(
     (
         option(
             "dataset",

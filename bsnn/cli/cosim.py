@@ -13,7 +13,7 @@ from rich.table import Table
 import bsnn
 from bsnn.analysis.fixed_point_plots import mismatch_figure
 from bsnn.analysis.saving import save_figure
-from bsnn.cli.groups import Group, grouped, option
+from bsnn.cli.groups import group, grouped, option
 from bsnn.cli.options import Device, JsonFile
 from bsnn.cli.output import console, write_json
 from bsnn.cli.shown_options import Shown, shown_options
@@ -48,7 +48,7 @@ class _Block:
             raise SettingsError(
                 f"--frac {self.frac} leaves no bit before the point of --bits {self.bits}."
             )
-        model = bsnn.load_model(path)
+        model: Any = bsnn.load_model(path)
         changes = {"steps": self.steps, "gate": self.gate}
         changes = {name: value for name, value in changes.items() if value is not None}
         if self.gate is not None and self.gate != AVERAGE:
@@ -61,7 +61,7 @@ class _Block:
 
 
 _SHOWN = shown_options(4, "How many test images.")
-_BLOCK = Group(
+_BLOCK = group(
     (
         option(
             "layer",

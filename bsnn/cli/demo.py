@@ -36,12 +36,11 @@ def demo(
     """
     from bsnn.analysis.plots import overview_figure
     from bsnn.explain.recording import record
-    from bsnn.networks import paper
 
     sample = bsnn.datasets.mnist_sample()
     calibration = sample.first(_CALIBRATION_IMAGES)
     test = sample.first(len(sample), start=_CALIBRATION_IMAGES)
-    shipped = paper("lopez_randulfe_2022").SHIPPED["mnist_cnn_sparse"]
+    shipped = bsnn.networks.paper("lopez_randulfe_2022").SHIPPED["mnist_cnn_sparse"]
     console.print(
         f"Converting {shipped.name} with {len(calibration)} images (their labels are not used), "
         f"simulating the other {len(test)} …",

@@ -10,6 +10,7 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
+import bsnn
 from bsnn.cli.output import console, write_json
 from bsnn.gpu_check import CHECKS, Report, TrainedNetwork, check_gpu, equipment
 from bsnn.progress import progress_bar
@@ -41,10 +42,8 @@ def gpu_check(
 
     Example: bsnn gpu-check --out gpu_check.json
     """
-    from bsnn.networks import paper
-
     networks = [
-        TrainedNetwork(f"{name} ({of})", paper(of).SHIPPED[name], images)
+        TrainedNetwork(f"{name} ({of})", bsnn.networks.paper(of).SHIPPED[name], images)
         for of, name, images in NETWORKS
     ]
     found = equipment()

@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
-__all__ = ["Group", "grouped", "option"]
+__all__ = ["Group", "group", "grouped", "option"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +25,13 @@ class Group:
 
     options: tuple[inspect.Parameter, ...]
     collect: Callable[[Mapping[str, Any]], Any]
+
+
+def group(
+    options: tuple[inspect.Parameter, ...], collect: Callable[[Mapping[str, Any]], Any]
+) -> Any:
+    """Return a `Group` as what it stands for in a signature: the type that `collect` returns."""
+    return Group(options, collect)
 
 
 def option(name: str, kind: Any, settings: Any, default: Any = None) -> inspect.Parameter:
@@ -45,14 +52,15 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def wrapped(**values: Any) -> None:
-        for name, group in groups.items():
-            values[name] = group.collect({own.name: values.pop(own.name) for own in group.options})
+        for name, own in groups.items():
+            values[name] = own.collect({each.name: values.pop(each.name) for each in own.options})
         command(**values)
 
     parameters = []
     for name, parameter in signature.parameters.items():
         own = groups[name].options if name in groups else (parameter,)
         parameters += [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in own]
-    wrapped.__signature__ = signature.replace(parameters=parameters)
+    # where inspect, and with it typer, looks first
+    vars(wrapped)["__signature__"] = signature.replace(parameters=parameters)
     wrapped.__annotations__ = {each.name: each.annotation for each in parameters}
     return wrapped

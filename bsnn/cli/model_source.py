@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 import bsnn
-from bsnn.cli.groups import Group, option
+from bsnn.cli.groups import group, option
 from bsnn.cli.python_source import named_in_file
 from bsnn.errors import ConversionError, StorageError, torch_is_missing
 
@@ -101,7 +101,7 @@ class Trained:
         return bsnn.load_graph(path), {"source": path.name}
 
 
-TRAINED = Group(
+TRAINED = group(
     (
         option(
             "weights",

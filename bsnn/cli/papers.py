@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from bsnn.cli.groups import Group, grouped, option
+import bsnn
+from bsnn.cli.groups import group, grouped, option
 from bsnn.cli.options import DataFolder, Device, JsonFile
 from bsnn.cli.output import console, write_json
 from bsnn.errors import SettingsError
@@ -29,7 +30,7 @@ def register(app: typer.Typer) -> None:
     app.command()(reproduce)
 
 
-_SETTINGS = Group(
+_SETTINGS = group(
     (
         option(
             "penalty",
@@ -125,9 +126,7 @@ def train(
     settings: dict[str, Any] = _SETTINGS,
 ) -> None:
     """Train a paper's network and convert it (needs PyTorch)."""
-    from bsnn.networks import paper as find_paper
-
-    found = find_paper(paper)
+    found = bsnn.networks.paper(paper)
     offered = _offered(
         paper,
         {*_names_of(found.train), *getattr(found, "SETTINGS", ())},
@@ -181,8 +180,6 @@ def reproduce(
     json: JsonFile = None,
 ) -> None:
     """Print and plot a paper's results, ours beside the paper's."""
-    from bsnn.networks import paper as find_paper
-
     options = {
         "images": images,
         "models": models,
@@ -190,7 +187,7 @@ def reproduce(
         "seeds": seeds,
         "workers": workers,
     }
-    function = find_paper(paper).reproduce
+    function = bsnn.networks.paper(paper).reproduce
     try:
         content = function(
             out,

@@ -10,7 +10,7 @@ from typing import Any
 import typer
 
 from bsnn.brian import parse_quantity
-from bsnn.cli.groups import Group, option
+from bsnn.cli.groups import group, option
 from bsnn.cli.python_source import named_in_file
 from bsnn.devices import DEVICES
 from bsnn.errors import SettingsError
@@ -160,7 +160,7 @@ class SetupOptions:
         return Setup(**fields)
 
 
-def setup_options(*names: str) -> Group:
+def setup_options(*names: str) -> Any:
     """Return options for fields of a `Setup`, which a command gets as `SetupOptions`."""
     defaults = {field.name: field.default for field in dataclasses.fields(Setup)}
     options = []
@@ -189,14 +189,14 @@ def setup_options(*names: str) -> Group:
             fields["perturbations"] = given
         return SetupOptions(fields, values.get("parameters") or ())
 
-    return Group(tuple(options), collect)
+    return group(tuple(options), collect)
 
 
-def run_options(*names: str, **defaults: Any) -> Group:
+def run_options(*names: str, **defaults: Any) -> Any:
     """Return options for fields of a `Run`, with defaults in place of the record's."""
     known = {field.name: field.default for field in dataclasses.fields(Run)} | defaults
     options = [option(name, *RUN_OPTIONS[name], known[name]) for name in names]
-    return Group(tuple(options), lambda values: Run(**values))
+    return group(tuple(options), lambda values: Run(**values))
 
 
 def _chosen_neuron(name: str | None, settings: Sequence[str], coding: str) -> NeuronModel:

@@ -84,7 +84,7 @@ def run(
         )
     spiking, test = shown.with_model(model, steps)
     if dry_run:
-        _print_estimate(spiking, test, run.device, setup.fields)
+        _print_estimate(spiking, test, run.device or "cpp", setup.fields)
         return
     if plot is not None and not spiking.read_each_step:
         raise SettingsError(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import typer
 
 import bsnn
-from bsnn.cli.groups import Group, option
+from bsnn.cli.groups import group, option
 from bsnn.cli.output import console
 from bsnn.datasets import DATASETS, Dataset
 from bsnn.errors import SettingsError, SimulationError
@@ -91,9 +92,9 @@ def load_data(name: str, part: str, folder: Path | None) -> Dataset:
     return bsnn.datasets.load(name, part, folder)
 
 
-def shown_options(images: int, what: str = "How many images.") -> Group:
+def shown_options(images: int, what: str = "How many images.") -> Any:
     """Return options for test images, which a command gets as `Shown`."""
-    return Group(
+    return group(
         (
             option(
                 "dataset",

@@ -140,7 +140,7 @@ def convert_to_rate(
     for name in ("initial_potential", "potential_floor"):
         settings[name] = None if settings[name] is None else float(settings[name])
     of_spike_norm = {"norm_steps": norm_steps, "seed": seed}
-    norm_steps = settings["steps"] if norm_steps is None else norm_steps
+    norm_steps = int(settings["steps"] if norm_steps is None else norm_steps)
     seed = 0 if seed is None else seed
     percentile = chosen_percentile(percentile, norm)
     check_name(settings["encoder"], ENCODERS, "encoder")

@@ -104,9 +104,9 @@ def convert_to_ttfs(
                 rounding=rounding,
                 percentile=percentile,
             )
-            scales[name] = positive_scale(
-                NORMALISATIONS[norm](context), population.layer, len(images)
-            )
+            found = positive_scale(NORMALISATIONS[norm](context), population.layer, len(images))
+            # one for each layer: what is found is a number
+            scales[name] = float(found)
         if population.role != "read_out":
             value = graph.evaluate(population.potential_layer, known)
             level = population_levels(population, value, scales[name], steps, rounding)

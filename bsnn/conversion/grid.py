@@ -114,7 +114,7 @@ def _rounded(
         sources = before[:, 0, 0].reshape(layer.groups, 1, -1)
         of_output = np.repeat(sources, len(weight) // layer.groups, axis=1)
         weight = weight * of_output.reshape(len(weight), -1)[:, :, np.newaxis, np.newaxis]
-    arrays = {"weight": weight / scale.reshape(-1, *[1] * (weight.ndim - 1))}
+    arrays: dict[str, np.ndarray] = {"weight": weight / scale.reshape(-1, *[1] * (weight.ndim - 1))}
     if layer.bias is not None:
         arrays["bias"] = layer.bias / scale
     for name, array in arrays.items():

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -72,9 +72,13 @@ class Decoded:
     classes: np.ndarray
 
 
-def register_coding(model_type: type[SpikingModel]) -> type[SpikingModel]:
+_Coding = TypeVar("_Coding", bound="type[SpikingModel]")
+
+
+def register_coding(model_type: _Coding) -> _Coding:
     """Make a class known by its ``coding``."""
-    return CODINGS.add(model_type.coding, model_type)
+    CODINGS.add(model_type.coding, model_type)
+    return model_type
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -130,6 +134,11 @@ class SpikingModel:
     refused: ClassVar[Mapping[str, str]] = MappingProxyType(
         {name: f"it does not offer {what}." for name, what in CAPABILITIES.items()}
     )
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Each coding has settings of its own."""
 
     @classmethod
     def check_offers(cls, capability: str, error: type[BsnnError] = SettingsError) -> None:
@@ -256,7 +265,7 @@ class SpikingModel:
         recorded : numpy.ndarray or None
             What is recorded of its spikes, ``(n, outputs)``, if it spikes.
         """
-        if self.decided_by_spikes:
+        if self.decided_by_spikes and recorded is not None:
             largest = recorded == recorded.max(axis=1, keepdims=True)
             potentials = np.where(largest, potentials, -np.inf)
         return potentials.argmax(axis=1)

@@ -154,7 +154,7 @@ def check_junctions(graph: Graph) -> None:
             continue
         name = layer.name
         while name != graph.output and not isinstance(graph[name], ReLU):
-            readers = graph.consumers[name]
+            readers = list(graph.consumers[name])
             if len(readers) > 1 or isinstance(graph[readers[0]], Add):
                 raise ConversionError(
                     f"The sum of branches {layer.name!r} is not rectified before it is used by "
@@ -215,7 +215,8 @@ def pooled_windows(
     if plan[source].role != "max_pool":
         return source, *tables
     root, *before = pooled_windows(graph, plan, source)
-    return root, *(_through(first, then) for first, then in zip(before, tables, strict=True))
+    rows, columns = (_through(first, then) for first, then in zip(before, tables, strict=True))
+    return root, rows, columns
 
 
 def _through(first: np.ndarray, then: np.ndarray) -> np.ndarray:

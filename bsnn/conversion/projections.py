@@ -49,8 +49,9 @@ class LinearMap:
     def weights(self) -> np.ndarray:
         """Return the weights of that layer times the factor, in its own layout; float64."""
         layer = self.layer
+        assert layer is not None
         weight = layer.weight.astype(np.float64)
-        if not np.ndim(self.factor):
+        if not isinstance(self.factor, np.ndarray):
             return weight * self.factor
         if isinstance(layer, Conv2d):
             factor = by_group(self.factor, layer.groups)

@@ -127,8 +127,12 @@ class RateModel(SpikingModel):
         """Populations by name, each after those that it reads."""
         return rate_populations(self.spiking_graph)
 
-    @cached_property
+    @property
     def spiking_graph(self) -> Graph:
+        return self._spiking_graph
+
+    @cached_property
+    def _spiking_graph(self) -> Graph:
         """The layers that the spiking network has: with average poolings, if the gate is that."""
         if self.gate != AVERAGE:
             return self.graph
@@ -175,7 +179,7 @@ class RateModel(SpikingModel):
         }
         output = self.output.name
         if not self.spikes(output):
-            potential = dynamics.populations[output].potential
+            potential = dynamics.neurons(output).potential
             values[output] = potential.astype(np.float64) / self.steps
         return Decoded(values, values[output].reshape(len(images), -1).argmax(axis=1))
 
@@ -183,14 +187,14 @@ class RateModel(SpikingModel):
         self, images: np.ndarray, furthest: int, *, seed: int = 0
     ) -> Iterator[np.ndarray]:
         dynamics, output = RateDynamics(self, images, seed), self.output
-        reached = 0.0
+        reached: Any = 0.0
         for _ in range(furthest):
             spikes = dynamics.step()
             if self.spikes(output.name):
                 scale = per_channel(self.scales[output.name], output.shape)
                 reached = reached + spikes[output.name] * scale
             else:
-                reached = dynamics.populations[output.name].potential
+                reached = dynamics.neurons(output.name).potential
             yield reached.reshape(len(images), -1).argmax(axis=1)
 
     @property

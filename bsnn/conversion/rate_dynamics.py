@@ -65,8 +65,8 @@ class PopulationDynamics:
         self.potential += start if self._spikes else 0
         self._unit = per_channel(model.unit(population.name), population.shape).astype(dtype)
         constant = model.encoder == "constant" and model.input.layer in self._heights
-        rounds = constant and model.fraction_bits is not None
-        self._grid = 2.0**model.fraction_bits if rounds else None
+        bits = model.fraction_bits if constant else None
+        self._grid = None if bits is None else 2.0**bits
         self.quantities: dict[str, np.ndarray] = {}
         if pools_of(model, population.name):
             self.quantities = {
@@ -176,6 +176,12 @@ class RateDynamics:
             if population.role != "input"
         }
 
+    def neurons(self, name: str) -> PopulationDynamics:
+        """Return the neurons of a population that is no pooling."""
+        found = self.populations[name]
+        assert isinstance(found, PopulationDynamics)
+        return found
+
     def step(self) -> dict[str, np.ndarray]:
         """Go one step on; return by population the spikes, for the input with their sign."""
         model = self._model
@@ -186,7 +192,7 @@ class RateDynamics:
         spikes = {model.input.name: signals}
         for name, dynamics in self.populations.items():
             if isinstance(dynamics, PoolDynamics):
-                found = dynamics.step(self.populations[dynamics.source], spikes[dynamics.source])
+                found = dynamics.step(self.neurons(dynamics.source), spikes[dynamics.source])
             else:
                 found = dynamics.step(dynamics.weighted_input(told))
             if found is not None:

@@ -7,7 +7,7 @@ low rates, for the rest. The rules are in a registry by name.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -55,7 +55,7 @@ class ScaleContext:
     graph: Graph
     population: Population
     activations: np.ndarray
-    source_scales: dict[str, float]
+    source_scales: Mapping[str, float | np.ndarray]
     potentials: Callable[[], np.ndarray] | None = None
     steps: int = 1
     rounding: bool = False
@@ -118,6 +118,7 @@ def _least_rmse(context: ScaleContext) -> float:
     if largest <= 0:
         return largest
     scales = largest * _FRACTIONS
+    assert context.potentials is not None
     errors = rmse_by_scale(
         context.potentials(), context.activations, scales, context.steps, context.rounding
     )

@@ -153,6 +153,8 @@ class _Search:
             for step in range(self._steps):
                 weighted = dynamics.weighted_input(self._told(population, batch, step))
                 spikes = dynamics.step(weighted)
+                # all but a silent read-out spike
+                assert spikes is not None
                 self._spikes[population.name].write(batch, step, spikes)
                 for name, pool in pools.items():
                     self._spikes[name].write(batch, step, pool.step(dynamics, spikes))

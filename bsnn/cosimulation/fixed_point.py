@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
@@ -58,8 +60,9 @@ def integer_pool(
     winner : numpy.ndarray
         uint16, its place in the window, row by row.
     """
+    axes: Any = (1, 2)
     keys, told = (
-        sliding_window_view(values, window, axis=(1, 2))[:, :: stride[0], :: stride[1]]
+        sliding_window_view(values, window, axis=axes)[:, :: stride[0], :: stride[1]]
         for values in (potentials, spikes)
     )
     flat = (*keys.shape[:4], -1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import pooch
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
@@ -81,6 +82,8 @@ def _fetch(spec: DatasetSpec, folder: Path, file_name: str, archive: Archive) ->
     failures = []
     for url in archive.urls:
         progress = _DownloadProgress(file_name)
+        bar: Any = progress
+        downloader: Any = pooch.HTTPDownloader(progressbar=bar)
         try:
             pooch.retrieve(
                 url,
@@ -88,7 +91,7 @@ def _fetch(spec: DatasetSpec, folder: Path, file_name: str, archive: Archive) ->
                 fname=file_name,
                 path=folder,
                 processor=unpack,
-                downloader=pooch.HTTPDownloader(progressbar=progress),
+                downloader=downloader,
             )
             return
         except (OSError, ValueError) as error:

@@ -242,7 +242,7 @@ def _make(directory: Path, *arguments: str) -> str:
         # Brian2's default starts all compilers at once, whatever the cores and the memory
         settings = [f"-j{cores()}"]
     made = subprocess.run(
-        [b2.prefs["devices.cpp_standalone.make_cmd_unix"], "-B", *settings, *arguments],
+        [str(b2.prefs["devices.cpp_standalone.make_cmd_unix"]), "-B", *settings, *arguments],
         cwd=directory,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -46,7 +46,7 @@ class Runnable(Protocol):
     stored_connections: int
 
     @property
-    def duration(self) -> b2.Quantity:
+    def duration(self) -> Any:
         """Simulated time of one run."""
         ...
 
@@ -185,12 +185,13 @@ def start(net: Runnable, directory: Path | None = None, *, profile: bool = False
 
 def generated_file(variable: ArrayVariable) -> str:
     """Return the name of the file that will hold a variable after a run of generated code."""
-    return b2.device.get_array_filename(variable)
+    device: Any = b2.device
+    return device.get_array_filename(variable)
 
 
 def code_target() -> str:
     """Return Brian2's preference for what code runs as in runtime mode, such as ``"numpy"``."""
-    return b2.prefs["codegen.target"]
+    return str(b2.prefs["codegen.target"])
 
 
 @contextmanager

@@ -15,7 +15,6 @@ from typing import Any
 import brian2 as b2
 import numpy as np
 from brian2.core.variables import VariableView
-from brian2.devices.cpp_standalone.device import CPPStandaloneDevice
 from brian2.devices.device import all_devices, reset_device
 
 from bsnn.devices.compilation import compile_project
@@ -91,8 +90,9 @@ class Standalone(Device):
         net.network.run(net.duration, namespace={}, profile=profile)
         if runs_here:
             self.prepare(net)
-        b2.device.build(directory=str(directory), compile=False, run=False, with_output=False)
-        return sorted(b2.device.writer.source_files)
+        device: Any = b2.device
+        device.build(directory=str(directory), compile=False, run=False, with_output=False)
+        return sorted(device.writer.source_files)
 
 
 class _StandaloneRunner(Runner):
@@ -129,7 +129,7 @@ class CppStandalone(Standalone):
     brian_name = "cpp_standalone"
 
     def active(self, directory: Path | None) -> AbstractContextManager[Path]:
-        compiler = b2.prefs["codegen.cpp.compiler"] or "g++"
+        compiler = str(b2.prefs["codegen.cpp.compiler"] or "g++")
         needed = ("make", "g++" if compiler == "unix" else compiler)
         if any(shutil.which(program) is None for program in needed):
             raise BuildError(
@@ -145,7 +145,7 @@ class CppStandalone(Standalone):
         Brian2 writes them into the program. Networks that differ in them alone then share a binary
         (see `bsnn.devices.compilation`): those of a sweep, or of other seeds.
         """
-        device: CPPStandaloneDevice = b2.device
+        device: Any = b2.device
         variables = {name: variable for variable, name in device.arrays.items()}
         for place, (what, arguments) in enumerate(device.main_queue):
             if what != "set_by_single_value":

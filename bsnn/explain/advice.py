@@ -7,6 +7,7 @@ tried: the changed network is computed on the same images.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -113,10 +114,11 @@ class Advice:
 
     def __str__(self) -> str:
         before, after = self.before, self.after
+        errors = [math.nan if e.layer_error is None else e.layer_error for e in (before, after)]
         return (
             f"{self.text}: same class {100 * before.agreement:.2f} -> {100 * after.agreement:.2f} "
-            f"%, error of {self.layer} {100 * before.layer_error:.3g} -> "
-            f"{100 * after.layer_error:.3g} %, of the output {100 * before.output_error:.3g} -> "
+            f"%, error of {self.layer} {100 * errors[0]:.3g} -> "
+            f"{100 * errors[1]:.3g} %, of the output {100 * before.output_error:.3g} -> "
             f"{100 * after.output_error:.3g} %"
         )
 

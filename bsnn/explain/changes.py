@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -50,7 +51,7 @@ class Change:
 
     name: str
     causes: tuple[str, ...]
-    make: Callable[[SpikingModel, np.ndarray], Changed | None]
+    make: Callable[[Any, np.ndarray], Changed | None]
 
 
 def _layout(model: SpikingModel, images: np.ndarray) -> Changed | None:

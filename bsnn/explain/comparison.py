@@ -112,7 +112,7 @@ class Comparison:
             limit = 100 * self.thresholds.layer_error
             return [f"No layer departs by more than {limit:g} % of its activations."]
         layer = self.layers[self.departs]
-        cause = CAUSES[self.cause]
+        cause = CAUSES[layer.main_cause or ""]
         return [
             f"The first layer that departs is {layer.name}: its error is "
             f"{100 * layer.relative_error:.3g} % of its activations.",

@@ -269,11 +269,9 @@ def spiking_cost(model: SpikingModel, result: Result) -> SpikingCost:
         found = result.populations[name]
         passed = {layer for path in population.projections for layer in path.layers}
         operations = sum(
-            result.populations[path.source].operations.mean()
-            * connections[path.source, name]
-            / sources[path.source]
-            for path in {path.source: path for path in population.projections}.values()
-            if result.populations[path.source].operations is not None
+            spent.mean() * connections[source, name] / sources[source]
+            for source in dict.fromkeys(path.source for path in population.projections)
+            if (spent := result.populations[source].operations) is not None
         )
         keeps_state = population.role in ("neurons", "read_out")
         populations.append(

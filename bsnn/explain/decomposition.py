@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Set
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -92,11 +92,11 @@ class ErrorDecomposition:
         """Whether a network with some causes spikes; otherwise it is computed in closed form."""
         return "coding" in causes
 
-    def idealised(self, model: SpikingModel, causes: Set[str]) -> SpikingModel:
+    def idealised(self, model: Any, causes: Set[str]) -> SpikingModel:
         """Return the model without those of its own rules whose causes are not in."""
         return model
 
-    def closed_form(self, model: SpikingModel, images: np.ndarray, causes: Set[str]) -> Decoded:
+    def closed_form(self, model: Any, images: np.ndarray, causes: Set[str]) -> Decoded:
         """Return what a network computes that has no dynamics.
 
         Parameters
@@ -132,14 +132,14 @@ class ErrorDecomposition:
         return Decoded(values, last.reshape(len(last), -1).argmax(axis=1))
 
     def input_values(
-        self, model: SpikingModel, population: Population, values: np.ndarray, causes: Set[str]
+        self, model: Any, population: Population, values: np.ndarray, causes: Set[str]
     ) -> np.ndarray:
         """Return the values of the input as it tells them; by default as they are."""
         return values
 
     def heard(
         self,
-        model: SpikingModel,
+        model: Any,
         population: Population,
         known: dict[str, np.ndarray],
         causes: Set[str],
@@ -148,23 +148,23 @@ class ErrorDecomposition:
         return known
 
     def coded(
-        self, model: SpikingModel, population: Population, values: np.ndarray, causes: Set[str]
+        self, model: Any, population: Population, values: np.ndarray, causes: Set[str]
     ) -> np.ndarray:
         """Return values, not negative, as spikes can tell them in closed form."""
         scale = per_channel(model.scales[population.name], population.shape)
         return np.minimum(values, scale) if "clipping" in causes else values
 
     def deciding(
-        self, model: SpikingModel, last: np.ndarray, potential: np.ndarray, causes: Set[str]
+        self, model: Any, last: np.ndarray, potential: np.ndarray, causes: Set[str]
     ) -> np.ndarray:
         """Return that of which the largest is the class, given values and potentials."""
         return last
 
-    def start_changed(self, model: SpikingModel) -> Changed | None:
+    def start_changed(self, model: Any) -> Changed | None:
         """Return the network with an initial potential that rounds; None if there is none."""
         return None
 
-    def scales_can_change(self, model: SpikingModel) -> bool:
+    def scales_can_change(self, model: Any) -> bool:
         """Whether the network can be converted again with other scales."""
         return True
 
@@ -175,12 +175,12 @@ DECOMPOSITIONS: Registry[ErrorDecomposition] = Registry("coding")
 _GENERAL = ErrorDecomposition()
 
 
-def decomposition_of(model: SpikingModel) -> ErrorDecomposition:
+def decomposition_of(model: Any) -> ErrorDecomposition:
     """Return the error decomposition of a model's coding."""
     return DECOMPOSITIONS.get(model.coding, _GENERAL)
 
 
-def _scales(model: SpikingModel, images: np.ndarray) -> Changed | None:
+def _scales(model: Any, images: np.ndarray) -> Changed | None:
     """Find the percentile whose scales tell the last layer best, in the model's steps."""
     decomposition, output = decomposition_of(model), model.output.name
     if not decomposition.scales_can_change(model):
@@ -208,13 +208,13 @@ def _scales(model: SpikingModel, images: np.ndarray) -> Changed | None:
     )
 
 
-def _recalibrated(model: SpikingModel, images: np.ndarray, percentile: float) -> SpikingModel:
+def _recalibrated(model: Any, images: np.ndarray, percentile: float) -> SpikingModel:
     options = {**model.conversion_options(), "norm": "percentile", "percentile": percentile}
     converted = convert(model.graph, images, coding=model.coding, **options)
     return dataclasses.replace(converted, source=model.source)
 
 
-def _start(model: SpikingModel, images: np.ndarray) -> Changed | None:
+def _start(model: Any, images: np.ndarray) -> Changed | None:
     return decomposition_of(model).start_changed(model)
 
 

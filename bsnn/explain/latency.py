@@ -89,6 +89,7 @@ def early_exit(result: Result, margins: np.ndarray | None = None) -> EarlyExit:
     if result.labels is None:
         raise SettingsError("Without labels no accuracy is known: give them to bsnn.simulate.")
     leads = result.margins_at_step
+    assert leads is not None
     if margins is None:
         margins = np.unique(np.quantile(leads, np.linspace(0, 1, _MARGINS)))
     last = classes.shape[1] - 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import brian2 as b2
 import numpy as np
@@ -158,12 +159,13 @@ class Watch:
         self._left = b2.StateMonitor(
             net[layer], self.variables, record=record, name=f"{layer}_left", when="end"
         )
+        slot: dict[str, Any] = dict(self.reached_slot)
         self._reached = b2.StateMonitor(
             net[layer],
             net.code.potential,
             record=record,
             name=f"{layer}_reached",
-            **self.reached_slot,
+            **slot,
         )
         net.network.add(self._reached, self._left)
         if net.model.spikes(layer) and "spikes" not in net.monitors.get(layer, {}):
@@ -217,10 +219,11 @@ class Watch:
     def sampled(self, neuron: int, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the potential that was reached in each step, and what was left of it."""
         rows = self.rows(steps)
-        return tuple(
+        reached, left = (
             np.asarray(getattr(monitor[neuron], self.net.code.potential))[rows]
             for monitor in (self._reached, self._left)
         )
+        return reached, left
 
     def rows(self, steps: np.ndarray) -> np.ndarray:
         """Return where monitors, which may have seen earlier images, have steps of these."""

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import fx, nn
+from torch.fx.node import map_arg
 from torch.nn import functional
 
 from bsnn.errors import ConversionError, GraphError, InputError
@@ -101,11 +102,11 @@ class Draft:
                 "nn.BatchNorm2d) instead.",
             )
         if node.op == "call_module":
-            module = self.model.get_submodule(node.target)
+            module = self.model.get_submodule(str(node.target))
             convert = MODULES.get(type(module))
             arguments: Any = module
         else:
-            table = FUNCTIONS if node.op == "call_function" else METHODS
+            table: dict[Any, _Converter] = FUNCTIONS if node.op == "call_function" else METHODS
             convert = table.get(node.target)
             arguments = node
         if convert is None:
@@ -154,13 +155,17 @@ class Draft:
         value = self._names[node]
         for other in reversed(aliases):
             if other in needed and not run.same_elements(other, changed):
-                needed.add(run.viewed(other))
+                viewed = run.viewed(other)
+                assert viewed is not None
+                needed.add(viewed)
         for other in aliases:
             if run.same_elements(other, changed):
                 self._names[other] = value
             elif other in needed:
                 if other in run.written:
-                    self._names[other] = self._names[run.target(other)]
+                    written = run.target(other)
+                    assert written is not None
+                    self._names[other] = self._names[written]
                 else:
                     self._visit_tensor(other)
         self._names[node] = self._names[target]
@@ -179,6 +184,11 @@ class Draft:
 
     # What the converters below use
 
+    def value(self, node: fx.Node, position: int) -> Any:
+        """Value of an argument of a node that is a node itself."""
+        argument: Any = node.args[position]
+        return self.values[argument]
+
     def source(self, node: fx.Node, position: int = 0) -> str:
         """Name of the layer behind an argument of a node."""
         argument = node.args[position] if position < len(node.args) else None
@@ -191,14 +201,14 @@ class Draft:
         """Give a node's input as its output."""
         self._names[node] = self.source(node)
 
-    def add(self, node: fx.Node, layer_type: Callable[..., Layer], **fields: Any) -> None:
+    def add(self, node: fx.Node, layer_type: type[Layer], **fields: Any) -> None:
         """Append a layer that reads the node's first argument."""
         self.append(node, layer_type, (self.source(node),), **fields)
 
     def append(
         self,
         node: fx.Node,
-        layer_type: Callable[..., Layer],
+        layer_type: type[Layer],
         inputs: tuple[str, ...],
         **fields: Any,
     ) -> None:
@@ -319,7 +329,7 @@ def _convert_linear(draft: Draft, node: fx.Node, module: nn.Linear) -> None:
     if draft.values[node].ndim != 2:
         raise reject(
             node,
-            f"it is applied to a map of shape {tuple(draft.values[node.args[0]].shape[1:])}. "
+            f"it is applied to a map of shape {tuple(draft.value(node, 0).shape[1:])}. "
             "Flatten its input first.",
         )
     draft.add(node, Linear, weight=_array(module.weight), bias=_array(module.bias))
@@ -390,8 +400,8 @@ def _convert_adaptive(draft: Draft, node: fx.Node, arguments: Any) -> None:
 
 def _convert_mean(draft: Draft, node: fx.Node, _: Any) -> None:
     """``x.mean((2, 3))``, the global average of residual networks."""
-    before = draft.values[node.args[0]]
-    axes = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else ())
+    before = draft.value(node, 0)
+    axes: Any = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else ())
     axes = {axis % before.ndim for axis in ((axes,) if isinstance(axes, int) else axes)}
     if before.ndim != 4 or axes != {2, 3}:
         raise reject(node, "only the mean over both axes of a map, x.mean((2, 3)), has a form.")
@@ -406,7 +416,7 @@ def _convert_relu(draft: Draft, node: fx.Node, _: Any) -> None:
 
 
 def _convert_reshape(draft: Draft, node: fx.Node, _: Any) -> None:
-    before, after = draft.values[node.args[0]].shape, draft.values[node].shape
+    before, after = draft.value(node, 0).shape, draft.values[node].shape
     if after == before:
         draft.pass_on(node)
     elif after == (before[0], int(np.prod(before[1:]))):
@@ -421,8 +431,8 @@ def _convert_reshape(draft: Draft, node: fx.Node, _: Any) -> None:
 
 def _convert_pad(draft: Draft, node: fx.Node, _: Any) -> None:
     """``F.pad(x, (0, 0, 0, 0, before, after))``, as residual networks widen their shortcuts."""
-    given = dict(zip(("input", "pad", "mode", "value"), node.args, strict=False)) | node.kwargs
-    given = fx.node.map_arg(given, lambda size: draft.values[size])
+    named = dict(zip(("input", "pad", "mode", "value"), node.args, strict=False)) | node.kwargs
+    given: Any = map_arg(named, lambda size: draft.values[size])
     sides = [int(size) for size in given["pad"]]
     if given.get("mode", "constant") != "constant" or (given.get("value") or 0) != 0:
         raise reject(node, "it does not pad with zeros. Only zero padding has a spiking form.")
@@ -444,7 +454,7 @@ def _convert_pad(draft: Draft, node: fx.Node, _: Any) -> None:
 
 def _convert_index(draft: Draft, node: fx.Node, _: Any) -> None:
     """``x[:, :, ::2, ::2]``, as residual networks halve their shortcuts."""
-    index = fx.node.map_arg(node.args[1], lambda size: draft.values[size])
+    index = map_arg(node.args[1], lambda size: draft.values[size])
     steps = [_step(part) for part in index] if isinstance(index, tuple) else []
     if len(steps) != 4 or None in steps or steps[:2] != [1, 1]:
         raise reject(
@@ -463,7 +473,8 @@ def _step(index: Any) -> int | None:
 
 
 def _convert_add(draft: Draft, node: fx.Node, _: Any) -> None:
-    first, second = node.args if len(node.args) == 2 else (node.args[0], node.kwargs.get("other"))
+    terms: Any = node.args if len(node.args) == 2 else (node.args[0], node.kwargs.get("other"))
+    first, second = terms
     if node.kwargs.get("alpha", 1) != 1:
         raise reject(node, "alpha is not 1. Put the factor into the weights.")
     if not all(isinstance(arg, fx.Node) and arg in draft._names for arg in (first, second)):
@@ -560,7 +571,7 @@ for _name in ("tanh", "gelu", "silu", "elu", "leaky", "hardtanh", "hardswish", "
 def _advice(node: fx.Node, model: nn.Module) -> str:
     """What to write instead of an operation that has no counterpart."""
     if node.op == "call_module":
-        name = type(model.get_submodule(node.target)).__name__
+        name = type(model.get_submodule(str(node.target))).__name__
     else:
         name = getattr(node.target, "__name__", str(node.target))
     for part, advice in _ADVICE.items():

@@ -47,8 +47,8 @@ class _Tracer(fx.Tracer):
     def proxy(self, node: fx.Node) -> fx.Proxy:
         return _Proxy(node, self)
 
-    def is_leaf_module(self, module: nn.Module, qualified_name: str) -> bool:
-        return type(module) in self._leaves or super().is_leaf_module(module, qualified_name)
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return type(m) in self._leaves or super().is_leaf_module(m, module_qualified_name)
 
 
 def trace(model: nn.Module, leaves: Container[type[nn.Module]]) -> fx.GraphModule:
@@ -159,11 +159,12 @@ class _Runner(fx.Interpreter):
         self.execution = Execution({}, {})
         self._shape = shape
 
-    def run_node(self, node: fx.Node) -> Any:
+    def run_node(self, n: fx.Node) -> Any:
+        node = n
         values = self.execution.values
-        tensors = [n for n in node.all_input_nodes if isinstance(values[n], torch.Tensor)]
+        tensors = [each for each in node.all_input_nodes if isinstance(values[each], torch.Tensor)]
         # torch counts the changes of a tensor, for all views of it together
-        before = {n: (values[n]._version, _layout(values[n])) for n in tensors}
+        before = {each: (values[each]._version, _layout(values[each])) for each in tensors}
         try:
             value = super().run_node(node)
         except Exception as error:
@@ -174,13 +175,15 @@ class _Runner(fx.Interpreter):
                 "(channels, height, width), without the batch axis."
             ) from error
         values[node] = value
-        for n, (_, layout) in before.items():
-            if _layout(values[n]) != layout:
+        for each, (_, layout) in before.items():
+            if _layout(values[each]) != layout:
                 raise reject(
                     node,
                     "it changes the shape of a tensor in place. Give its result a name of its own.",
                 )
-        written = [n for n, (version, _) in before.items() if values[n]._version != version]
+        written = [
+            each for each, (version, _) in before.items() if values[each]._version != version
+        ]
         if written:
             self.execution.written[node] = written
         return value
@@ -229,7 +232,8 @@ def origin(node: fx.Node) -> str:
 def describe(node: fx.Node) -> str:
     """Return an operation's name, as its user would call it."""
     if node.op == "call_module":
-        module = node.graph.owning_module.get_submodule(node.target)
+        owner: Any = node.graph.owning_module
+        module = owner.get_submodule(node.target)
         return f"layer {node.target!r} ({type(module).__name__})"
     if node.op == "call_method":
         return f"the method .{node.target}()"

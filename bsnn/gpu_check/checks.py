@@ -14,13 +14,13 @@ import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import bsnn
 from bsnn.datasets import mnist_sample
 from bsnn.devices import use_device
-from bsnn.devices.cuda import Configuration
 from bsnn.devices.cuda.memory import gpu_memory
 from bsnn.devices.cuda.usage import MemoryWatch
 from bsnn.gpu_check.cases import CASES, RANDOM
@@ -78,7 +78,7 @@ class Bench:
         Is told what is being done.
     """
 
-    found: Configuration
+    found: Any
     networks: Sequence[TrainedNetwork]
     folder: Path
     say: Callable[[str], None]
@@ -122,7 +122,8 @@ def _difference(found: Outcome, expected: Outcome) -> _Difference:
 
 
 def _machine(bench: Bench) -> Iterator[Line]:
-    found = bench.found
+    # the check needs a GPU, and a toolkit
+    found: Any = bench.found
     versions = {
         package: package_version(package)
         for package in ("brian2cuda", "brian2", "bsnn", "nvidia-curand")

@@ -15,7 +15,7 @@ from bsnn.network.network import SpikingNetwork
 __all__ = ["DT", "Outcome", "Part", "RatePart", "ScenePart", "TtfsPart"]
 
 #: Duration of a step. A power of two, so that times are exact.
-DT = b2.second / 1024
+DT: Any = b2.second / 1024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Part(ABC):
     """
 
     objects: list[Any]
-    duration: b2.Quantity
+    duration: Any
     stored_connections: int = 0
 
     @abstractmethod
@@ -90,6 +90,10 @@ class _NetworkPart(Part):
     def presentation(self, inputs: np.ndarray) -> dict[Any, np.ndarray]:
         return self._net.presentation(inputs)
 
+    def _read_out(self) -> np.ndarray:
+        assert self._net.read_out is not None
+        return self._net.read_out.values
+
     @property
     def _spiking(self) -> list[str]:
         return [name for name in self._net.model.populations if self._net.model.spikes(name)]
@@ -110,7 +114,7 @@ class TtfsPart(_NetworkPart):
     def outcome(self) -> Outcome:
         net = self._net
         levels = {name: net.recorders[name].values for name in self._spiking}
-        potentials = {f"{net.model.output.name} potential": net.read_out.values}
+        potentials = {f"{net.model.output.name} potential": self._read_out()}
         spikes = {name: int(np.count_nonzero(values)) for name, values in levels.items()}
         return Outcome({**levels, **potentials}, spikes)
 
@@ -157,7 +161,7 @@ class RatePart(_NetworkPart):
         net = self._net
         counts = {name: recorder.values for name, recorder in self._recorders.items()}
         potentials = {name: recorder.values for name, recorder in self._potentials.items()}
-        read_out = {f"{net.model.output.name} read-out": net.read_out.values}
+        read_out = {f"{net.model.output.name} read-out": self._read_out()}
         last = net.model.steps
         spikes = {name: int(values[last - 1 :: last].sum()) for name, values in counts.items()}
         return Outcome({**counts, **potentials, **read_out}, spikes)
@@ -200,6 +204,7 @@ class ScenePart(Part):
             for item in objects
             if isinstance(item, b2.NeuronGroup)
         }
+        self._sizes = {item.name: len(item) for item in objects if item.name in self._monitors}
         self.objects = [*objects, *self._monitors.values()]
         self.duration = steps * DT
         self.stored_connections = stored_connections
@@ -216,7 +221,7 @@ class ScenePart(Part):
             # a network among others runs longer than it has to
             steps = np.rint(np.asarray(monitor.t / DT)).astype(int)
             early = steps < self._steps
-            raster = np.zeros((self._steps, len(monitor.source)), dtype=np.int32)
+            raster = np.zeros((self._steps, self._sizes[name]), dtype=np.int32)
             np.add.at(raster, (steps[early], np.asarray(monitor.i)[early]), 1)
             values[name] = raster
         spikes = {name: int(raster.sum()) for name, raster in values.items()}

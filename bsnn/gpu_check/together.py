@@ -144,9 +144,11 @@ def _simulate(device: str, cases: Sequence[Case], folder: Path, simulated: Simul
         b2.defaultclock.dt = DT
         parts = {case.name: case.part() for case in cases}
         together = _Together(parts)
-        runner = start(together, folder)
+        network: Any = together
+        device_: Any = b2.device
+        runner: Any = start(network, folder)
         simulated.build_seconds += runner.build_seconds
-        simulated.files += len(b2.device.writer.source_files)
+        simulated.files += len(device_.writer.source_files)
         outcomes: dict[str, Any] = {case.name: [] for case in cases}
         for seed in INPUTS:
             runner.run(

@@ -7,7 +7,7 @@ Arrays are in PyTorch's layout (NCHW) and float32. A new kind of layer is one cl
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 
@@ -109,6 +109,11 @@ class Layer:
     def parameters(self) -> int:
         """Number of trained values."""
         return sum(array.size for array in self.arrays.values())
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Each kind has fields of its own."""
 
     def _fail(self, message: str) -> GraphError:
         return GraphError(f"layer {self.name!r} ({self.kind}): {message}")
@@ -578,7 +583,8 @@ def _windows(
 ) -> np.ndarray:
     """View of shape ``(n, channels, out_h, out_w, kernel_h, kernel_w)`` on a padded batch."""
     span = tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True))
-    view = np.lib.stride_tricks.sliding_window_view(x, span, axis=(2, 3))
+    axes: Any = (2, 3)
+    view = np.lib.stride_tricks.sliding_window_view(x, span, axis=axes)
     return view[
         :, :, : out[0] * stride[0] : stride[0], : out[1] * stride[1] : stride[1],
         :: dilation[0], :: dilation[1],

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import brian2 as b2
+from brian2.units.fundamentalunits import fail_for_dimension_mismatch
 
 from bsnn.conversion import SpikingModel
 from bsnn.errors import BuildError, SettingsError
@@ -38,7 +39,7 @@ def build(
     neuron: str | NeuronModel | None = None,
     perturbations: Mapping[str, Any] | None = None,
     synapses: Mapping[str, str | SynapseModel] | None = None,
-    source: b2.SpikeSource | None = None,
+    source: Any = None,
     continuous: bool = False,
     name: str | None = None,
     dt: b2.Quantity | None = None,
@@ -128,9 +129,7 @@ def build(
     >>> net.monitors["conv1"]["spikes"].t                      # doctest: +SKIP
     """
     if dt is not None:
-        b2.units.fundamentalunits.fail_for_dimension_mismatch(
-            dt, b2.second, error_message="dt must be a time, such as 1*ms"
-        )
+        fail_for_dimension_mismatch(dt, b2.second, error_message="dt must be a time, such as 1*ms")
     neuron = neuron_model(neuron, model.coding)
     strengths = check_perturbations(perturbations, model)
     form = check_options(
@@ -234,7 +233,7 @@ def check_options(
     return check_disturbed(neuron, form, model, strengths, own_source=own_source)
 
 
-def check_source(source: b2.SpikeSource, model: SpikingModel, batch: int) -> None:
+def check_source(source: Any, model: SpikingModel, batch: int) -> None:
     """Refuse a group that cannot take the place of the input population.
 
     Raises
@@ -245,7 +244,8 @@ def check_source(source: b2.SpikeSource, model: SpikingModel, batch: int) -> Non
         It does not spike, or has another number of neurons.
     """
     model.check_offers("source")
-    if not isinstance(source, b2.SpikeSource) or "_spikespace" not in source.variables:
+    is_source = issubclass(type(source), b2.SpikeSource)
+    if not is_source or "_spikespace" not in getattr(source, "variables", ()):
         raise BuildError(
             f"The source is {source!r}: a group that spikes is needed, such as a NeuronGroup with "
             "a threshold, a SpikeGeneratorGroup or a PoissonGroup."

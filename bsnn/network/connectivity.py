@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -75,7 +76,7 @@ def projection(
 ) -> Connections:
     """Return the connections of a projection, with the weights of the trained network."""
     shape = graph.shapes[path.source_layer]
-    matrix = None
+    matrix: Any = None
     for name in path.layers:
         layer = graph[name]
         step = _linear_map(layer, shape)
@@ -86,7 +87,7 @@ def projection(
     return _to_neurons(matrix, source.shape, target.shape)
 
 
-def _to_neurons(matrix: sparse.coo_matrix, source: Shape, target: Shape) -> Connections:
+def _to_neurons(matrix: Any, source: Shape, target: Shape) -> Connections:
     matrix = matrix.tocoo()
     positions = []
     for shape in (target, source):
@@ -94,7 +95,7 @@ def _to_neurons(matrix: sparse.coo_matrix, source: Shape, target: Shape) -> Conn
         inverse = np.empty_like(order)
         inverse[order] = np.arange(len(order))
         positions.append(inverse)
-    by_source = sparse.csc_matrix(
+    by_source: Any = sparse.csc_matrix(
         (matrix.data, (positions[0][matrix.row], positions[1][matrix.col])), shape=matrix.shape
     )
     by_source.sort_indices()
@@ -104,7 +105,7 @@ def _to_neurons(matrix: sparse.coo_matrix, source: Shape, target: Shape) -> Conn
     )
 
 
-def _linear_map(layer: Layer, shape: Shape) -> sparse.coo_matrix:
+def _linear_map(layer: Layer, shape: Shape) -> Any:
     try:
         make = LINEAR_MAPS[type(layer)]
     except KeyError:
@@ -163,12 +164,12 @@ def _pad_channels(layer: PadChannels, shape: Shape) -> sparse.coo_matrix:
 
 
 def _identity(_: Layer, shape: Shape) -> sparse.coo_matrix:
-    return sparse.identity(int(np.prod(shape)), format="coo")
+    return sparse.coo_matrix(sparse.identity(int(np.prod(shape)), format="coo"))
 
 
 #: For each kind of linear layer, the function that gives its matrix (outputs by inputs, both
 #: channel first) for an input shape.
-LINEAR_MAPS: dict[type[Layer], Callable[[Layer, Shape], sparse.coo_matrix]] = {
+LINEAR_MAPS: dict[type[Layer], Callable[[Any, Shape], sparse.coo_matrix]] = {
     Normalise: _normalise,
     Conv2d: _conv2d,
     Linear: _linear,

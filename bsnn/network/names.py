@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import weakref
 from itertools import count
@@ -21,13 +22,22 @@ def unused_name(owner: Any, wanted: str | None) -> str:
         The network; its name is taken for as long as it lives.
     wanted : str or None
         The name, if it is given. Otherwise the first network has none, and one that is built while
-        it lives has one of its own, so that both can stand in one `brian2.Network`.
+        it waits for its first run has one of its own, so that both can stand in one
+        `brian2.Network`. (Brian2 lets no object that was run join another network.)
     """
     if wanted is None:
+        if _waits(""):
+            # networks are in circles of references: those that nobody holds may still be there
+            gc.collect()
         names = ("" if number == 0 else f"network_{number}" for number in count())
-        wanted = next(name for name in names if name not in _living)
-    _living.setdefault(wanted, owner)
+        wanted = next(name for name in names if not _waits(name))
+    _living[wanted] = owner
     return wanted
+
+
+def _waits(name: str) -> bool:
+    network = _living.get(name)
+    return network is not None and network.origin._network is None
 
 
 _ours: set[str] = set()

@@ -115,7 +115,7 @@ class SpikingNetwork:
         precision: str,
         name: str | None = None,
         synapse_models: Mapping[str, SynapseModel] | None = None,
-        source: b2.SpikeSource | None = None,
+        source: Any = None,
         continuous: bool = False,
         one_at_a_time: bool = False,
     ) -> None:
@@ -140,7 +140,7 @@ class SpikingNetwork:
         self.groups: dict[str, b2.NeuronGroup] = {}
         self.axons: dict[str, b2.NeuronGroup] = {}
         self.synapses: dict[str, SharedConnections | b2.Synapses] = {}
-        self.monitors: dict[str, dict[str, b2.BrianObject]] = {}
+        self.monitors: dict[str, dict[str, Any]] = {}
         self.recorders: dict[str, WindowRecorder | SpikeStepRecorder] = {}
         self.read_out: WindowRecorder | None = None
         self.fan_out: dict[str, np.ndarray] = {}
@@ -205,7 +205,7 @@ class SpikingNetwork:
         return self.source is None and not self.model.spikes(self.model.input.name)
 
     @property
-    def duration(self) -> b2.Quantity:
+    def duration(self) -> Any:
         """Simulated time in which what is presented is shown and read out.
 
         It may be run in several parts. Run for longer, the network is shown nothing more.
@@ -505,6 +505,10 @@ class SpikingNetwork:
             The images are not run yet, or not to the end, and some were not read out.
         """
         model, recorder = self.model, self.read_out
+        if recorder is None:
+            raise SimulationError(
+                "Nothing is kept of the last layer: call record_read_out() before the run."
+            )
         reads = model.steps if model.read_each_step else 1
         done = (self.origin.steps - recorder.first_step - 1) // recorder.window_steps + 1
         if done < self.rounds * reads:
@@ -548,10 +552,11 @@ def network_clock(dt: b2.Quantity | None) -> b2.Clock:
             f"{b2.defaultclock.dt}, not {dt}. Write defaultclock.dt = {dt!r} before the build, or "
             "leave dt out."
         )
-    return b2.defaultclock
+    clock: Any = b2.defaultclock
+    return clock
 
 
-def source_clock(source: b2.SpikeSource, dt: b2.Quantity | None, steps: int) -> b2.Clock:
+def source_clock(source: Any, dt: b2.Quantity | None, steps: int) -> b2.Clock:
     """Return the clock of a group of the user's, on which the network runs that it drives.
 
     Raises

@@ -182,9 +182,9 @@ def check_perturbations(wanted: Mapping[str, Any] | None, model: SpikingModel) -
 def with_rounded_weights(model: SpikingModel, strengths: Mapping[str, float]) -> SpikingModel:
     """Return the model with the weights of its layers disturbed, its scales as they are."""
     changes = [
-        (PERTURBATIONS[name].weights, strength)
+        (change, strength)
         for name, strength in strengths.items()
-        if PERTURBATIONS[name].weights is not None
+        if (change := PERTURBATIONS[name].weights) is not None
     ]
     if not changes:
         return model

@@ -66,7 +66,8 @@ class RateCode(NeuralCode):
             elif population.role == "max_pool":
                 start = _add_pool(net, population, order)
             else:
-                own = population_neuron(net.neuron, model, population.name)
+                neuron: Any = net.neuron
+                own = population_neuron(neuron, model, population.name)
                 start = _add_neurons(net, population, own, order)
                 for path in population.projections:
                     _connect(net, population, path, own, order)
@@ -133,9 +134,9 @@ def _on_pre(net: SpikingNetwork, neuron: RateNeuron, source: str) -> str:
 
 def _add_axon(net: SpikingNetwork, population: Population, order: int) -> None:
     parts = [
-        PERTURBATIONS[name].axon(strength)
+        axon(strength)
         for name, strength in net.perturbations.items()
-        if PERTURBATIONS[name].axon is not None
+        if (axon := PERTURBATIONS[name].axon) is not None
     ]
     name = population.name
     if parts and drives_neurons(net.model, name, own_source=net.source is not None):
@@ -227,7 +228,7 @@ def _add_neurons(
             setattr(group, variable, value)
     if "bias" in group.variables:
         net.initial_values({"bias": bias}, name)
-    return equations.at_start
+    return list(equations.at_start)
 
 
 def _set(
@@ -279,7 +280,7 @@ def _group(
     reset: str,
     order: int,
     method: str = "euler",
-    refractory: str | bool = False,
+    refractory: Any = False,
     **options: Any,
 ) -> b2.NeuronGroup:
     """Neurons that update, spike and are reset in one place of a step."""

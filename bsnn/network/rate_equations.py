@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 from brian2.utils.stringtools import get_identifiers
@@ -252,6 +253,6 @@ def _refusal(neuron: RateNeuron, what: str, why: str) -> BuildError:
     )
 
 
-def _asked_by_gate(model: SpikingModel, name: str) -> frozenset[str]:
+def _asked_by_gate(model: Any, name: str) -> frozenset[str]:
     """Return what the gate of a max-pooling compares, if there is one over these neurons."""
     return gate_quantities(model.gate) if pools_of(model, name) else frozenset()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import brian2 as b2
 import numpy as np
@@ -90,7 +91,7 @@ class SharedProjection:
             # transposed before and after, so that Dense finds them as it keeps them: no copy
             weights = _scaled(weights.T, np.transpose(factor), options["dtype"]).T
             return Dense(source, target, weights, on_pre, pool=self.windows, **options)
-        if np.ndim(factor):
+        if isinstance(factor, np.ndarray):
             factor = by_group(factor, self.layer.groups)[:, :, np.newaxis, np.newaxis]
         return Convolution(
             source,
@@ -126,6 +127,7 @@ class SharedProjection:
         return np.repeat(per_place.ravel(), self.source_shape[0]).astype(np.int64)
 
     def _pooled_axes(self) -> list[tuple[np.ndarray, int]]:
+        assert self.windows is not None
         tables = (self.windows.rows, self.windows.columns)
         return list(zip(tables, self.source_shape[1:], strict=True))
 
@@ -194,7 +196,7 @@ def _adaptive_windows(layer: AdaptiveAvgPool2d, shape: Shape) -> Windows:
 
 
 #: For each kind of average pooling, the function that gives its windows over an input shape.
-_WINDOWS: dict[type[Layer], Callable[[Layer, Shape], Windows]] = {
+_WINDOWS: dict[type[Layer], Callable[[Any, Shape], Windows]] = {
     AvgPool2d: _average_windows,
     AdaptiveAvgPool2d: _adaptive_windows,
 }

@@ -107,9 +107,10 @@ def delay_of_connections(
     sources, targets : int
         Neurons of one image.
     """
-    drawn = with_random_numbers(synapse.delay, _CONNECTION.format(sources=sources, targets=targets))
+    delay = str(synapse.delay)
+    drawn = with_random_numbers(delay, _CONNECTION.format(sources=sources, targets=targets))
     names = {"noise_stream": "0"}
-    for random in random_names([synapse.delay]):
+    for random in random_names([delay]):
         names[f"seed_{random}"] = str(noise_seed(seed, name, random))
     return f"int(clip(({renamed(drawn, names)})/dt, 0, 2147483647) + 0.5)*dt"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import brian2 as b2
 import numpy as np
@@ -76,7 +77,7 @@ class TtfsCode(NeuralCode):
             _add_group(net, population, changed, pooled=name in pooled)
             _set_parameters(net, population, changed)
             for path in population.projections:
-                delay = path.delay * model.steps * net.clock.dt
+                delay: Any = path.delay * model.steps * net.clock.dt
                 connect(net, population, path, _form(net).on_pre, delay=delay)
         net.record_read_out()
 
@@ -115,7 +116,8 @@ PERTURBATIONS["tau_spread"].refused[TtfsModel.coding] = "the two-stage neuron ha
 
 
 def _form(net: SpikingNetwork) -> NeuronForm:
-    return net.neuron.neuron_forms[net.form]
+    neuron: Any = net.neuron
+    return neuron.neuron_forms[net.form]
 
 
 def _add_pool(net: SpikingNetwork, population: Population) -> None:

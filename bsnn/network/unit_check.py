@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import brian2 as b2
 from brian2.codegen.translation import analyse_identifiers
@@ -36,7 +37,7 @@ def check_units(network: b2.Network, source: BrianObject | None = None) -> None:
     """
     checked = set()
     for item in _contained(network.objects):
-        group = getattr(item, "group", item)
+        group: Any = getattr(item, "group", item)
         # a proxy of it equals it
         if source is not None and getattr(group, "name", None) == source.name:
             continue

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import brian2 as b2
 import numpy as np
 
@@ -31,7 +33,7 @@ def connect(
     on_pre: str,
     *,
     synapse: SynapseModel = STATIC,
-    delay: b2.Quantity = 0 * b2.second,
+    delay: Any = 0 * b2.second,
     when: str = "synapses",
     order: int = -1,
     post_order: int = 1,
@@ -114,7 +116,7 @@ def connect_explicitly(
     weights: np.ndarray | None = None,
     *,
     synapse: SynapseModel = STATIC,
-    delay: b2.Quantity = 0 * b2.second,
+    delay: Any = 0 * b2.second,
     when: str = "synapses",
     order: int = -1,
     post_order: int = 1,
@@ -174,7 +176,7 @@ def count_fan_out(net: SpikingNetwork, source: str, fan_out: np.ndarray) -> None
 def _by_connection(
     factor: float | np.ndarray, connections: Connections, source: Population, target: Population
 ) -> float | np.ndarray:
-    if not np.ndim(factor):
+    if not isinstance(factor, np.ndarray) or not factor.ndim:
         return factor
     # neurons are numbered channel last
     row = connections.target % target.shape[0]

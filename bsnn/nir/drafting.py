@@ -174,9 +174,9 @@ class Draft:
 
     def _further(self, name: str) -> list[tuple[str, str]]:
         return [
-            edge
-            for edge in self._edges
-            if edge[0] == name and not isinstance(self._nodes[edge[1]], nir.Output)
+            (source, target)
+            for source, target in self._edges
+            if source == name and not isinstance(self._nodes[target], nir.Output)
         ]
 
     def _add(self, layer: Layer) -> str:

@@ -121,7 +121,7 @@ def _sum_pool2d(name: str, source: str, node: nir.SumPool2d, shape: Shape) -> La
     return _pool(name, source, node, 1)
 
 
-def _pool(name: str, source: str, node: nir.NIRNode, divisor: int) -> AvgPool2d:
+def _pool(name: str, source: str, node: nir.AvgPool2d | nir.SumPool2d, divisor: int) -> AvgPool2d:
     return AvgPool2d(
         name=name,
         inputs=(source,),

@@ -67,6 +67,7 @@ def _if(threshold: np.ndarray, dt: float, tau: float | None, metadata: dict) -> 
 
 
 def _lif(threshold: np.ndarray, dt: float, tau: float | None, metadata: dict) -> nir.LIF:
+    assert tau is not None
     return nir.LIF(
         tau=np.full_like(threshold, tau),
         r=np.full_like(threshold, tau / dt),
@@ -111,7 +112,7 @@ def check_neuron(name: str, tau: float | None, dt: float | None) -> tuple[Neuron
     return neuron, step
 
 
-def refuse_leak(name: str, node: nir.NIRNode) -> None:
+def refuse_leak(name: str, node: Any) -> None:
     """Refuse neurons that leak to another potential than zero."""
     if np.any(node.v_leak):
         raise ConversionError(

@@ -180,7 +180,8 @@ class _Drawing:
 
     def finish(self) -> nir.NIRGraph:
         """Add the read-out and return the graph."""
-        model, graph = self._model, self._graph
+        model: Any = self._model
+        graph = self._graph
         output = graph[graph.output]
         rectified = isinstance(output, ReLU)
         source = output.inputs[0] if rectified else output.name

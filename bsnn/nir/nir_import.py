@@ -176,7 +176,10 @@ class _Reader:
             return None
         rescaled = _unscaled(draft.graph, bare)
         found = rescaled.graph
-        changed = [n for n in draft.factors if not np.allclose(_diagonal(found[n]), 1, rtol=1e-6)]
+        weighted: Any = found
+        changed = [
+            n for n in draft.factors if not np.allclose(_diagonal(weighted[n]), 1, rtol=1e-6)
+        ]
         changed += [name for name in bare.populations if not self._agrees(bare, name)]
         changed += rescaled.inserted
         if changed:
@@ -195,7 +198,7 @@ class _Reader:
         told = ("steps", "encoder", "initial_potential", "potential_floor")
         fields = {name: record[name] for name in told if name in record}
         if input_scale is None:
-            input_scale = self._draft.input_facts.get("scale", 1.0)
+            input_scale = float(self._draft.input_facts.get("scale", 1.0))
         for attempt in (graph, _explicit(graph)):
             model = MODEL(
                 graph=attempt,
@@ -252,7 +255,9 @@ class _Reader:
                 "The NIR graph has LIF neurons, whose leak in a step depends on the length of a "
                 "step, and does not say it. Give it in the graph's unit of time: dt=0.001 (--dt)."
             )
-        resistances = np.unique([value for node in named.values() for value in np.ravel(node.r)])
+        resistances = np.unique(
+            [value for node in named.values() for value in np.ravel(vars(node)["r"])]
+        )
         if len(resistances) > 1 or not resistances[0] > 0:
             raise ConversionError(
                 "The IF neurons of the NIR graph have different resistances "

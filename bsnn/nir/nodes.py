@@ -32,7 +32,7 @@ def _conv2d(layer: Conv2d, shape: Shape) -> nir.Conv2d:
     if layer.bias is None:
         origin["bias"] = False
     return nir.Conv2d(
-        input_shape=shape[1:],
+        input_shape=(shape[1], shape[2]),
         weight=kernel.weight,
         stride=layer.stride,
         padding=kernel.padding,
@@ -53,7 +53,7 @@ def _pad_channels(layer: PadChannels, shape: Shape) -> nir.Conv2d:
     weight = np.zeros((layer.before + shape[0] + layer.after, shape[0], 1, 1))
     weight[layer.before + np.arange(shape[0]), np.arange(shape[0])] = 1
     return nir.Conv2d(
-        input_shape=shape[1:],
+        input_shape=(shape[1], shape[2]),
         weight=weight,
         stride=(1, 1),
         padding=(0, 0),
@@ -109,7 +109,7 @@ def _flatten(layer: Flatten, shape: Shape) -> nir.Flatten:
 
 
 def _pool(
-    node: type[nir.NIRNode],
+    node: type[nir.AvgPool2d | nir.SumPool2d],
     kernel: tuple[int, int],
     stride: tuple[int, int],
     padding: tuple[int, int],

@@ -203,8 +203,9 @@ def _channelwise(rescaling: _Rescaling, layer: Layer, wanted: np.ndarray | None)
 
 def _flatten(rescaling: _Rescaling, layer: Flatten, wanted: np.ndarray | None) -> _Value:
     # one number goes through; numbers for each value cannot go into weights before
-    uniform = wanted is not None and (wanted == wanted.flat[0]).all()
-    source = rescaling.value(layer.inputs[0], wanted.flat[0].reshape(()) if uniform else None)
+    one = None if wanted is None else wanted.flat[0]
+    uniform = wanted is not None and (wanted == one).all()
+    source = rescaling.value(layer.inputs[0], np.asarray(one) if uniform else None)
     gain = source.gain
     if gain.ndim:
         gain = np.broadcast_to(gain, rescaling.graph.shapes[layer.inputs[0]]).reshape(-1)
@@ -217,7 +218,7 @@ def _pad_channels(rescaling: _Rescaling, layer: PadChannels, wanted: np.ndarray 
     before = wanted[inner] if wanted is not None and wanted.size > 1 else wanted
     source = rescaling.value(layer.inputs[0], before)
     name = rescaling.add(dataclasses.replace(layer, inputs=(source.name,)))
-    if before is not None and (source.gain == before).all():
+    if wanted is not None and (source.gain == before).all():
         return _Value(name, wanted)
     gain = np.broadcast_to(source.gain, (channels, 1, 1))
     # zeros are zeros in any unit

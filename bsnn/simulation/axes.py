@@ -123,7 +123,7 @@ class Case:
         """
         setup = self.setup
         if name in PERTURBATIONS:
-            strengths = {**setup.perturbations, name: value}
+            strengths = {**(setup.perturbations or {}), name: value}
             return Case(self.model, dataclasses.replace(setup, perturbations=strengths))
         if name in _OF_THE_MODEL:
             return dataclasses.replace(self, model=_OF_THE_MODEL[name](self.model, value))

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import distributed
 import numpy as np
@@ -98,10 +99,10 @@ class Cluster(Executor):
                         pure=False,
                         retries=ATTEMPTS - 1,
                     )
-                    pending[future.key] = future, indices
+                    pending[str(future.key)] = future, indices
                     completed.add(future)
                 future = next(completed)
-                _, indices = pending.pop(future.key)
+                _, indices = pending.pop(str(future.key))
                 yield self._outcome(future, indices)
         finally:
             self._client.cancel([future for future, _ in pending.values()])
@@ -113,13 +114,14 @@ class Cluster(Executor):
             return Outcome(indices, presented)
         if future.status != "error":
             raise SimulationError(f"The connection to the cluster at {self._address} was lost.")
-        error = future.exception()
+        error: Any = future.exception()
         if isinstance(error, BuildError):
             raise error
         return Outcome(indices, error=describe(error))
 
     def _count_workers(self) -> int:
-        return max(1, len(self._client.nthreads()))
+        threads: Any = self._client.nthreads()
+        return max(1, len(threads))
 
 
 # Brian2's devices belong to the process: of a worker's threads one at a time may use them, and of
@@ -149,6 +151,7 @@ class _JobOnWorker(distributed.WorkerPlugin):
             if not _built:
                 self._open()
                 _built.append(self)
+            assert self._presenter is not None
             return self._presenter.present(images, numbers), self._presenter.build_seconds
 
     def _open(self) -> None:
@@ -173,4 +176,5 @@ class _JobOnWorker(distributed.WorkerPlugin):
 
 def _present(name: str, images: np.ndarray, numbers: np.ndarray) -> tuple[Presented, float]:
     """Simulate a chunk; this runs on a worker."""
-    return distributed.get_worker().plugins[name].present(images, numbers)
+    job: Any = distributed.get_worker().plugins[name]
+    return job.present(images, numbers)

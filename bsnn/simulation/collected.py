@@ -38,9 +38,11 @@ class Collected:
 
     def add(self, outcome: Outcome) -> None:
         """Take in a chunk that has succeeded."""
-        self._records.put(outcome.indices, outcome.presented.records)
-        self.run_seconds += outcome.presented.run_seconds
-        self.cpu_seconds += outcome.presented.cpu_seconds
+        presented = outcome.presented
+        assert presented is not None
+        self._records.put(outcome.indices, presented.records)
+        self.run_seconds += presented.run_seconds
+        self.cpu_seconds += presented.cpu_seconds
         self.done[outcome.indices] = True
 
     def state(self, labels: np.ndarray | None) -> SimulationState:

@@ -74,6 +74,7 @@ class Here(Executor):
             yield self._attempt(images[indices], indices)
 
     def _attempt(self, images: np.ndarray, indices: np.ndarray) -> Outcome:
+        message = ""
         for _ in range(ATTEMPTS):
             try:
                 return Outcome(indices, self._presenter.present(images, self._job.numbers(indices)))

@@ -33,7 +33,7 @@ class Reader:
         reached = net.recorded_read_out()[:count]
         records.potentials[:] = reached[:, -1]
         records.predictions[:] = self._classes(reached[:, -1])
-        if model.read_each_step:
+        if records.predictions_at_step is not None and records.margins_at_step is not None:
             records.predictions_at_step[:] = reached.argmax(axis=2)
             records.margins_at_step[:] = _leads(reached) * np.arange(1, model.steps + 1)
         recorded = {name: net.recorded(name)[:count] for name in self._spiking}

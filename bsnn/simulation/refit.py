@@ -125,7 +125,7 @@ class _Runs:
 
 def _fitted(run: _Runs, factors: Mapping[str, float], name: str, wanted: np.ndarray) -> float:
     """Return the factor for a population, given those of the populations before it."""
-    factor = 1.0
+    factor, squares = 1.0, 0.0
     for _ in range(_ROUNDS):
         rates = run.rates({**factors, name: factor}, name)
         squares = float((rates**2).sum())

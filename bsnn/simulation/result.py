@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bsnn.conversion import CODINGS, FIRST_CODING
-from bsnn.errors import StorageError
+from bsnn.errors import SimulationError, StorageError
 from bsnn.storage import read_tree, write_tree
 
 __all__ = ["PopulationResult", "Result", "load_result"]
@@ -128,6 +128,19 @@ class Result:
         return None if self.labels is None else int((self.predictions == self.labels).sum())
 
     @property
+    def labelled_accuracies(self) -> tuple[float, float]:
+        """Accuracy of the spiking and of the trained network, for images with labels.
+
+        Raises
+        ------
+        SimulationError
+            There are no labels.
+        """
+        if self.accuracy is None or self.ann_accuracy is None:
+            raise SimulationError("The images have no labels, from which the accuracy follows.")
+        return self.accuracy, self.ann_accuracy
+
+    @property
     def accuracy(self) -> float | None:
         """Fraction of images classified as labelled by the spiking network."""
         return None if self.correct is None else self.correct / len(self)
@@ -180,10 +193,12 @@ class Result:
         return {name: population.rmse for name, population in self.populations.items()}
 
     def _spikes_per_neuron(self, roles: tuple[str, ...]) -> float:
-        counted = [p for p in self.populations.values() if p.role in roles and p.spikes is not None]
-        return float(
-            sum(p.spikes.mean() for p in counted) / max(1, sum(p.neurons for p in counted))
-        )
+        counted = [
+            (spikes.mean(), p.neurons)
+            for p in self.populations.values()
+            if p.role in roles and (spikes := p.spikes) is not None
+        ]
+        return float(sum(mean for mean, _ in counted) / max(1, sum(n for _, n in counted)))
 
     def summary(self) -> dict[str, Any]:
         """Return the main figures, ready for JSON."""

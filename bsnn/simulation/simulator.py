@@ -134,10 +134,12 @@ def simulate(
     --------
     >>> bsnn.simulate(model, images, labels, device="cpp", workers=2)      # doctest: +SKIP
     """
-    own = network if isinstance(network, SpikingNetwork) else None
-    model = network if own is None else own.model
-    if own is not None:
+    own: SpikingNetwork | None = None
+    if isinstance(network, SpikingNetwork):
+        own, model = network, network.model
         _check_not_given(fields, setup, run)
+    else:
+        model = network
     setup, run = taken(fields, (Setup, setup), (Run, run))
     device = run.device or active_device()
     run.check(device, generates=DEVICES[device].language is not None)
@@ -151,9 +153,10 @@ def simulate(
         _check_own_network(own, run)
     images, labels = checked_images(model, images, labels)
     setup = checked_setup(model, setup)
-    _check_nothing_learns(setup.synapses)
+    _check_nothing_learns(setup.synapses or {})
     chunk = min(chunk, -(-len(images) // run.workers))
-    setup = dataclasses.replace(setup, batch=min(batch, chunk))
+    batch = min(batch, chunk)
+    setup = dataclasses.replace(setup, batch=batch)
     job = Job(
         model=model,
         device=device,
@@ -167,7 +170,7 @@ def simulate(
             model,
             setup.connectivity,
             setup.precision,
-            batch=setup.batch,
+            batch=batch,
             processes=run.workers,
             synapses=setup.synapses,
         )
@@ -187,7 +190,7 @@ def simulate(
 
     kept = None if run.checkpoint is None else Checkpoint(run.checkpoint, job.settings(), images)
     built = setup if own is None else own
-    synapses = setup.synapses if own is None else own.synapse_models
+    synapses = setup.synapses or {} if own is None else own.synapse_models
     simulation = _Simulation(
         Collected(model, len(images)),
         images,
@@ -197,7 +200,7 @@ def simulate(
         about={
             "device": job.device,
             "neuron": str(built.neuron),
-            "perturbations": dict(built.perturbations),
+            "perturbations": dict(built.perturbations or {}),
             "synapses": {name: str(synapse) for name, synapse in synapses.items()},
             "form": built.form,
             "connectivity": built.connectivity,

@@ -80,9 +80,8 @@ class SweepPoint:
     @property
     def accuracies(self) -> np.ndarray | None:
         """Fraction of images classified as labelled, for each seed; None without labels."""
-        if self.runs[0].correct is None:
-            return None
-        return np.array([run.correct / self.images for run in self.runs])
+        correct = [run.correct for run in self.runs if run.correct is not None]
+        return np.array(correct) / self.images if correct else None
 
     @property
     def agreements(self) -> np.ndarray:
@@ -403,7 +402,7 @@ def sweep(
         coding=model.coding,
         steps=model.steps,
         neuron=str(start.setup.neuron),
-        perturbations=dict(start.setup.perturbations),
+        perturbations=dict(start.setup.perturbations or {}),
         settings=settings,
     )
     kept = _Kept(empty, places(axes, grid=grid), file, run.resume)

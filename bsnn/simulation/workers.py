@@ -21,6 +21,7 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 import psutil
@@ -97,6 +98,7 @@ class Workers(Executor):
                     worker.give(indices, attempt, images[indices], self._job.numbers(indices))
             ready = wait([worker.connection for worker in self._staff])
             for worker in [w for w in self._staff if w.connection in ready]:
+                content: Any
                 try:
                     kind, content = worker.connection.recv()
                 except (EOFError, OSError):
@@ -182,8 +184,10 @@ class _Worker:
 
     def _kill(self) -> None:
         # with all that it has started: it leads a group of its own
+        pid = self.process.pid
+        assert pid is not None
         with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
+            os.killpg(pid, signal.SIGKILL)
         self.process.kill()
         self.process.join()
         self.connection.close()
@@ -224,7 +228,9 @@ def _attempt(
 
 def _end_with_parent(temporary: Path) -> None:
     """End this worker, with all that it has started, when the process that started it ends."""
-    wait([multiprocessing.parent_process().sentinel])
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
     for child in psutil.Process().children(recursive=True):
         with suppress(psutil.Error):
             child.kill()

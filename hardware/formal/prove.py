@@ -138,7 +138,7 @@ def main() -> None:
     results = []
     # most of the work is the solver's
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        for result in pool.map(lambda task: prove(*task, build), chosen):
+        for result in pool.map(lambda task: prove(task[0], task[1], build), chosen):
             results.append(result)
             print(
                 "{status:8} {file}:{task} ({mode}, depth {depth}, {seconds} s)".format(**result),

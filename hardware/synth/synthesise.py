@@ -251,7 +251,7 @@ def plot(results: list[dict], title: str, path: Path) -> None:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("liberty", type=Path, help="Liberty file, .lib or .lib.gz")
     parser.add_argument("--build", type=Path, required=True, help="folder for what is written")
     parser.add_argument("--targets", help="delay targets in ps, with commas", default="")

@@ -157,6 +157,7 @@ class Table:
         self.axes = [
             numbers(group.lists.get(name) or template.lists[name])
             for name in ("index_1", "index_2")[: len(self.variables)]
+            if template
         ]
         self.cells = numbers(group.lists["values"])
 
@@ -252,7 +253,11 @@ class Library:
     def __init__(self, text: str):
         library = parse_liberty(text)
         self.name = library.names[0]
-        scale, unit = re.fullmatch(r"([\d.]+)\s*(\w+)", library.values["time_unit"]).groups()
+        unit_text = library.values["time_unit"]
+        found = re.fullmatch(r"([\d.]+)\s*(\w+)", unit_text)
+        if found is None:
+            raise ValueError(f"the time unit {unit_text!r} is not understood")
+        scale, unit = found.groups()
         self.seconds = float(scale) * {"ns": 1e-9, "ps": 1e-12, "us": 1e-6}[unit]
         scale, unit = library.lists["capacitive_load_unit"]
         self.farads = float(scale) * {"ff": 1e-15, "pf": 1e-12}[unit.lower()]

@@ -188,7 +188,7 @@ def frames_for_test(shape: Shape, count: int, seed: int = 0) -> tuple[np.ndarray
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser("parameters", help="variables for make from a vector file")
     command.add_argument("vectors", type=Path)

@@ -68,12 +68,13 @@ def train(
     """
     import bsnn
     from bsnn.errors import torch_is_missing
-    from bsnn.networks.evaluation import accuracy
+
+    from ..evaluation import accuracy
 
     try:
         import torch
 
-        from bsnn.networks.lopez_randulfe_2022 import training
+        from . import training
     except ModuleNotFoundError as error:
         raise torch_is_missing("Training") from error
 
@@ -109,7 +110,7 @@ def reproduce(
     console: Console | None = None,
 ) -> dict[str, Any]:
     """Table 1 and Figure 2 of the paper, and the frontier beyond; see `reproduction.reproduce`."""
-    from bsnn.networks.lopez_randulfe_2022 import reproduction
+    from . import reproduction
 
     return reproduction.reproduce(
         out, data=data, images=images, models=models, device=device, console=console

@@ -24,9 +24,10 @@ import torch
 from torch.nn import functional
 
 from bsnn.datasets import Dataset
-from bsnn.networks.augmentation import random_affine
-from bsnn.networks.fitting import Outcome, fit
-from bsnn.networks.lopez_randulfe_2022.network import MnistCnn
+
+from ..augmentation import random_affine
+from ..fitting import Outcome, fit, on_device
+from .network import MnistCnn
 
 __all__ = ["TrainingSettings", "train"]
 
@@ -107,7 +108,7 @@ def train(
     """
     settings = settings or TrainingSettings()
     torch.manual_seed(settings.seed)
-    net = MnistCnn().to(device, memory_format=torch.channels_last)
+    net = on_device(MnistCnn(), device)
     images = torch.from_numpy(training.images).to(device)
     labels = torch.from_numpy(training.labels).to(device)
     batches = math.ceil(len(images) / settings.batch_size)
@@ -170,7 +171,8 @@ class _ActivityPenalty:
         flat = torch.flatten(spiking["pool2"], 1)
         spiking["fc1"] = functional.relu(net.fc1(net.dropout(flat)))
         logits = net.fc2(net.dropout(spiking["fc1"]))
-        return logits, sum(self._cost(name, a) for name, a in spiking.items())
+        costs = torch.stack([self._cost(name, a) for name, a in spiking.items()])
+        return logits, costs.sum()
 
     def _cost(self, name: str, activation: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():

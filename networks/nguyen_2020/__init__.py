@@ -83,13 +83,14 @@ def train(
     from bsnn.analysis.saving import save_figure
     from bsnn.errors import torch_is_missing
     from bsnn.graph.files import as_stored
-    from bsnn.networks.evaluation import accuracy
+
+    from ..evaluation import accuracy
 
     try:
         import torch
 
-        from bsnn.networks.keeping import curves_figure
-        from bsnn.networks.nguyen_2020 import training
+        from ..keeping import curves_figure
+        from . import training
     except ModuleNotFoundError as error:
         raise torch_is_missing("Training") from error
 
@@ -137,7 +138,7 @@ def reproduce(
     console: Console | None = None,
 ) -> dict[str, Any]:
     """What each gate costs in accuracy and in error of the rates; see `reproduction.reproduce`."""
-    from bsnn.networks.nguyen_2020 import reproduction
+    from . import reproduction
 
     return reproduction.reproduce(
         out, data=data, images=images, workers=workers, device=device, console=console

@@ -24,10 +24,11 @@ from bsnn.analysis.rate_plots import accuracy_figure
 from bsnn.analysis.saving import save_figure
 from bsnn.conversion import AVERAGE, DEFAULT_GATE, GATES, RateDynamics
 from bsnn.conversion.populations import per_channel
-from bsnn.networks.measurements import Measurements, figures_of
-from bsnn.networks.nguyen_2020 import CALIBRATION_IMAGES, CONVERSION, SHIPPED, STEPS
-from bsnn.networks.nguyen_2020.toy import pooled_rate_errors
 from bsnn.progress import progress_bar
+
+from ..measurements import Measurements, accuracies_at, figures_of
+from . import CALIBRATION_IMAGES, CONVERSION, SHIPPED, STEPS
+from .toy import pooled_rate_errors
 
 __all__ = ["reproduce"]
 
@@ -100,7 +101,8 @@ def reproduce(
             workers,
             device,
         )
-        models = _models(network, bsnn.load_model(path), measurements)
+        shipped: Any = bsnn.load_model(path)
+        models = _models(network, shipped, measurements)
         results = {
             gate: measurements.run(f"{network}_{gate}", model) for gate, model in models.items()
         }
@@ -172,7 +174,7 @@ def _accuracy_table(network: str, results: Mapping[str, bsnn.Result]) -> Table:
     at_steps = [step for step in _AT_STEPS if step <= first.steps]
     table = Table(
         title=f"{network}: accuracy in % by steps ({len(first):,} test images; trained network "
-        f"{100 * first.ann_accuracy:.2f})",
+        f"{100 * first.labelled_accuracies[1]:.2f})",
         title_justify="left",
     )
     table.add_column("gate")
@@ -181,11 +183,12 @@ def _accuracy_table(network: str, results: Mapping[str, bsnn.Result]) -> Table:
     table.add_column("loss", justify="right")
     table.add_column("same class", justify="right")
     for gate, result in results.items():
-        by_step = [100 * result.accuracy_at_step[step - 1] for step in at_steps]
+        by_step = accuracies_at(result, at_steps)
+        spiking, trained = result.labelled_accuracies
         table.add_row(
             gate,
             *(f"{value:.2f}" for value in by_step),
-            f"{100 * (result.ann_accuracy - result.accuracy):.2f}",
+            f"{100 * (trained - spiking):.2f}",
             f"{100 * (result.predictions == result.ann_predictions).mean():.2f}",
         )
     return table
@@ -217,7 +220,7 @@ def _rate_errors(
             bar.update(task, description=f"pooled rates of {network}, {gate}")
             pools = [layer.name for layer in model.graph if layer.kind == "max_pool2d"]
             dynamics = RateDynamics(model, images)
-            counts = dict.fromkeys(pools, 0.0)
+            counts: dict[str, Any] = dict.fromkeys(pools, 0.0)
             errors: dict[str, dict[str, float]] = {pool: {} for pool in pools}
             for step in range(1, steps + 1):
                 told = dynamics.step()
@@ -282,6 +285,7 @@ def _error_figure(
     errors: Mapping[str, Mapping[str, Mapping[str, Mapping[str, float]]]],
 ) -> Figure:
     figure = Figure(figsize=(10, 4.3), layout="constrained")
+    steps: list[int] = []
     for axes, (network, gates) in zip(figure.subplots(1, len(errors)), errors.items(), strict=True):
         for gate, pools in gates.items():
             first = next(iter(pools.values()))

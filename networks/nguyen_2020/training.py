@@ -15,9 +15,10 @@ from torch import nn
 from torch.nn import functional
 
 from bsnn.datasets import Dataset
-from bsnn.networks.augmentation import crop_and_flip, pad_for_crops, random_affine
-from bsnn.networks.fitting import Outcome, fit
-from bsnn.networks.nguyen_2020.network import NETWORKS
+
+from ..augmentation import crop_and_flip, pad_for_crops, random_affine
+from ..fitting import Outcome, fit, on_device
+from .network import NETWORKS
 
 __all__ = ["TrainingSettings", "normalisation", "train"]
 
@@ -102,7 +103,7 @@ def train(
     settings = settings or TrainingSettings()
     make = NETWORKS[settings.network]
     torch.manual_seed(settings.seed)
-    net = make().to(device, memory_format=torch.channels_last)
+    net = on_device(make(), device)
     images = torch.from_numpy(training.images)
     colours = normalisation(training)
     if colours is not None:

@@ -95,32 +95,33 @@ def train(
     from bsnn.analysis.saving import save_figure
     from bsnn.errors import torch_is_missing
     from bsnn.graph.files import as_stored, save_graph
-    from bsnn.networks.evaluation import accuracy
+
+    from ..evaluation import accuracy
 
     try:
         import torch
 
-        from bsnn.networks.keeping import curves_figure
-        from bsnn.networks.sengupta_2019 import training
+        from ..keeping import curves_figure
+        from . import training
     except ModuleNotFoundError as error:
         raise torch_is_missing("Training") from error
 
     torch.set_num_threads(threads)
-    settings = training.TrainingSettings(**settings)
-    network = settings.network
+    chosen = training.TrainingSettings(**settings)
+    network = chosen.network
     images = bsnn.datasets.load(DATASET, "train", data)
-    net = training.train(images, out, settings, resume=resume, device=device)
+    net = training.train(images, out, chosen, resume=resume, device=device)
     save_figure(curves_figure({network: Path(out) / "log.jsonl"}), Path(out) / "curves.png")
     mean, deviation = training.normalisation(images)
     graph = bsnn.from_torch(net, INPUT_SHAPE, mean=mean, std=deviation)
     # weights in half precision: the thresholds are found for what the file will hold
     graph = as_stored(graph, "float16")
     source = {
-        "source": f"{settings.command(threads)} --calibration-images {calibration_images}",
+        "source": f"{chosen.command(threads)} --calibration-images {calibration_images}",
         "torch_version": torch.__version__,
     }
     path = Path(out) / f"{network}.h5"
-    if settings.junction_relu:
+    if chosen.junction_relu:
         calibration = images.exact().first(calibration_images).images
         convert(graph, calibration, source=source).save(path, "float16")
     else:
@@ -176,7 +177,7 @@ def reproduce(
     console: Console | None = None,
 ) -> dict[str, Any]:
     """The paper's tables and figures on CIFAR-10; see `reproduction.reproduce`."""
-    from bsnn.networks.sengupta_2019 import reproduction
+    from . import reproduction
 
     return reproduction.reproduce(
         out,

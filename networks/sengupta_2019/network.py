@@ -7,7 +7,7 @@ None has a bias or batch normalisation, dropout is the only regulariser, and poo
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
@@ -222,7 +222,9 @@ def resnet34(width: float = 1.0, *, dropout: float = 0.0) -> ResNet:
 
 
 #: Networks for CIFAR-10 by name.
-NETWORKS = Registry("network", {"vgg16": Vgg16, "resnet20": resnet20})
+NETWORKS: Registry[Callable[..., nn.Module]] = Registry(
+    "network", {"vgg16": Vgg16, "resnet20": resnet20}
+)
 
 
 def _conv(channels_in: int, channels_out: int, stride: int = 1) -> nn.Conv2d:

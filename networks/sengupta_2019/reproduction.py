@@ -21,9 +21,10 @@ from bsnn.analysis.rate_plots import (
     threshold_trace_figure,
 )
 from bsnn.analysis.saving import save_figure
-from bsnn.networks.measurements import Measurements, figures_of
-from bsnn.networks.sengupta_2019 import AT_STEPS, DATASET, SHIPPED, convert
-from bsnn.networks.sengupta_2019.residual_architectures import residual_architectures
+
+from ..measurements import Measurements, accuracies_at, figures_of
+from . import AT_STEPS, DATASET, SHIPPED, convert
+from .residual_architectures import residual_architectures
 
 __all__ = ["PAPER", "reproduce"]
 
@@ -131,7 +132,7 @@ def reproduce(
     }
     tables: dict[str, dict[str, list[bsnn.Result]]] = {}
     for network in SHIPPED:
-        shipped = bsnn.load_model(SHIPPED[network])
+        shipped: Any = bsnn.load_model(SHIPPED[network])
         tables[network] = {
             norm: [
                 measurements.run(f"{network}_{norm.replace(', ', '_')}", model, seed)
@@ -194,10 +195,10 @@ def _error_table(title: str, network: str, results: Mapping[str, list[bsnn.Resul
     for column in ("paper", "loss", "ours", "loss", "spread over seeds"):
         table.add_column(column, justify="right")
     theirs = PAPER[network]
-    ann = 100 * (1 - first.ann_accuracy)
+    ann = 100 * (1 - first.labelled_accuracies[1])
     table.add_row("ANN", f"{theirs['ann']:.2f}", "", f"{ann:.2f}", "", "")
     for norm, runs in results.items():
-        errors = np.array([100 * (1 - run.accuracy) for run in runs])
+        errors = np.array([100 * (1 - run.labelled_accuracies[0]) for run in runs])
         table.add_row(
             f"SNN, {norm}",
             f"{theirs[norm]:.2f}" if norm in theirs else "",
@@ -228,6 +229,7 @@ def _accumulates(path: Path, result: bsnn.Result) -> float:
                 for name in projection.layers
                 if graph[name].arrays
             )
+            assert source.spikes is not None
             accumulates += own * source.spikes.mean() / source.neurons
             macs += own
     return accumulates / macs
@@ -263,7 +265,7 @@ def _low_latency(measurements: Measurements, console: Console) -> dict[str, dict
     table.add_column("normalisation, reset, input")
     for step in at_steps:
         table.add_column(f"{step:,}", justify="right")
-    found = {}
+    found, trained = {}, 0.0
     for number, (row, options) in enumerate(_LOW_LATENCY.items()):
         if options["norm"] == "spike-norm":
             changes = {name: value for name, value in options.items() if name != "norm"}
@@ -275,11 +277,9 @@ def _low_latency(measurements: Measurements, console: Console) -> dict[str, dict
             )
         result = measurements.run(f"vgg16_low_latency_{number}", model, images=count)
         found[row] = figures_of(result, AT_STEPS)
-        accuracies = [100 * result.accuracy_at_step[step - 1] for step in at_steps]
-        table.add_row(row, *(f"{value:.1f}" for value in accuracies))
-    table.add_row(
-        "trained network", *[""] * (len(at_steps) - 1), f"{100 * result.ann_accuracy:.1f}"
-    )
+        trained = found[row]["ann_accuracy"]
+        table.add_row(row, *(f"{value:.1f}" for value in accuracies_at(result, at_steps)))
+    table.add_row("trained network", *[""] * (len(at_steps) - 1), f"{100 * trained:.1f}")
     console.print(table)
     published = Table(
         title="For orientation: other networks elsewhere, quoted from memory and not checked",

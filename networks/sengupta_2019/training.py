@@ -17,9 +17,10 @@ from torch import nn
 from torch.nn import functional
 
 from bsnn.datasets import Dataset
-from bsnn.networks.augmentation import crop_and_flip, pad_for_crops
-from bsnn.networks.fitting import Outcome, fit
-from bsnn.networks.sengupta_2019.network import NETWORKS
+
+from ..augmentation import crop_and_flip, pad_for_crops
+from ..fitting import Outcome, fit, on_device
+from .network import NETWORKS
 
 __all__ = ["TrainingSettings", "normalisation", "train"]
 
@@ -135,7 +136,7 @@ def train(
     """
     settings = settings or TrainingSettings()
     torch.manual_seed(settings.seed)
-    net = settings.build().to(device, memory_format=torch.channels_last)
+    net = on_device(settings.build(), device)
     mean, deviation = (torch.from_numpy(a) for a in normalisation(training))
     images = (torch.from_numpy(training.images) - mean) / deviation.view(3, 1, 1)
     images = pad_for_crops(images).to(device)

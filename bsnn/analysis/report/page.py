@@ -148,9 +148,10 @@ def report_html(
     data = None
     if recording is not None:
         frame = frame_length(recording)
+        told: Any = None
         if labels is not None:
-            labels = checked_labels(recording.model, labels, len(recording.images))
-        data = embedded(recording, labels=labels, classes=classes, first=first, frame=frame)
+            told = checked_labels(recording.model, labels, len(recording.images))
+        data = embedded(recording, labels=told, classes=classes, first=first, frame=frame)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("bsnn.analysis.report"),
         autoescape=True,
@@ -189,7 +190,9 @@ def report_html(
 
 
 def _part(name: str) -> Markup:
-    return Markup((resources.files(__package__) / "templates" / name).read_text(encoding="utf-8"))
+    return Markup(
+        (resources.files("bsnn.analysis.report") / "templates" / name).read_text(encoding="utf-8")
+    )
 
 
 def _json(data: dict[str, Any]) -> Markup:
@@ -236,7 +239,7 @@ def _cards(result: Result) -> list[tuple[str, str, str]]:
                 "accuracy, spiking",
                 f"± {100 * error:.2f} (one std. err.)",
             ),
-            (_percent(result.ann_accuracy), "accuracy, trained", "on the same images"),
+            (_percent(result.labelled_accuracies[1]), "accuracy, trained", "on the same images"),
         ]
     return [
         *cards,
@@ -365,7 +368,7 @@ def _histogram(draw: _Drawings, recording: Recording) -> _Drawing:
 def _panels(names: Sequence[str], most: int) -> list[str]:
     """Some of the layers, from the first to the last."""
     places = np.linspace(0, len(names) - 1, min(most, len(names))).round().astype(int)
-    return [names[place] for place in dict.fromkeys(places.tolist())]
+    return [names[int(place)] for place in dict.fromkeys(places)]
 
 
 def _agreement(draw: _Drawings, recording: Recording) -> _Drawing:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import re
+from typing import Any
 from xml.etree import ElementTree
 
 import matplotlib as mpl
@@ -45,7 +46,8 @@ def inline_svg(figure: Figure, prefix: str, label: str) -> Markup:
         What a screen reader says in place of the figure.
     """
     buffer = io.StringIO()
-    with mpl.rc_context(_SETTINGS):
+    settings: Any = _SETTINGS
+    with mpl.rc_context(settings):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     root = ElementTree.fromstring(buffer.getvalue())
     _remove(root, ("metadata", "style"))

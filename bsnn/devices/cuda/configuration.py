@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import importlib
 import os
 import tempfile
 from collections.abc import Iterator
@@ -114,7 +115,7 @@ def configure(
     """
     missing = []
     try:
-        import brian2cuda  # noqa: F401
+        importlib.import_module("brian2cuda")
     except ImportError as error:
         missing.append(_why_no_brian2cuda(error))
     toolkit = found_curand = device = None
@@ -145,6 +146,7 @@ def configure(
         raise BuildError(
             "CUDA cannot be used here. What is missing:" + "".join(f"\n  - {m}" for m in missing)
         )
+    assert compute_capability is not None
     compute_capability = float(compute_capability)
     _set_preferences(gpu, compute_capability, toolkit, found_curand)
     return Configuration(compute_capability, toolkit, found_curand, device, no_gpu)
@@ -155,7 +157,7 @@ def configured(**options: Any) -> Iterator[Configuration]:
     """Do as `configure` for a block, quietly, and give all preferences back after it."""
     before = {f"codegen.cpp.{name}": None for name in _GCC_PREFERENCES}
     try:
-        import brian2cuda  # noqa: F401
+        importlib.import_module("brian2cuda")
     except ImportError:
         # configure says what is missing
         pass
@@ -164,11 +166,12 @@ def configured(**options: Any) -> Iterator[Configuration]:
     before = {name: b2.prefs[name] for name in before}
     # it tells all of its preferences, and warns of whole numbers of 64 bits that count steps
     quiet = HierarchyFilter("brian2cuda")
-    b2.BrianLogger.console_handler.addFilter(quiet)
+    console: Any = b2.BrianLogger.console_handler
+    console.addFilter(quiet)
     try:
         yield configure(**options)
     finally:
-        b2.BrianLogger.console_handler.removeFilter(quiet)
+        console.removeFilter(quiet)
         for name, value in before.items():
             b2.prefs[name] = value
 
@@ -200,7 +203,7 @@ def _unsupported(toolkit: Toolkit, capability: float) -> list[str]:
 def _set_preferences(
     gpu: int, capability: float, toolkit: Toolkit | None, curand: Curand | None
 ) -> None:
-    from brian2cuda.utils import gputools
+    gputools = importlib.import_module("brian2cuda.utils.gputools")
 
     # the numbers of GPUs are then those of nvidia-smi
     os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
@@ -219,17 +222,17 @@ def _set_preferences(
     # what it has found once it does not look for again
     gputools.reset_cuda_installation()
     gputools.reset_gpu_selection()
-    apart = curand is not None and not curand.with_toolkit
+    apart = None if curand is None or curand.with_toolkit else curand
     # fresh lists: Brian2CUDA changes them in place when it writes a makefile
     backend.extra_compile_args_nvcc = [
         "-w",
         "-std=c++17",
-        *([f"-I{curand.include}"] if apart else []),
+        *([f"-I{apart.include}"] if apart else []),
     ]
     # Brian2's default asks for C++11, and for the processor of this machine
     b2.prefs["codegen.cpp.extra_compile_args_gcc"] = ["-w", "-O3"]
-    b2.prefs["codegen.cpp.library_dirs"] = [str(_linkable(curand.library))] if apart else []
-    b2.prefs["codegen.cpp.runtime_library_dirs"] = [str(curand.library.parent)] if apart else []
+    b2.prefs["codegen.cpp.library_dirs"] = [str(_linkable(apart.library))] if apart else []
+    b2.prefs["codegen.cpp.runtime_library_dirs"] = [str(apart.library.parent)] if apart else []
 
 
 def _linkable(library: Path) -> Path:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import brian2 as b2
 import numpy as np
 from brian2.core.variables import DynamicArrayVariable
@@ -25,7 +27,7 @@ def gpu_memory(synapses: int = 0) -> int:
     Exact for arrays, about right for the `synapses` connections of `brian2.Synapses`, and without
     what a `brian2.SpikeMonitor` or `brian2.StateMonitor` records.
     """
-    device = b2.get_device()
+    device: Any = b2.get_device()
     arrays = sum(
         variable.size * np.dtype(variable.dtype).itemsize
         for variable in device.arrays

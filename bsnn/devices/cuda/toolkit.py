@@ -159,6 +159,6 @@ def _toolkit_folders(toolkit: Toolkit | None) -> Iterator[Path]:
 
 def _package_folders() -> Iterator[Path]:
     package = importlib.util.find_spec("nvidia")
-    for root in package.submodule_search_locations if package else ():
+    for root in (package and package.submodule_search_locations) or ():
         # nvidia/curand up to CUDA 12, nvidia/cu13 from 13 on
         yield from sorted(path for path in Path(root).iterdir() if path.is_dir())
