@@ -4,8 +4,9 @@ One folder a paper, named after authors and year. Each offers
 
 ``SHIPPED``
     Trained and converted networks that come with bsnn, by name.
-``train``, ``reproduce``
-    What ``bsnn train`` and ``bsnn reproduce`` call; their arguments are the commands' options.
+``PAPER``
+    A `Paper`, with which ``bsnn train`` and ``bsnn reproduce`` train and reproduce them; ``train``
+    and ``reproduce`` are its.
 """
 
 from __future__ import annotations

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from click.core import ParameterSource
 
 from bsnn.devices import DEVICES
 from bsnn.errors import SettingsError
@@ -42,7 +41,8 @@ def refuse_given(context: typer.Context, names: Collection[str], why: str) -> No
         parameter.opts[0]
         for parameter in context.command.params
         if parameter.name in names
-        and context.get_parameter_source(parameter.name) is ParameterSource.COMMANDLINE
+        and (source := context.get_parameter_source(parameter.name)) is not None
+        and source.name == "COMMANDLINE"
     ]
     if given:
         raise SettingsError(f"{', '.join(given)}: {why}")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -129,7 +127,7 @@ def train(
     found = bsnn.networks.paper(paper)
     offered = _offered(
         paper,
-        {*_names_of(found.train), *getattr(found, "SETTINGS", ())},
+        found.PAPER.trainable,
         {"epochs": epochs, **settings},
     )
     try:
@@ -187,23 +185,19 @@ def reproduce(
         "seeds": seeds,
         "workers": workers,
     }
-    function = bsnn.networks.paper(paper).reproduce
+    found = bsnn.networks.paper(paper).PAPER
     try:
-        content = function(
+        content = found.reproduce(
             out,
             data=data,
             device=device,
             console=console,
-            **_offered(paper, _names_of(function), options),
+            **_offered(paper, found.reproducible, options),
         )
     except KeyboardInterrupt:
         console.print(f"Interrupted. What was measured is kept in {out}: the same command goes on.")
         raise typer.Exit(130) from None
     write_json(json, content)
-
-
-def _names_of(function: Callable) -> set[str]:
-    return set(inspect.signature(function).parameters)
 
 
 def _offered(paper: str, known: set[str], options: dict[str, Any]) -> dict[str, Any]:

@@ -6,18 +6,20 @@ VGG-16 and residual networks on CIFAR-10 as integrate-and-fire neurons, normalis
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from rich.console import Console
+import bsnn
+from bsnn.graph import as_stored, save_graph
+
+from ..papers import Paper
 
 __all__ = [
     "ARCHITECTURES",
     "AT_STEPS",
     "DATASET",
     "INPUT_SHAPE",
+    "PAPER",
     "SHIPPED",
     "convert",
     "reproduce",
@@ -27,14 +29,14 @@ __all__ = [
 DATASET = "cifar10"
 INPUT_SHAPE = (3, 32, 32)
 
-_HERE = Path(__file__).parent
-
 #: ``vgg16`` and ``resnet20`` as the paper has them, but for their widths and training (README).
-SHIPPED = {name: _HERE / f"{name}.h5" for name in ("vgg16", "resnet20")}
+SHIPPED = {name: Path(__file__).parent / f"{name}.h5" for name in ("vgg16", "resnet20")}
 
 #: ResNet-20 without the two plain layers (Figure 3): as trained without ReLUs at the junctions, and
 #: with them, converted with thresholds of one.
-ARCHITECTURES = {name: _HERE / f"{name}.h5" for name in ("resnet20_basic", "resnet20_plain")}
+ARCHITECTURES = {
+    name: Path(__file__).parent / f"{name}.h5" for name in ("resnet20_basic", "resnet20_plain")
+}
 
 #: Time steps for which the paper shows an image, and for which Spike-Norm shows one.
 STEPS = 2500
@@ -44,90 +46,6 @@ AT_STEPS = (16, 32, 64, 128, 256, 512, 1024, 2500)
 
 #: Training images that the paper's Spike-Norm looks at.
 CALIBRATION_IMAGES = 256
-
-#: What a training depends on.
-SETTINGS = (
-    "network", "width", "epochs", "seed", "batch_size", "learning_rate", "dropout",
-    "junction_relu", "preprocessing", "precision",
-)  # fmt: skip
-
-
-def train(
-    out: str | os.PathLike[str],
-    *,
-    data: str | os.PathLike[str] | None = None,
-    calibration_images: int = CALIBRATION_IMAGES,
-    threads: int = 1,
-    device: str = "cpu",
-    resume: bool = False,
-    **settings: Any,
-) -> tuple[Path, dict[str, float]]:
-    """Train a network, convert it as the paper does, and write it into `out`.
-
-    The file is called after the network. One without junction ReLUs cannot be converted, and is
-    written as trained.
-
-    Parameters
-    ----------
-    out : path
-        Folder for the model, the weights, the checkpoint, the log and ``curves.png``.
-    data : path, optional
-        Folder with CIFAR-10 (see `bsnn.datasets.load`).
-    calibration_images : int
-        Training images that Spike-Norm looks at.
-    threads : int
-        CPU threads.
-    device : str
-        PyTorch's device.
-    resume : bool
-        Go on from the checkpoint in `out`.
-    **settings
-        Of `SETTINGS`; see `bsnn.networks.sengupta_2019.training.TrainingSettings`.
-
-    Returns
-    -------
-    path : pathlib.Path
-        The model.
-    accuracies : dict of str to float
-        Of the trained network on the test images.
-    """
-    import bsnn
-    from bsnn.analysis.saving import save_figure
-    from bsnn.errors import torch_is_missing
-    from bsnn.graph.files import as_stored, save_graph
-
-    from ..evaluation import accuracy
-
-    try:
-        import torch
-
-        from ..keeping import curves_figure
-        from . import training
-    except ModuleNotFoundError as error:
-        raise torch_is_missing("Training") from error
-
-    torch.set_num_threads(threads)
-    chosen = training.TrainingSettings(**settings)
-    network = chosen.network
-    images = bsnn.datasets.load(DATASET, "train", data)
-    net = training.train(images, out, chosen, resume=resume, device=device)
-    save_figure(curves_figure({network: Path(out) / "log.jsonl"}), Path(out) / "curves.png")
-    mean, deviation = training.normalisation(images)
-    graph = bsnn.from_torch(net, INPUT_SHAPE, mean=mean, std=deviation)
-    # weights in half precision: the thresholds are found for what the file will hold
-    graph = as_stored(graph, "float16")
-    source = {
-        "source": f"{chosen.command(threads)} --calibration-images {calibration_images}",
-        "torch_version": torch.__version__,
-    }
-    path = Path(out) / f"{network}.h5"
-    if chosen.junction_relu:
-        calibration = images.exact().first(calibration_images).images
-        convert(graph, calibration, source=source).save(path, "float16")
-    else:
-        save_graph(graph, path, source, dtype="float16")
-    test = bsnn.datasets.load(DATASET, "test", data).exact()
-    return path, {f"the {len(test):,} exact test images": accuracy(graph, test)}
 
 
 def convert(graph: Any, images: Any, **options: Any) -> Any:
@@ -149,8 +67,6 @@ def convert(graph: Any, images: Any, **options: Any) -> Any:
     -------
     bsnn.RateModel
     """
-    import bsnn
-
     papers = {
         "norm": "spike-norm",
         "residual": "one",
@@ -165,27 +81,40 @@ def convert(graph: Any, images: Any, **options: Any) -> Any:
     return bsnn.convert_to_rate(graph, images, images_from=DATASET, **settings)
 
 
-def reproduce(
-    out: str | os.PathLike[str],
+def _convert(
+    net: Any,
+    images: bsnn.datasets.Dataset,
+    settings: Any,
+    source: dict[str, str],
+    path: Path,
     *,
-    data: str | os.PathLike[str] | None = None,
-    images: int = 1000,
-    steps: int = STEPS,
-    seeds: int = 1,
-    workers: int = 1,
-    device: str = "cpp",
-    console: Console | None = None,
-) -> dict[str, Any]:
-    """The paper's tables and figures on CIFAR-10; see `reproduction.reproduce`."""
-    from . import reproduction
+    calibration_images: int,
+) -> bsnn.Graph:
+    from .training import normalisation
 
-    return reproduction.reproduce(
-        out,
-        data=data,
-        images=images,
-        steps=steps,
-        seeds=seeds,
-        workers=workers,
-        device=device,
-        console=console,
-    )
+    mean, deviation = normalisation(images)
+    graph = bsnn.from_torch(net, INPUT_SHAPE, mean=mean, std=deviation)
+    # weights in half precision: the thresholds are found for what the file will hold
+    graph = as_stored(graph, "float16")
+    if settings.junction_relu:
+        calibration = images.exact().first(calibration_images).images
+        convert(graph, calibration, source=source).save(path, "float16")
+    else:
+        # cannot be converted, and is written as trained
+        save_graph(graph, path, source, dtype="float16")
+    return graph
+
+
+PAPER = Paper(
+    "sengupta_2019",
+    SHIPPED,
+    (
+        "network", "width", "epochs", "seed", "batch_size", "learning_rate", "dropout",
+        "junction_relu", "preprocessing", "precision",
+    ),
+    dataset=lambda _: DATASET,
+    file=lambda settings: settings.network,
+    convert=_convert,
+    further={"calibration_images": CALIBRATION_IMAGES},
+)  # fmt: skip
+train, reproduce = PAPER.train, PAPER.reproduce

@@ -67,16 +67,6 @@ class TrainingSettings:
     preprocessing: int = 2
     precision: str = "float32"
 
-    def command(self, threads: int) -> str:
-        """Return the command that trains with these settings, where they are not the defaults."""
-        words = ["bsnn train sengupta_2019"]
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            option = field.name.replace("_", "-")
-            if field.name in ("network", "seed", "epochs") or value != field.default:
-                words.append(f"--no-{option}" if value is False else f"--{option} {value}")
-        return f"{' '.join(words)} --threads {threads}"
-
     def build(self) -> nn.Module:
         """Return the untrained network."""
         make = NETWORKS[self.network]
