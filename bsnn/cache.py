@@ -1,4 +1,4 @@
-"""Where what was made once is kept for the next time."""
+"""The folder for what is made once and used again."""
 
 from __future__ import annotations
 

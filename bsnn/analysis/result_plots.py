@@ -176,7 +176,7 @@ def values_of_both(recording: Recording, name: str) -> tuple[np.ndarray, np.ndar
     if name in recording.spikes:
         wanted, found = exact[population.layer], recording.values(name)
         if population.role == "read_out":
-            # spikes tell nothing below zero
+            # spikes encode nothing below zero
             wanted = np.maximum(wanted, 0)
     else:
         wanted, found = exact[population.potential_layer], recording.output[:, -1]

@@ -1,4 +1,4 @@
-"""How all figures look: colours, lines and axes.
+"""The look of all figures: colours, lines and axes.
 
 Series differ in colour and in the kind of line, so that they can be told apart without colours and
 in print. The colours are those of Okabe and Ito, which the colour-blind tell apart; they are of

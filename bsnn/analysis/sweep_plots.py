@@ -271,7 +271,7 @@ def _draw_curve(
 
 
 def _ordinal(axis: Axis) -> bool:
-    """Whether values are set side by side, because one is infinite."""
+    """Say whether values are set side by side, because one is infinite."""
     return not all(map(math.isfinite, axis.values))
 
 

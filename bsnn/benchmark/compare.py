@@ -24,7 +24,7 @@ _CLOSED_FORM_BATCH = 50
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """What was measured of one system.
+    """The figures of one system.
 
     Attributes
     ----------

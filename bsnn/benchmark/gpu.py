@@ -63,7 +63,7 @@ class GpuNetwork:
 
 @dataclasses.dataclass(frozen=True)
 class GpuRow:
-    """What was measured of one network with one program.
+    """The figures of one network with one program.
 
     Attributes
     ----------

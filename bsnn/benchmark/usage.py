@@ -1,4 +1,4 @@
-"""What a simulation used: time and memory of the process that simulates, and of no other."""
+"""Resources of a simulation: time and memory of the process that simulates, and of no other."""
 
 from __future__ import annotations
 

@@ -478,7 +478,7 @@ class SharedConnections(Group):
                 )  # fmt: skip
 
     def _in_any_order(self) -> bool:
-        """Whether on_pre has the same effect in whichever order spikes are passed on."""
+        """Say whether on_pre has the same effect in whichever order spikes are passed on."""
         changed, read = {}, set()
         for name, operation, expression in statements(self.on_pre):
             read |= _variables_in(expression, self.variables)

@@ -25,7 +25,7 @@ _LEGEND = """\
 error: RMSE, by the root mean square of the activations
 clipped: activations above the scale
 silent: units that never spike, though an activation is worth a spike
-full: units that tell their largest value for some image
+full: units that encode their largest value for some image
 """
 
 _COLOURS = {"good": "green", "lossy": "yellow", "broken": "red"}

@@ -17,7 +17,7 @@ CONVERSION_OPTIONS: Registry[tuple[inspect.Parameter, ...]] = Registry("coding")
 
 
 class ConversionOptions:
-    """What was given of all codings' options."""
+    """The options of all codings that were given."""
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         self._given = {name: value for name, value in values.items() if value is not None}

@@ -33,7 +33,7 @@ _Seed = Annotated[int, typer.Option(min=0, help="Of the noise of a Poisson input
 
 @dataclasses.dataclass(frozen=True)
 class _Block:
-    """What of a network goes through the block, and in which numbers."""
+    """The part of a network that goes through the block, and its numbers."""
 
     layer: list[str] | None
     bits: int

@@ -47,7 +47,7 @@ def parse_numbers(option: str, text: str | None) -> tuple[float, ...] | None:
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
-    """What there is to know of a trained PyTorch module besides its code."""
+    """Facts about a trained PyTorch module besides its code."""
 
     weights: Path | None
     input_shape: str | None

@@ -1,8 +1,8 @@
-"""How an image enters a rate-coded network.
+"""Encoders, by which an image enters a rate-coded network.
 
-An encoder turns a value, a pixel divided by the input's scale, into what the input tells in each
+An encoder turns a value, a pixel divided by the input's scale, into what the input emits in each
 step. Encoders are in a registry by name; `bsnn.network.encoders` has their Brian2 equations, which
-tell the same.
+emit the same.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["ENCODERS", "Encoder"]
 
 @dataclasses.dataclass(frozen=True)
 class Encoder:
-    """One way to tell values in time.
+    """One way to encode values in time.
 
     Attributes
     ----------
@@ -29,9 +29,9 @@ class Encoder:
     description : str
         What it does, in a line.
     spikes : bool
-        Whether it tells values by spikes, at most one a step, so that no value may be above one.
+        Whether it encodes values in spikes, at most one a step, so that no value may be above one.
     tell : callable
-        ``tell(values, step, seed, streams)`` returns what the input tells in a step: ``values`` of
+        ``tell(values, step, seed, streams)`` returns what the input emits in a step: ``values`` of
         shape ``(n, *shape)`` in ``[-1, 1]``, ``step`` counted from the image's first, ``streams``
         a whole number for each image; returns spikes with their sign, or currents.
     """

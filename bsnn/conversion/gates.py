@@ -1,4 +1,4 @@
-"""How max-pooling chooses, in rate coding, of which neuron of a window the spikes pass.
+"""Gates of max-pooling in rate coding: the neuron of a window whose spikes pass.
 
 In each step the neuron with the largest key wins; of equal keys the first, row by row. Its spike
 passes, if it has one. Whether the rate of what passes becomes the largest of the rates depends on

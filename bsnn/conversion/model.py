@@ -58,7 +58,7 @@ Tick = Callable[[], None]
 
 @dataclasses.dataclass(frozen=True)
 class Decoded:
-    """What the spikes of a batch of images stand for.
+    """The values that the spikes of a batch of images stand for.
 
     Attributes
     ----------
@@ -277,7 +277,7 @@ class SpikingModel:
 
     @property
     def decided_by_spikes(self) -> bool:
-        """Whether the class is that of the largest that is recorded of the last layer.
+        """Say whether the class is that of the largest that is recorded of the last layer.
 
         Among equals, and otherwise, it is that of the largest potential.
         """
@@ -311,7 +311,7 @@ class SpikingModel:
         return graph.evaluate(population.potential_layer, silence)[0]
 
     def spikes(self, name: str) -> bool:
-        """Whether a population emits spikes; a read-out by potential does not."""
+        """Say whether a population emits spikes; a read-out by potential does not."""
         raise NotImplementedError
 
     @cached_property

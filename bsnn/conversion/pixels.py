@@ -1,4 +1,4 @@
-"""Which values the pixels of images may have, and what is said of others."""
+"""Values that the pixels of images may have, and messages about others."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _WHITES = (255, 65535)
 
 
 def is_within(low: float, high: float, limits: tuple[float, float]) -> bool:
-    """Whether values from the one to the other lie within limits, but for rounding."""
+    """Say whether values from the one to the other lie within limits, but for rounding."""
     slack = _ROUNDING * max(map(abs, limits))
     return limits[0] - slack <= low and high <= limits[1] + slack
 

@@ -1,4 +1,4 @@
-"""Which layers of a graph become populations of neurons, and how they are connected.
+"""Populations of neurons that the layers of a graph become, and their connections.
 
 A population stands for a value that is coded in spikes: the input, each rectification, each
 max-pooling; and for the read-out. What lies between two populations (convolution, dense layer,
@@ -174,7 +174,7 @@ def populations(graph: Graph, *, normalised_input: bool = False) -> dict[str, Po
     graph : Graph
         The trained network.
     normalised_input : bool
-        The input tells images after their normalisation, not plain ones.
+        The input encodes images after their normalisation, not plain ones.
 
     Raises
     ------
@@ -263,7 +263,7 @@ class _Plan:
             self._add(layer, layer.name, layer.name, "max_pool", before.depth, (projection,))
 
     def _told(self, layer: Input) -> Layer:
-        """Layer whose values the input tells."""
+        """Layer whose values the input encodes."""
         readers = [self.graph[name] for name in self.graph.consumers[layer.name]]
         if self._normalised_input and len(readers) == 1 and isinstance(readers[0], Normalise):
             return readers[0]

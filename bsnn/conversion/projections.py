@@ -18,7 +18,7 @@ __all__ = ["Drive", "LinearMap"]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LinearMap:
-    """What a spike of one population adds to the neurons of another.
+    """The effect of a spike of one population on the neurons of another.
 
     Attributes
     ----------

@@ -225,7 +225,7 @@ class RateModel(SpikingModel):
         }
 
     def encode(self, images: np.ndarray) -> np.ndarray:
-        """Return images as values that the encoder tells; float64, one for the input's scale."""
+        """Return images as values that the encoder takes; float64, one for the input's scale."""
         return self.encoded_values(self.check_images(images)) / self.scales[self.input.name]
 
     @property
@@ -249,7 +249,7 @@ class RateModel(SpikingModel):
 
     @property
     def normalises(self) -> bool:
-        """Whether the input encodes images after a normalisation that is part of the network."""
+        """Say whether the network normalises images before the input encodes them."""
         return self.input.layer != self.graph.input.name
 
     def encoded_values(self, images: np.ndarray) -> np.ndarray:

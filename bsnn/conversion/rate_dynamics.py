@@ -1,6 +1,6 @@
 """The rate-coded network step by step in numpy, many images at once.
 
-It tells the same spikes as the Brian2 network (for rounding), without building one. Spike-Norm
+It emits the same spikes as the Brian2 network (for rounding), without building one. Spike-Norm
 finds its thresholds with it; for small networks and few steps it is also a quick look at them.
 """
 
@@ -215,5 +215,5 @@ def pools_of(model: RateModel, name: str) -> dict[str, PoolDynamics]:
 def input_signals(
     model: RateModel, values: np.ndarray, step: int, seed: int, streams: np.ndarray, dtype: type
 ) -> np.ndarray:
-    """Return what the input tells in a step, given encoded values."""
+    """Return what the input emits in a step, given encoded values."""
     return ENCODERS[model.encoder].tell(values, step, seed, streams).astype(dtype, copy=False)

@@ -42,7 +42,7 @@ class Junctions:
         self._in_blocks = sorted(set(self._in_blocks) - without, key=order.index)
 
     def given(self, name: str) -> bool:
-        """Whether the rule gives a population its scale, whatever is found for it."""
+        """Say whether the rule gives a population its scale, whatever is found for it."""
         return self._model.residual == "one" and name in self._in_blocks
 
     def assign(self, name: str, found: float | np.ndarray) -> list[str]:

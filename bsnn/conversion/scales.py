@@ -25,7 +25,7 @@ _FRACTIONS = np.linspace(0.01, 1.0, 100)
 
 @dataclasses.dataclass(frozen=True)
 class ScaleContext:
-    """What a rule may look at.
+    """The data that a rule may look at.
 
     Attributes
     ----------

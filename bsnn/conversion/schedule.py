@@ -1,4 +1,4 @@
-"""When the values of an image are in which population."""
+"""The schedule of a network: when an image is in which population."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ FIRST_CODING = "ttfs"
 
 @dataclasses.dataclass(frozen=True)
 class CodedImages:
-    """What a spiking model computes for a batch, in closed form.
+    """Spikes and potentials of a batch, in closed form.
 
     Attributes
     ----------

@@ -23,7 +23,7 @@ _OPTIONS = {"WINNER_INDEX": 1, "CXXFLAGS": "-O2"}
 
 @dataclasses.dataclass(frozen=True)
 class Replay:
-    """What the block has answered to a file of vectors.
+    """The block's answer to a file of vectors.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What goes through the max-poolings of a network in Brian2, step by step."""
+"""Signals of the max-poolings of a network in Brian2, step by step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a data set is once it has been read."""
+"""A data set in memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a device is, which there are, and running networks on the one that is active.
+"""Devices: their interface, their registry, and running networks on the active one.
 
 A device is one subclass of `Device`, of which `DEVICES` has an instance by its name. `use_device`
 makes Brian2's device the active one for as long as its block lasts, and gives back the one before.

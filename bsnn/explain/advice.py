@@ -1,4 +1,4 @@
-"""What to change in a conversion, and what that brings on the images at hand.
+"""Changes of a conversion, tried on the images at hand.
 
 Each change answers one or more causes of error. Those that answer the causes that weigh most are
 tried: the changed network is computed on the same images.
@@ -95,7 +95,7 @@ class Advice:
 
     @property
     def helps(self) -> bool:
-        """Whether more images have the right class, or as many with a smaller error."""
+        """Say whether more images have the right class, or as many with a smaller error."""
         smaller = self.after.output_error < self.before.output_error
         return self.agreement_gain > 0 or (self.agreement_gain == 0 and smaller)
 

@@ -84,7 +84,7 @@ CAUSES: Registry[Cause] = Registry(
         Cause(
             "quantisation",
             "quantisation",
-            "so many steps tell so many values and no others: activations are rounded to "
+            "so many steps encode so many values and no others: activations are rounded to "
             "multiples of the scale divided by the steps (down, unless neurons start at half a "
             "threshold)",
             "more steps, a start at half a threshold, or smaller scales",
@@ -92,7 +92,7 @@ CAUSES: Registry[Cause] = Registry(
         Cause(
             "coding",
             "coding",
-            "spikes tell an activation up to what the coding, in so many steps, can say",
+            "spikes encode an activation up to what the coding, in so many steps, can say",
             "more steps, or smaller scales",
         ),
         Cause(

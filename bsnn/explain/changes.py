@@ -1,4 +1,4 @@
-"""What can be changed about a conversion, by name, and which causes of error it answers."""
+"""Changes of a conversion, by name, and the causes of error that they answer."""
 
 from __future__ import annotations
 

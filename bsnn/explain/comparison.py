@@ -46,7 +46,7 @@ class Rung:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Comparison:
-    """What a spiking network makes of a trained one, and why.
+    """The differences between a spiking network and the trained one, and their causes.
 
     Attributes
     ----------
@@ -203,7 +203,7 @@ def compare(
 ) -> Comparison:
     """Find out where, by how much and why a spiking network departs from the trained one.
 
-    No Brian2 network is built: the arithmetic of the spiking network is run in numpy, which tells
+    No Brian2 network is built: the arithmetic of the spiking network is run in numpy, which gives
     the same spikes, once for each cause of error that there is, and once for each change that may
     help.
 
@@ -408,7 +408,7 @@ class _Run:
         )
 
     def _simulated(self, told: Decoded, result: Result, batch: slice) -> Decoded:
-        """What the simulation has told: known of the last layer only."""
+        """The values of the simulation: known of the last layer only."""
         model = self._situation.model
         output = model.output
         values = dict(told.values)

@@ -1,4 +1,4 @@
-"""What a simulation would cost in hardware: counted, and estimated in energy.
+"""The cost of a network in hardware: counted, and estimated in energy.
 
 Counts are exact for the images that were simulated. Energies are products of counts and of figures
 that others have published for one operation in one technology: *estimated, not measured*. They

@@ -28,7 +28,7 @@ _PERCENTILES = (99.0, 99.9, 99.99, 100.0)
 
 
 class ErrorDecomposition:
-    """What the error of a coding is split into, in general: clipping, then what spikes can tell."""
+    """The parts of the error of any coding: clipping, then what spikes can encode."""
 
     #: Names of the causes, in the order in which they are added.
     stages: ClassVar[tuple[str, ...]] = (
@@ -36,7 +36,7 @@ class ErrorDecomposition:
     )  # fmt: skip
 
     def applies(self, cause: str, situation: Situation) -> bool:
-        """Whether there is such an error, however small."""
+        """Say whether there is such an error, however small."""
         if cause == "conversion":
             return situation.reference
         if cause == "precision":
@@ -44,7 +44,7 @@ class ErrorDecomposition:
         return cause != "simulation" or situation.precision is not None
 
     def dynamic(self, cause: str, situation: Situation) -> bool:
-        """Whether it needs the network step by step, and not only its arithmetic."""
+        """Say whether it needs the network step by step, and not only its arithmetic."""
         return False
 
     def part_of(self, cause: str, situation: Situation) -> str | None:
@@ -89,7 +89,7 @@ class ErrorDecomposition:
         return model.reference(images, seed=seed, streams=streams, dtype=dtype, tick=tick)
 
     def spiking(self, causes: Set[str], situation: Situation) -> bool:
-        """Whether a network with some causes spikes; otherwise it is computed in closed form."""
+        """Say whether a network with some causes spikes; others are computed in closed form."""
         return "coding" in causes
 
     def idealised(self, model: Any, causes: Set[str]) -> SpikingModel:
@@ -134,7 +134,7 @@ class ErrorDecomposition:
     def input_values(
         self, model: Any, population: Population, values: np.ndarray, causes: Set[str]
     ) -> np.ndarray:
-        """Return the values of the input as it tells them; by default as they are."""
+        """Return the values of the input as it encodes them; by default as they are."""
         return values
 
     def heard(
@@ -150,7 +150,7 @@ class ErrorDecomposition:
     def coded(
         self, model: Any, population: Population, values: np.ndarray, causes: Set[str]
     ) -> np.ndarray:
-        """Return values, not negative, as spikes can tell them in closed form."""
+        """Return values, not negative, as spikes can encode them in closed form."""
         scale = per_channel(model.scales[population.name], population.shape)
         return np.minimum(values, scale) if "clipping" in causes else values
 
@@ -165,7 +165,7 @@ class ErrorDecomposition:
         return None
 
     def scales_can_change(self, model: Any) -> bool:
-        """Whether the network can be converted again with other scales."""
+        """Say whether the network can be converted again with other scales."""
         return True
 
 
@@ -181,7 +181,7 @@ def decomposition_of(model: Any) -> ErrorDecomposition:
 
 
 def _scales(model: Any, images: np.ndarray) -> Changed | None:
-    """Find the percentile whose scales tell the last layer best, in the model's steps."""
+    """Find the percentile whose scales encode the last layer best, in the model's steps."""
     decomposition, output = decomposition_of(model), model.output.name
     if not decomposition.scales_can_change(model):
         return None

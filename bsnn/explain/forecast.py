@@ -1,4 +1,4 @@
-"""How many steps a conversion needs to agree with the trained network, and what these cost."""
+"""The steps that a conversion needs to agree with the trained network, and their cost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a rate-coded network has decided, and what it costs to stop as soon as it has."""
+"""Latency of the decisions of a rate-coded network, and the cost of early exit."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ class LayerComparison:
         Units that spike for no image, though an activation is as large as what one spike stands
         for.
     saturated : int
-        Units that for some image tell the largest value that they can.
+        Units that for some image encode the largest value that they can.
     worst : tuple of UnitComparison
         The units of the largest errors, the worst first.
     causes : dict of str to CauseShare

@@ -1,6 +1,6 @@
 """What the error of rate coding is split into.
 
-First in closed form (activations that are clipped, and rounded to what steps can tell), then step
+First in closed form (activations that are clipped, and rounded to what steps can encode), then step
 by step with rules that add no error of their own (constant input, reset by subtraction, the gate
 that passes the largest rate), and at last with the model's own rules, one by one.
 """

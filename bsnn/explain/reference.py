@@ -84,7 +84,7 @@ class Reference:
         output = self._model.output.name
         logits = values[output]
         if self._model.spikes(output):
-            # spikes of the last layer tell no negative values
+            # spikes of the last layer encode no negative values
             values[output] = np.maximum(logits, 0)
         return Decoded(values, logits.reshape(len(logits), -1).argmax(axis=1))
 

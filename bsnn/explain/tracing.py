@@ -71,7 +71,7 @@ class NeuronTrace:
 
     @property
     def silent_stage(self) -> bool:
-        """Whether the neuron integrates in a stage in which it does not spike."""
+        """Say whether the neuron integrates in a stage in which it does not spike."""
         return len(self.steps) > self.stage
 
 

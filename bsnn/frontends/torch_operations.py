@@ -89,7 +89,7 @@ class Draft:
             raise reject(node, "its result is not a tensor. Return a single tensor.")
 
     def _is_shape_arithmetic(self, node: fx.Node) -> bool:
-        """Whether a node only handles sizes, which are fixed by `input_shape`."""
+        """Say whether a node only handles sizes, which are fixed by `input_shape`."""
         value = self.values[node]
         sizes = value if isinstance(value, (tuple, list)) else (value,)
         return all(isinstance(size, int) for size in sizes)

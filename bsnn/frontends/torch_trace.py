@@ -101,7 +101,7 @@ class Execution:
         return found
 
     def same_elements(self, one: fx.Node, other: fx.Node) -> bool:
-        """Whether aliases have the same elements in the same shape."""
+        """Say whether aliases have the same elements in the same shape."""
         return _layout(self.values[one]) == _layout(self.values[other])
 
     def target(self, node: fx.Node) -> fx.Node | None:
@@ -122,13 +122,13 @@ class Execution:
         return next((source for source in node.all_input_nodes if source in aliases), None)
 
     def is_view(self, node: fx.Node | None, base: fx.Node) -> bool:
-        """Whether a node was made of the elements that another has, as a view or as they are."""
+        """Say whether a node has the elements of another, as a view or as they are."""
         while node is not None and not self.same_elements(node, base):
             node = self.viewed(node)
         return node is not None
 
     def is_read_after(self, node: fx.Node, moment: fx.Node) -> bool:
-        """Whether a tensor's elements, not only its size, are read after another node has run."""
+        """Say whether a tensor's elements, not only its size, are read after another node."""
         place = {n: number for number, n in enumerate(self.values)}
         return any(
             place[user] > place[moment]

@@ -87,7 +87,7 @@ def _plain(values: Any, what: str) -> Any:
 
 
 def are_counts(images: np.ndarray) -> bool:
-    """Whether images are of a type of whole numbers and have others than -1, 0 and 1."""
+    """Say whether images are of a type of whole numbers and have others than -1, 0 and 1."""
     return images.dtype.kind in "iu" and bool(images.min() < -1 or images.max() > 1)
 
 

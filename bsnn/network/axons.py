@@ -34,7 +34,7 @@ fresh : integer
 
 
 def drives_neurons(model: SpikingModel, name: str, *, own_source: bool) -> bool:
-    """Whether spikes of a population are on their way to neurons, and may be disturbed there.
+    """Say whether spikes of a population are on their way to neurons, and may be disturbed there.
 
     An image that flows in as a current has no spikes, a source of the user's is not ours to
     disturb, and poolings see the neurons themselves.
@@ -128,5 +128,5 @@ def add_axon(
     return "\n".join([*start, *([NOISE_AT_START] if random else [])])
 
 
-# Spikes of the input carry the sign of what they tell.
+# Spikes of the input carry the sign of what they encode.
 _VALUE = {"input": ["value : 1 (linked)"]}

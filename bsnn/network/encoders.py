@@ -1,8 +1,8 @@
 """Brian2 equations of the encoders, by which images enter a rate-coded network.
 
 Input neurons hold ``value``, a pixel (after the network's normalisation) divided by the input's
-scale, from the first step of an image on. What they tell in time is defined in
-`bsnn.conversion.encoders`; the equations here tell the same.
+scale, from the first step of an image on. What they emit in time is defined in
+`bsnn.conversion.encoders`; the equations here emit the same.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ spike_count = 0
 
 @dataclasses.dataclass(frozen=True)
 class EncoderEquations:
-    """How input neurons tell their value.
+    """Equations of input neurons that encode their value.
 
     Attributes
     ----------

@@ -71,7 +71,7 @@ class Place:
         return [name for name in self.parameters if fnmatch(name, pattern)]
 
     def touched_by(self, perturbation: Perturbation) -> bool:
-        """Whether something is added or varied here."""
+        """Say whether something is added or varied here."""
         hooks = perturbation.statements.keys() & set(self.hooks)
         return bool(hooks or (perturbation.factors and self.parameters))
 
@@ -87,7 +87,7 @@ def depends_on(
     equations: b2.Equations,
     code: Iterable[tuple[str, bool]],
 ) -> bool:
-    """Whether an expression depends on names that nothing writes, through any number of steps.
+    """Say whether an expression depends on names that nothing writes, through any number of steps.
 
     Parameters
     ----------

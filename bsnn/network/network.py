@@ -201,7 +201,7 @@ class SpikingNetwork:
 
     @property
     def input_flows(self) -> bool:
-        """Whether the image enters as a constant current, and not in spikes."""
+        """Say whether the image enters as a constant current, and not in spikes."""
         return self.source is None and not self.model.spikes(self.model.input.name)
 
     @property
@@ -263,7 +263,7 @@ class SpikingNetwork:
         """
         if self.source is not None:
             raise SimulationError(
-                f"The input of this network is the group {self.source.name!r}: it tells what there "
+                f"The input of this network is the group {self.source.name!r}: it is what there "
                 "is to see, and no images are presented. Run the network as it is, or build it "
                 "without source=..."
             )

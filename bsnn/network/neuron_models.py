@@ -61,7 +61,7 @@ class NeuronModel(NamedModel):
 
     @property
     def decays(self) -> bool:
-        """Whether its own equations say how its potential decays."""
+        """Say whether its own equations say how its potential decays."""
         return False
 
     def places(self, form: str) -> dict[str, Place]:

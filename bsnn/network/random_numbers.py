@@ -49,7 +49,7 @@ NOISE_MODEL = "noise_stream : 1"
 #: Statement for the first step of an image.
 NOISE_AT_START = f"noise_stream = image_numbers({MIDDLE_OF_STEP}, i//image_size)"
 
-#: The same for the window in which a population tells an image, in time-to-first-spike coding.
+#: The same for the window in which a population encodes an image, in time-to-first-spike coding.
 NOISE_AT_START_OF_WINDOW = (
     f"noise_stream = image_numbers({MIDDLE_OF_STEP} - first_window*window_steps*dt, i//image_size)"
 )

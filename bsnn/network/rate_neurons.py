@@ -24,7 +24,7 @@ from bsnn.network.neuron_models import NeuronModel, register_neuron
 __all__ = ["CONDUCTANCE_MAPPING", "RATE_FORMS", "RESET_STATEMENTS", "RateNeuron"]
 
 #: Forms of a rate-coded neuron: ``one-pass`` does update, threshold and reset of a neuron in one
-#: go, ``neuron-group`` is plain Brian2. Both tell the same spikes.
+#: go, ``neuron-group`` is plain Brian2. Both emit the same spikes.
 RATE_FORMS = ("one-pass", "neuron-group")
 
 #: What a spike does to the potential, by the name of the reset.
@@ -142,7 +142,7 @@ class RateNeuron(NeuronModel):
 
     @property
     def integrated(self) -> bool:
-        """Whether there is a differential equation."""
+        """Say whether there is a differential equation."""
         return any(e.type == DIFFERENTIAL_EQUATION for e in self.parsed().values())
 
     @property
@@ -207,7 +207,7 @@ class RateNeuron(NeuronModel):
         )
 
     def depends_on(self, sources: Collection[str]) -> bool:
-        """Whether its spikes depend on parameters of some names."""
+        """Say whether its spikes depend on parameters of some names."""
         code = [
             *((text, False) for text in self.resets.values()),
             (self.before_input, True),

@@ -146,7 +146,7 @@ class SynapseModel(NamedModel):
 
     @property
     def explicit(self) -> bool:
-        """Whether each connection needs a row of `brian2.Synapses`."""
+        """Say whether each connection needs a row of `brian2.Synapses`."""
         return bool(
             self.own_code or self.parameters or self.efficacy != "w" or isinstance(self.delay, str)
         )
@@ -165,7 +165,7 @@ class SynapseModel(NamedModel):
 
     @property
     def learns(self) -> bool:
-        """Whether weights change and stay changed from one image to the next."""
+        """Say whether weights change and stay changed from one image to the next."""
         code = (self.before_effect, self.after_effect, self.on_post)
         return any(name == "w" for text in code for name, _, _ in statements(text))
 
@@ -186,7 +186,7 @@ class SynapseModel(NamedModel):
 
     @property
     def event_driven(self) -> bool:
-        """Whether some variable is brought up to date when a spike arrives."""
+        """Say whether some variable is brought up to date when a spike arrives."""
         return any("event-driven" in e.flags for e in b2.Equations(self.equations).values())
 
 

@@ -1,7 +1,7 @@
 """Equations of the populations, as Brian2 strings.
 
 The two-stage neuron of López-Randulfe et al. (2022) integrates its input during a silent stage and
-tells its potential by the time of one spike during the spiking stage after it. It comes in three
+encodes its potential in the time of one spike during the spiking stage after it. It comes in three
 forms, which emit the same spikes:
 
 ``trace``
@@ -214,7 +214,7 @@ class PopulationEquations:
         return b2.Equations("\n".join([self.model, *lines]))
 
     def depends_on(self, sources: Collection[str], on_pre: str, potential: str) -> bool:
-        """Whether its spikes depend on parameters of some names; without spikes, its potential."""
+        """Say whether its spikes, or without them its potential, depend on some parameters."""
         code = [
             (self.reset, False),
             (self.before_integration, True),
@@ -248,7 +248,7 @@ class NeuronForm:
     equations : PopulationEquations
         The neuron.
     input : PopulationEquations
-        The population that tells the images.
+        The population that encodes the images.
     silent : PopulationEquations
         A last layer that is read out by its potential and does not spike.
     on_pre : str
@@ -409,7 +409,7 @@ NEURON_FORMS: dict[str, NeuronForm] = {form.name: form for form in (_CALENDAR, _
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class TtfsNeuron(NeuronModel):
-    """A neuron that tells a value by the time of one spike.
+    """A neuron that encodes a value in the time of one spike.
 
     Attributes
     ----------
@@ -461,7 +461,7 @@ class TtfsNeuron(NeuronModel):
 TWO_STAGE = register_neuron(
     TtfsNeuron(
         name="two-stage",
-        about="a silent stage that integrates, then a spiking stage whose spike tells how much "
+        about="a silent stage that integrates, then a spiking stage whose spike encodes how much "
         "(López-Randulfe et al. 2022)",
         neuron_forms=NEURON_FORMS,
         method="euler",

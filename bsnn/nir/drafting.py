@@ -166,7 +166,7 @@ class Draft:
         if not isinstance(node, tuple(SPIKING)):
             raise ConversionError(
                 f"The node {name!r} ({type(node).__name__}) does not spike and is not the last: "
-                "other nodes read its potential, which bsnn's neurons do not tell. Use IF or LIF."
+                "other nodes read its potential, which bsnn's neurons do not emit. Use IF or LIF."
             )
         layer = self._add(ReLU(name=self._free(name), inputs=(source,)))
         self.neurons[layer] = (name, node)

@@ -54,7 +54,7 @@ def _conv2d(name: str, source: str, node: nir.Conv2d, shape: Shape) -> Layer:
 
 
 def _only_pads(weight: np.ndarray, bias: np.ndarray, layer: PadChannels) -> bool:
-    """Whether a convolution still does what it was written for."""
+    """Say whether a convolution still does what it was written for."""
     inputs = weight.shape[1]
     expected = np.zeros((layer.before + inputs + layer.after, inputs, 1, 1))
     expected[layer.before + np.arange(inputs), np.arange(inputs)] = 1

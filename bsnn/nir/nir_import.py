@@ -82,7 +82,7 @@ def from_nir(
         How images enter, a name in `bsnn.conversion.ENCODERS`; by default that of the metadata, or
         ``"constant"``.
     input_scale : float, optional
-        Value of a pixel that the input tells as one spike a step; by default that of the metadata,
+        Value of a pixel that is one spike a step; by default that of the metadata,
         or 1.
 
     Returns
@@ -328,7 +328,7 @@ class _Reader:
         return channels[:, 0].copy()
 
     def _agrees(self, model: SpikingModel, name: str) -> bool:
-        """Whether a population has the threshold that the metadata tell."""
+        """Say whether a population has the threshold that the metadata tell."""
         population = model.populations[name]
         key = "" if population.role == "read_out" else population.layer
         if population.role == "input":

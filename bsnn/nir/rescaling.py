@@ -33,7 +33,7 @@ from bsnn.graph.layers import Shape
 
 __all__ = ["Rescaled", "factor_layer", "rescale"]
 
-#: One number, or one for each channel of what a population tells.
+#: One number, or one for each channel of what a population encodes.
 Factor = float | np.ndarray
 
 
@@ -68,7 +68,7 @@ def rescale(
     plan : mapping of str to Population
         Its populations, each after those that it reads.
     heights : mapping
-        By the layers of the population that tells and of the one that it reaches, the factor of
+        By the layers of the population that spikes and of the one that it reaches, the factor of
         what comes in.
     units : mapping
         By a population's layer, what its potentials are divided by.
@@ -119,7 +119,7 @@ class _Rescaling:
         self._plan = plan
         self._heights = heights
         self._names: set[str] = set()
-        #: names in the new network of what populations tell
+        #: names in the new network of what populations encode
         self._told: dict[str, str] = {}
         #: what the population at hand reads, by layer
         self._known: dict[str, _Value] = {}

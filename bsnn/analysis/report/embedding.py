@@ -1,4 +1,4 @@
-"""What the page's script shows: recorded spikes as compact JSON."""
+"""The data of the page's script: recorded spikes as compact JSON."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def embedded(
     return {
         "coding": model.coding,
         "pipelined": model.pipelined,
-        # whether the last layer is read in each step, and what a spike tells, as a share of the
+        # whether the last layer is read in each step, and what a spike encodes, as a share of the
         # largest value, in each step of its window; null where only the number of spikes counts
         "read_each_step": model.read_each_step,
         "worth": _worth(model) if model.timed else None,

@@ -39,7 +39,7 @@ _USUAL_VERSION = 12.0
 
 @dataclasses.dataclass(frozen=True)
 class Configuration:
-    """What `configure` has found and set.
+    """The findings and settings of `configure`.
 
     Attributes
     ----------

@@ -57,7 +57,7 @@ def read_classes(network):
         values /= network["steps"]
     chosen = values
     if network["decided_by_spikes"]:
-        # the class whose spikes tell most; among equals, or without spikes, that of most potential
+        # the class whose spikes encode most; among equals, or without, that of most potential
         levels = of_layer(network, network["layers"][entry["layer"]])
         chosen = np.where(levels == levels.max(axis=1, keepdims=True), values, -np.inf)
     order = np.argsort(entry["order"])
