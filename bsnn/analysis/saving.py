@@ -8,6 +8,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from bsnn.errors import StorageError
+from bsnn.storage import replacing
 
 __all__ = ["save_figure"]
 
@@ -21,11 +22,8 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
         The file cannot be written, or its format is unknown.
     """
     path = Path(path)
-    temporary = path.with_name(f"{path.name}.partial")
     try:
-        figure.savefig(temporary, dpi=150, format=path.suffix.lstrip(".") or "png")
-        os.replace(temporary, path)
-    except (OSError, ValueError) as error:
+        with replacing(path) as temporary:
+            figure.savefig(temporary, dpi=150, format=path.suffix.lstrip(".") or "png")
+    except ValueError as error:
         raise StorageError(f"{path} cannot be written: {error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
