@@ -96,7 +96,7 @@ class Paper:
             import torch
 
             training = self._module("training")
-            from .keeping import curves_figure
+            from .curves import curves_figure
         except ModuleNotFoundError as error:
             raise torch_is_missing("Training") from error
         torch.set_num_threads(threads)

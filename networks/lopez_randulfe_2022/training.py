@@ -24,9 +24,9 @@ import torch
 from torch.nn import functional
 
 from bsnn.datasets import Dataset
+from bsnn.training.augmentation import random_affine
+from bsnn.training.fitting import Outcome, fit, on_device
 
-from ..augmentation import random_affine
-from ..fitting import Outcome, fit, on_device
 from .network import MnistCnn
 
 __all__ = ["TrainingSettings", "train"]

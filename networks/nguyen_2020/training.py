@@ -15,9 +15,9 @@ from torch import nn
 from torch.nn import functional
 
 from bsnn.datasets import Dataset
+from bsnn.training.augmentation import crop_and_flip, pad_for_crops, random_affine
+from bsnn.training.fitting import Outcome, fit, on_device
 
-from ..augmentation import crop_and_flip, pad_for_crops, random_affine
-from ..fitting import Outcome, fit, on_device
 from .network import NETWORKS
 
 __all__ = ["TrainingSettings", "normalisation", "train"]
@@ -79,7 +79,7 @@ def train(
     training : Dataset
         The training split. No test image is ever seen here.
     out : path
-        Folder for the checkpoint, the weights and the log (see `bsnn.networks.fitting.fit`).
+        Folder for the checkpoint, the weights and the log (see `bsnn.training.fit`).
     settings : TrainingSettings, optional
         Defaults to `TrainingSettings`'s defaults.
     resume : bool

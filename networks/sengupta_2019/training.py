@@ -17,9 +17,9 @@ from torch import nn
 from torch.nn import functional
 
 from bsnn.datasets import Dataset
+from bsnn.training.augmentation import crop_and_flip, pad_for_crops
+from bsnn.training.fitting import Outcome, fit, on_device
 
-from ..augmentation import crop_and_flip, pad_for_crops
-from ..fitting import Outcome, fit, on_device
 from .network import NETWORKS
 
 __all__ = ["TrainingSettings", "normalisation", "train"]

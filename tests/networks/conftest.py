@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 
-from bsnn.networks import keeping
+from bsnn.training import keeping
 
 
 @pytest.fixture

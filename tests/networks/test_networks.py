@@ -13,10 +13,10 @@ from ttfs_networks import make_model
 
 import bsnn
 from bsnn.networks import paper
-from bsnn.networks.augmentation import random_affine
 from bsnn.networks.lopez_randulfe_2022 import training
 from bsnn.networks.lopez_randulfe_2022.network import MnistCnn
 from bsnn.networks.lopez_randulfe_2022.training import TrainingSettings
+from bsnn.training import random_affine
 
 SHIPPED = paper("lopez_randulfe_2022").SHIPPED
 

@@ -12,10 +12,11 @@ from torch import nn
 
 import bsnn
 from bsnn.graph import Add, ReLU
-from bsnn.networks import augmentation, paper
+from bsnn.networks import paper
 from bsnn.networks.sengupta_2019 import reproduction, residual_architectures, training
 from bsnn.networks.sengupta_2019.network import BasicBlock, Vgg16, resnet20, resnet34
 from bsnn.networks.sengupta_2019.training import TrainingSettings
+from bsnn.training import crop_and_flip, pad_for_crops
 
 PAPER = paper("sengupta_2019")
 
@@ -117,9 +118,9 @@ def test_the_learning_rate_falls_where_the_papers_does(few, tmp_path):
 def test_augmentation_crops_and_flips():
     image = torch.arange(32 * 32.0).reshape(1, 1, 32, 32)
     padded = nn.functional.pad(image, (4,) * 4, value=-1)
-    assert augmentation.pad_for_crops(image).shape == padded.shape
+    assert pad_for_crops(image).shape == padded.shape
     torch.manual_seed(0)
-    crops = augmentation.crop_and_flip(padded.expand(200, 1, 40, 40))
+    crops = crop_and_flip(padded.expand(200, 1, 40, 40))
     assert crops.shape == (200, 1, 32, 32)
     # every crop is a window of the padded image, as it is or mirrored
     mirrored = 0

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from matplotlib.figure import Figure
 
 from bsnn.errors import SettingsError
 
-__all__ = ["TrainingFolder", "curves_figure", "save_torch"]
+__all__ = ["TrainingFolder", "save_torch"]
 
 logger = logging.getLogger(__name__)
 
@@ -81,25 +80,6 @@ class TrainingFolder:
     def finish(self, weights: dict[str, Any]) -> None:
         """Write the trained weights."""
         save_torch(weights, self._path / "weights.pt")
-
-
-def curves_figure(logs: dict[str, str | os.PathLike[str]]) -> Figure:
-    """Return loss and training accuracy by epoch, from logs by what the legend calls them."""
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    loss, accuracy = figure.subplots(1, 2)
-    for name, path in logs.items():
-        lines = [json.loads(line) for line in Path(path).read_text().splitlines()]
-        epochs = [line["epoch"] for line in lines]
-        loss.plot(epochs, [line["loss"] for line in lines], label=name)
-        accuracy.plot(epochs, [100 * line["training_accuracy"] for line in lines], label=name)
-    loss.set_ylabel("loss, with dropout and augmentation")
-    accuracy.set_ylabel("accuracy on the training images (%)")
-    accuracy.legend(frameon=False, loc="lower right")
-    for axes in (loss, accuracy):
-        axes.set_xlabel("epoch")
-        for side in ("top", "right"):
-            axes.spines[side].set_visible(False)
-    return figure
 
 
 def save_torch(state: object, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The training loop that the papers' networks share."""
+"""A training loop whose trainings are kept after each epoch, and gone on with."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from torch import nn
 
 from bsnn.errors import SettingsError
 from bsnn.progress import progress_bar
-
-from .keeping import TrainingFolder
+from bsnn.training.keeping import TrainingFolder
 
 __all__ = ["Outcome", "fit", "on_device"]
 
