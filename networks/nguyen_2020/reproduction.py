@@ -56,11 +56,11 @@ _COST = {
 def reproduce(
     out: str | os.PathLike[str],
     *,
-    data: str | os.PathLike[str] | None,
-    images: int | None,
-    workers: int,
-    device: str,
-    console: Console | None,
+    data: str | os.PathLike[str] | None = None,
+    images: int | None = None,
+    workers: int = 1,
+    device: str = "cpp",
+    console: Console | None = None,
 ) -> dict[str, Any]:
     """Measure, print and plot everything; write it to a folder.
 

@@ -72,33 +72,10 @@ def train(
     device: str = "cpu",
     quiet: bool = False,
 ) -> nn.Module:
-    """Train a network; after each epoch write a checkpoint and a line of the log.
+    """Train a network on the data set's training split; no test image is ever seen here.
 
-    Parameters
-    ----------
-    training : Dataset
-        The training split. No test image is ever seen here.
-    out : path
-        Folder for the checkpoint, the weights and the log (see `bsnn.training.fit`).
-    settings : TrainingSettings, optional
-        Defaults to `TrainingSettings`'s defaults.
-    resume : bool
-        Go on from the checkpoint in `out`, if there is one.
-    device : str
-        PyTorch's device.
-    quiet : bool
-        Show no progress bar.
-
-    Returns
-    -------
-    torch.nn.Module
-        The trained network, in evaluation mode, on the CPU; it takes normalised images.
-
-    Raises
-    ------
-    SettingsError
-        There is no such network, the checkpoint was made with other settings, or the loss is no
-        longer a number.
+    The other arguments are those of `bsnn.training.fit`, whose outcome it returns: in evaluation
+    mode, on the CPU; it takes normalised images.
     """
     settings = settings or TrainingSettings()
     make = NETWORKS[settings.network]

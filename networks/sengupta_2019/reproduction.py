@@ -23,7 +23,7 @@ from bsnn.analysis.rate_plots import (
 from bsnn.analysis.saving import save_figure
 
 from ..measurements import Measurements, accuracies_at, figures_of
-from . import AT_STEPS, DATASET, SHIPPED, convert
+from . import AT_STEPS, DATASET, SHIPPED, STEPS, convert
 from .residual_architectures import residual_architectures
 
 __all__ = ["PAPER", "reproduce"]
@@ -77,13 +77,13 @@ _PUBLISHED = (
 def reproduce(
     out: str | os.PathLike[str],
     *,
-    data: str | os.PathLike[str] | None,
-    images: int,
-    steps: int,
-    seeds: int,
-    workers: int,
-    device: str,
-    console: Console | None,
+    data: str | os.PathLike[str] | None = None,
+    images: int = 1000,
+    steps: int = STEPS,
+    seeds: int = 1,
+    workers: int = 1,
+    device: str = "cpp",
+    console: Console | None = None,
 ) -> dict[str, Any]:
     """Measure, print and plot everything; write it to a folder.
 

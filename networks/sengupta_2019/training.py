@@ -96,33 +96,10 @@ def train(
     device: str = "cpu",
     quiet: bool = False,
 ) -> nn.Module:
-    """Train a network; after each epoch write a checkpoint and a line of the log.
+    """Train a network on CIFAR-10's training split; no test image is ever seen here.
 
-    Parameters
-    ----------
-    training : Dataset
-        CIFAR-10's training split. No test image is ever seen here.
-    out : path
-        Folder for ``checkpoint.pt`` (to resume from), ``weights.pt`` (the state dict) and
-        ``log.jsonl`` (one line an epoch).
-    settings : TrainingSettings, optional
-        By default the paper's, for VGG-16.
-    resume : bool
-        Go on from the checkpoint in `out`, if there is one.
-    device : str
-        Torch device.
-    quiet : bool
-        Show no progress bar.
-
-    Returns
-    -------
-    torch.nn.Module
-        The trained network, in evaluation mode, on the CPU; it takes normalised images.
-
-    Raises
-    ------
-    SettingsError
-        The checkpoint was made with other settings, or the loss is no longer a number.
+    The other arguments are those of `bsnn.training.fit`, whose outcome it returns: in evaluation
+    mode, on the CPU; it takes normalised images.
     """
     settings = settings or TrainingSettings()
     torch.manual_seed(settings.seed)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
+import inspect
 import json
 
 import numpy as np
@@ -12,7 +14,7 @@ from torch import nn
 from ttfs_networks import make_model
 
 import bsnn
-from bsnn.networks import paper
+from bsnn.networks import PAPERS, paper
 from bsnn.networks.lopez_randulfe_2022 import training
 from bsnn.networks.lopez_randulfe_2022.network import MnistCnn
 from bsnn.networks.lopez_randulfe_2022.training import TrainingSettings
@@ -169,3 +171,11 @@ def test_reproduction(tmp_path, data_folder, monkeypatch):
         assert best > 0, "clipping on the left"
         assert errors[-1] > errors[best], "lost resolution on the right"
     assert rmse[512].min() < rmse[64].min() < rmse[8].min()
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_what_the_commands_do_not_give_has_a_default(name):
+    found = paper(name).PAPER
+    inspect.signature(found.reproduction).bind("folder", data=None, device="cpp", console=None)
+    settings = importlib.import_module(f"bsnn.networks.{name}.training").TrainingSettings
+    assert set(found.settings) <= {field.name for field in dataclasses.fields(settings)}
