@@ -30,7 +30,7 @@ def overview_figure(recording: Recording, label: int, result: Result) -> Figure:
     """
     figure = Figure(figsize=(12, 9.5), layout="constrained")
     figure.suptitle(
-        "A digit told by spike times: one spike a neuron at most, the earlier the larger",
+        "A digit in spike times: one spike a neuron at most, the earlier the larger",
         fontsize=13,
     )
     halves: Any = figure.subfigures(2, 1, height_ratios=(1, 1.1))

@@ -157,7 +157,7 @@ for _cause in (
     Cause(
         "input",
         "input spikes",
-        "the input is told by spikes, at random (poisson) or one by one (regular), and not by "
+        "the input enters in spikes, at random (poisson) or one by one (regular), and not by "
         "its value",
         "a constant input, --input constant, or more steps",
     ),
