@@ -80,14 +80,13 @@ def accuracies_at(result: bsnn.Result, at_steps: Sequence[int]) -> list[float]:
 def figures_of(result: bsnn.Result, at_steps: Sequence[int]) -> dict[str, Any]:
     """Return what ``reproduction.json`` keeps of a simulation, with the accuracy at some steps."""
     accuracies = result.accuracy_at_step
+    assert accuracies is not None
     return {
         "ann_accuracy": result.ann_accuracy,
         "accuracy": result.accuracy,
         "same_class": float((result.predictions == result.ann_predictions).mean()),
         "accuracy_at_step": {
-            str(step): float(accuracies[step - 1])
-            for step in at_steps
-            if accuracies is not None and step <= result.steps
+            str(step): float(accuracies[step - 1]) for step in at_steps if step <= result.steps
         },
         "spikes_per_neuron": result.spikes_per_neuron,
         "cpu_seconds_an_image": result.cpu_seconds / len(result),

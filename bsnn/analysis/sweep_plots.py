@@ -46,13 +46,18 @@ class Measure:
     trained: Callable[[Sweep], float | None] = lambda sweep: None
 
 
+def _correct(run: SweepRun) -> int:
+    assert run.correct is not None
+    return run.correct
+
+
 #: What can be drawn, by name.
 MEASURES: Registry[Measure] = Registry(
     "measure",
     {
         "accuracy": Measure(
             "accuracy (%)",
-            lambda run, images: 100 * (run.correct or 0) / images,
+            lambda run, images: 100 * _correct(run) / images,
             percent=True,
             trained=lambda sweep: None if sweep.ann_accuracy is None else 100 * sweep.ann_accuracy,
         ),

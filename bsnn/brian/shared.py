@@ -466,8 +466,7 @@ class SharedConnections(Group):
             # one more than the step in which each neuron last spiked
             self.variables.add_array("_step_of_spike", size=self._source_size, dtype=np.int32)
         if averaged and "_row_elements" not in self.variables:
-            assert self.windows is not None
-            windows = self.windows
+            windows: Any = self.windows
             for name, table in (
                 ("_row_elements", windows.rows),
                 ("_column_elements", windows.columns),

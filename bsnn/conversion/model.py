@@ -265,7 +265,8 @@ class SpikingModel:
         recorded : numpy.ndarray or None
             What is recorded of its spikes, ``(n, outputs)``, if it spikes.
         """
-        if self.decided_by_spikes and recorded is not None:
+        if self.decided_by_spikes:
+            assert recorded is not None
             largest = recorded == recorded.max(axis=1, keepdims=True)
             potentials = np.where(largest, potentials, -np.inf)
         return potentials.argmax(axis=1)

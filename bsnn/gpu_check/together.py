@@ -143,12 +143,12 @@ def _simulate(device: str, cases: Sequence[Case], folder: Path, simulated: Simul
         # on CUDA it is everybody's clock
         b2.defaultclock.dt = DT
         parts = {case.name: case.part() for case in cases}
-        together = _Together(parts)
-        network: Any = together
-        device_: Any = b2.device
-        runner: Any = start(network, folder)
+        together: Any = _Together(parts)
+        # several networks at once: their images are by the names of the networks
+        runner: Any = start(together, folder)
+        generated: Any = b2.device
         simulated.build_seconds += runner.build_seconds
-        simulated.files += len(device_.writer.source_files)
+        simulated.files += len(generated.writer.source_files)
         outcomes: dict[str, Any] = {case.name: [] for case in cases}
         for seed in INPUTS:
             runner.run(
