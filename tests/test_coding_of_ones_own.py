@@ -335,7 +335,7 @@ def test_it_is_compared_with_causes(network):
     coarse = dataclasses.replace(model, steps=2)
     found = bsnn.compare(coarse, images, labels, progress=False)
     assert found.coding == "phase"
-    assert found.cause in [rung.cause for rung in found.ladder]
+    assert found.cause in [stage.cause for stage in found.stages]
     for name, layer in found.layers.items():
         parts = sum(cause.contribution for cause in layer.causes.values())
         assert parts == pytest.approx(layer.rmse), name

@@ -119,8 +119,11 @@ def draw_potentials(axes: Axes, traces: Sequence[NeuronTrace]) -> None:
     for number, trace in enumerate(traces):
         style = series(number)
         if silent:
-            told = trace is largest
-            style = {"color": PALETTE[1] if told else MUTED, "lw": 2.2 if told else 0.9}
+            largest_one = trace is largest
+            style = {
+                "color": PALETTE[1] if largest_one else MUTED,
+                "lw": 2.2 if largest_one else 0.9,
+            }
         label = ", ".join(map(str, trace.position))
         if trace.silent_stage:
             axes.plot(trace.steps, trace.potential, label=label, **style)
@@ -190,26 +193,26 @@ def draw_current(axes: Axes, trace: NeuronTrace) -> None:
 
 
 def trace_figure(trace: NeuronTrace) -> Figure:
-    """Return current, potential and the value told of one neuron, one above the other."""
+    """Return current, potential and the decoded value of one neuron, one above the other."""
     figure = new_figure(5.4, 5.4)
-    current, potential, told = figure.subplots(3, 1, sharex=True, height_ratios=(1, 1.6, 1))
+    current, potential, value = figure.subplots(3, 1, sharex=True, height_ratios=(1, 1.6, 1))
     draw_current(current, trace)
     draw_potentials(potential, [trace])
     potential.set_xlabel("")
     potential.set_ylabel("potential")
-    told.step(trace.steps, trace.told, where="post", color=PALETTE[0], lw=1.5)
-    told.axhline(trace.ann_value, color=INK, ls=":", lw=1.2)
-    told.text(
-        0.99, trace.ann_value, "trained network", transform=told.get_yaxis_transform(), ha="right",
+    value.step(trace.steps, trace.decoded, where="post", color=PALETTE[0], lw=1.5)
+    value.axhline(trace.ann_value, color=INK, ls=":", lw=1.2)
+    value.text(
+        0.99, trace.ann_value, "trained network", transform=value.get_yaxis_transform(), ha="right",
         va="bottom", fontsize=8,
     )  # fmt: skip
-    told.set_ylabel("value told")
-    told.set_xlabel("time step")
-    told.margins(y=0.25)
-    bare(told)
+    value.set_ylabel("decoded value")
+    value.set_xlabel("time step")
+    value.margins(y=0.25)
+    bare(value)
     figure.suptitle(
         f"{trace.layer} ({_number(trace)}): trained network {trace.ann_value:.4g}, "
-        f"told {trace.told[-1]:.4g}",
+        f"decoded {trace.decoded[-1]:.4g}",
         fontsize=10,
     )
     return figure

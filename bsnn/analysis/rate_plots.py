@@ -88,7 +88,7 @@ def threshold_trace_figure(model: SpikingModel) -> Figure:
 
 
 def thresholds_figure(model: SpikingModel) -> Figure:
-    """Return the thresholds of all layers, for trained weights and spikes of height one."""
+    """Return the thresholds of all layers, for trained weights and spikes of amplitude one."""
     figure = new_figure(7, 4.3)
     axes = figure.add_subplot()
     names = [name for name, p in model.populations.items() if p.role != "input"]
@@ -103,7 +103,7 @@ def _draw_thresholds(axes: Axes, model: SpikingModel, names: Sequence[str], colo
     axes.axhline(1, color=MUTED, ls=":", lw=1)
     layer_axis(axes, names)
     axes.set_yscale("log")
-    axes.set_ylabel("threshold, for spikes of height one")
+    axes.set_ylabel("threshold, for spikes of amplitude one")
     axes.set_title("thresholds by layer")
 
 

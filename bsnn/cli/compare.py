@@ -98,7 +98,7 @@ def compare(
 def _print(comparison: Comparison, title: str) -> None:
     console.print(_layers(comparison, title))
     console.print(_LEGEND, style="dim", highlight=False)
-    console.print(_ladder(comparison))
+    console.print(_stages(comparison))
     console.print(_causes(comparison.layers[comparison.departs or list(comparison.layers)[-1]]))
     if comparison.departs is not None:
         console.print(_units(comparison.layers[comparison.departs]))
@@ -134,14 +134,14 @@ def _layers(comparison: Comparison, title: str) -> Table:
     return table
 
 
-def _ladder(comparison: Comparison) -> Table:
+def _stages(comparison: Comparison) -> Table:
     table = _table("The trained network, with one cause after the other", "with")
     for column in ("same class", "accuracy", "error of the output"):
         table.add_column(column, justify="right")
-    for rung in comparison.ladder:
-        outcome = rung.outcome
+    for stage in comparison.stages:
+        outcome = stage.outcome
         table.add_row(
-            "the trained network" if rung.cause == "none" else f"+ {CAUSES[rung.cause].title}",
+            "the trained network" if stage.cause == "none" else f"+ {CAUSES[stage.cause].title}",
             _percent(outcome.agreement),
             "-" if outcome.accuracy is None else _percent(outcome.accuracy),
             _percent(outcome.output_error),

@@ -127,8 +127,8 @@ def vectors(
         table.add_column(column, justify="left" if column == "layer" else "right")
     mismatches = {}
     for recording in recordings:
-        told, overflows = recording.vectors(bits, frac)
-        told.save(out / f"{recording.name}.vec")
+        vectors, overflows = recording.vectors(bits, frac)
+        vectors.save(out / f"{recording.name}.vec")
         different = recording.different(bits, frac)
         words = recording.passed.size
         table.add_row(

@@ -75,7 +75,8 @@ def import_(
         int | None, typer.Option(min=1, help="Time steps for which an image is shown.")
     ] = None,
     encoder: Annotated[
-        str | None, typer.Option("--input", help=f"How images enter: {', '.join(ENCODERS)}.")
+        str | None,
+        typer.Option("--encoder", "--input", help=f"How images enter: {', '.join(ENCODERS)}."),
     ] = None,
     input_scale: Annotated[
         float | None, typer.Option(help="Value of a pixel that is told as one spike a step.")

@@ -27,6 +27,7 @@ CONVERSION_OPTIONS.add(
             "encoder",
             str | None,
             typer.Option(
+                "--encoder",
                 "--input",
                 help="How images enter: "
                 + "; ".join(f"{e.name} ({e.description})" for e in ENCODERS.values())

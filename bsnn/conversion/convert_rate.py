@@ -242,7 +242,8 @@ def _from_activations(
             population=population,
             activations=np.maximum(exact[population.potential_layer], 0),
             source_scales={
-                path.source: model.height(path, population) for path in population.projections
+                path.source: model.spike_amplitude(path, population)
+                for path in population.projections
             },
             percentile=percentile,
             signed_layers=frozenset(signed),

@@ -30,16 +30,16 @@ class Encoder:
         What it does, in a line.
     spikes : bool
         Whether it encodes values in spikes, at most one a step, so that no value may be above one.
-    tell : callable
-        ``tell(values, step, seed, streams)`` returns what the input emits in a step: ``values`` of
-        shape ``(n, *shape)`` in ``[-1, 1]``, ``step`` counted from the image's first, ``streams``
-        a whole number for each image; returns spikes with their sign, or currents.
+    encode : callable
+        ``encode(values, step, seed, streams)`` returns what the input emits in a step: ``values``
+        of shape ``(n, *shape)`` in ``[-1, 1]``, ``step`` counted from the image's first,
+        ``streams`` a whole number for each image; returns spikes with their sign, or currents.
     """
 
     name: str
     description: str
     spikes: bool
-    tell: Callable[[np.ndarray, int, int, np.ndarray], np.ndarray]
+    encode: Callable[[np.ndarray, int, int, np.ndarray], np.ndarray]
 
 
 def _poisson(values: np.ndarray, step: int, seed: int, streams: np.ndarray) -> np.ndarray:

@@ -239,8 +239,8 @@ class _Plan:
 
     def visit(self, layer: Layer) -> None:
         if isinstance(layer, Input):
-            told = self._told(layer)
-            self._add(told, layer.name, told.name, "input", 0)
+            encoded = self._encoded(layer)
+            self._add(encoded, layer.name, encoded.name, "input", 0)
         elif isinstance(layer, ReLU):
             (source,) = layer.inputs
             if source in self.found:
@@ -262,7 +262,7 @@ class _Plan:
             projection = Projection(before.name, source, ())
             self._add(layer, layer.name, layer.name, "max_pool", before.depth, (projection,))
 
-    def _told(self, layer: Input) -> Layer:
+    def _encoded(self, layer: Input) -> Layer:
         """Layer whose values the input encodes."""
         readers = [self.graph[name] for name in self.graph.consumers[layer.name]]
         if self._normalised_input and len(readers) == 1 and isinstance(readers[0], Normalise):

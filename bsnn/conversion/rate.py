@@ -277,7 +277,7 @@ class RateModel(SpikingModel):
         if counts or not is_within(float(extremes.min()), float(extremes.max()), limits):
             raise refusal(extremes, expected)
 
-    def height(self, projection: Projection, target: Population) -> float | np.ndarray:
+    def spike_amplitude(self, projection: Projection, target: Population) -> float | np.ndarray:
         """Return the value that a spike of a projection's source stands for at its target."""
         source = projection.source
         if self.residual == "unequal" and len(target.projections) > 1:
@@ -305,15 +305,15 @@ class RateModel(SpikingModel):
         return self.threshold_factors.get(name, 1.0) * self.scales[name] / self.unit(name)
 
     def balanced_threshold(self, name: str) -> float | np.ndarray:
-        """Return the threshold for trained weights and spikes of height one (balanced or not)."""
+        """Return the threshold for trained weights and spikes of amplitude one."""
         return self.threshold(name) * self.unit(name) / self._incoming(self.populations[name])
 
     def weight_factor(self, projection: Projection, target: Population) -> float | np.ndarray:
-        height, unit = self.height(projection, target), self.unit(target.name)
-        if not np.ndim(height) and not np.ndim(unit):
-            return height / unit
+        amplitude, unit = self.spike_amplitude(projection, target), self.unit(target.name)
+        if not np.ndim(amplitude) and not np.ndim(unit):
+            return amplitude / unit
         channels_in = self.populations[projection.source].shape[0]
-        columns = np.broadcast_to(height, channels_in)
+        columns = np.broadcast_to(amplitude, channels_in)
         rows = np.broadcast_to(unit, target.shape[0])
         return columns / rows[:, np.newaxis]
 

@@ -48,9 +48,9 @@ class PopulationDynamics:
     ) -> None:
         self._model = model
         self._population = population
-        self._heights = {
+        self._amplitudes = {
             path.source_layer: per_channel(
-                model.height(path, population), model.populations[path.source].shape
+                model.spike_amplitude(path, population), model.populations[path.source].shape
             ).astype(dtype)
             for path in population.projections
         }
@@ -64,7 +64,7 @@ class PopulationDynamics:
         self.potential = np.zeros((images, *population.shape), dtype)
         self.potential += start if self._spikes else 0
         self._unit = per_channel(model.unit(population.name), population.shape).astype(dtype)
-        constant = model.encoder == "constant" and model.input.layer in self._heights
+        constant = model.encoder == "constant" and model.input.layer in self._amplitudes
         bits = model.fraction_bits if constant else None
         self._grid = None if bits is None else 2.0**bits
         self.quantities: dict[str, np.ndarray] = {}
@@ -73,9 +73,9 @@ class PopulationDynamics:
                 name: np.zeros_like(self.potential) for name in gate_quantities(model.gate)
             }
 
-    def weighted_input(self, told: dict[str, np.ndarray]) -> np.ndarray:
-        """Return what a step adds to the potentials; `told` has the spikes by source layer."""
-        known = {layer: told[layer] * height for layer, height in self._heights.items()}
+    def weighted_input(self, signals: dict[str, np.ndarray]) -> np.ndarray:
+        """Return what a step adds to the potentials; `signals` has the spikes by source layer."""
+        known = {layer: signals[layer] * amplitude for layer, amplitude in self._amplitudes.items()}
         weighted = self._model.spiking_graph.evaluate(self._population.potential_layer, known)
         if self._grid is None:
             return weighted
@@ -185,18 +185,18 @@ class RateDynamics:
     def step(self) -> dict[str, np.ndarray]:
         """Go one step on; return by population the spikes, for the input with their sign."""
         model = self._model
-        signals = input_signals(
+        emitted = input_signals(
             model, self._values, self._step, self._seed, self._streams, self._dtype
         )
-        told = {model.input.layer: signals}
-        spikes = {model.input.name: signals}
+        signals = {model.input.layer: emitted}
+        spikes = {model.input.name: emitted}
         for name, dynamics in self.populations.items():
             if isinstance(dynamics, PoolDynamics):
                 found = dynamics.step(self.neurons(dynamics.source), spikes[dynamics.source])
             else:
-                found = dynamics.step(dynamics.weighted_input(told))
+                found = dynamics.step(dynamics.weighted_input(signals))
             if found is not None:
-                told[model.populations[name].layer] = found
+                signals[model.populations[name].layer] = found
                 spikes[name] = found
         self._step += 1
         return spikes
@@ -216,4 +216,4 @@ def input_signals(
     model: RateModel, values: np.ndarray, step: int, seed: int, streams: np.ndarray, dtype: type
 ) -> np.ndarray:
     """Return what the input emits in a step, given encoded values."""
-    return ENCODERS[model.encoder].tell(values, step, seed, streams).astype(dtype, copy=False)
+    return ENCODERS[model.encoder].encode(values, step, seed, streams).astype(dtype, copy=False)

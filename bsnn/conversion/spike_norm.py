@@ -135,7 +135,7 @@ class _Search:
         for batch in self._all_batches():
             dynamics = PopulationDynamics(self.model, population, 1, _DTYPE)
             for step in range(self._steps):
-                weighted = dynamics.weighted_input(self._told(population, batch, step))
+                weighted = dynamics.weighted_input(self._emitted(population, batch, step))
                 np.maximum(largest[step], weighted.max(axis=others), out=largest[step])
         return largest
 
@@ -151,7 +151,7 @@ class _Search:
             images = batch.stop - batch.start
             dynamics = PopulationDynamics(self.model, population, images, _DTYPE)
             for step in range(self._steps):
-                weighted = dynamics.weighted_input(self._told(population, batch, step))
+                weighted = dynamics.weighted_input(self._emitted(population, batch, step))
                 spikes = dynamics.step(weighted)
                 # all but a silent read-out spike
                 assert spikes is not None
@@ -159,7 +159,7 @@ class _Search:
                 for name, pool in pools.items():
                     self._spikes[name].write(batch, step, pool.step(dynamics, spikes))
 
-    def _told(self, population: Population, batch: slice, step: int) -> dict[str, np.ndarray]:
+    def _emitted(self, population: Population, batch: slice, step: int) -> dict[str, np.ndarray]:
         return {
             path.source_layer: self._signals(path.source, batch, step)
             for path in population.projections

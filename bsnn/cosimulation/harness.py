@@ -133,13 +133,13 @@ class Harness:
         if not found.exists():
             message = done.stderr.strip() or done.stdout.strip()
             raise SimulationError(f"The Verilated block could not be run: {message}")
-        told = json.loads(found.read_text())
+        verdict = json.loads(found.read_text())
         replay = Replay(
-            told["words_compared"],
-            told["words_different"],
-            told["frames"],
-            told["cycles"],
-            told["cycles_per_second"],
+            verdict["words_compared"],
+            verdict["words_different"],
+            verdict["frames"],
+            verdict["cycles"],
+            verdict["cycles_per_second"],
             stalls,
         )
         if done.returncode and not replay.words_different:

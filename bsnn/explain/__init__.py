@@ -5,7 +5,7 @@ from bsnn.explain import rate_traces, ttfs_traces
 from bsnn.explain.advice import Advice, Outcome
 from bsnn.explain.causes import CAUSES, Cause, Situation
 from bsnn.explain.changes import CHANGES, Change, Changed
-from bsnn.explain.comparison import Comparison, Rung, compare
+from bsnn.explain.comparison import Comparison, Stage, compare
 from bsnn.explain.decomposition import DECOMPOSITIONS, ErrorDecomposition, decomposition_of
 from bsnn.explain.forecast import Forecast, forecast
 from bsnn.explain.measures import CauseShare, LayerComparison, UnitComparison
@@ -29,8 +29,8 @@ __all__ = [
     "LayerComparison",
     "Outcome",
     "RateDecomposition",
-    "Rung",
     "Situation",
+    "Stage",
     "Thresholds",
     "TtfsDecomposition",
     "UnitComparison",

@@ -22,14 +22,14 @@ from bsnn.progress import progress_bar
 from bsnn.simulation import Result
 from bsnn.simulation.shown import check_classes, checked_images
 
-__all__ = ["Comparison", "Rung", "compare"]
+__all__ = ["Comparison", "Stage", "compare"]
 
-# Values of all rungs that are in memory at once, about.
+# Values of all stages that are in memory at once, about.
 _VALUES = 30_000_000
 
 
 @dataclasses.dataclass(frozen=True)
-class Rung:
+class Stage:
     """The network with the causes up to one of them.
 
     Attributes
@@ -58,7 +58,7 @@ class Comparison:
         How many images were compared.
     layers : dict of str to LayerComparison
         By population, in the order of the network.
-    ladder : tuple of Rung
+    stages : tuple of Stage
         The trained network, then with one cause of error after the other; the last is the spiking
         network.
     advice : tuple of Advice
@@ -72,24 +72,24 @@ class Comparison:
     steps: int
     images: int
     layers: dict[str, LayerComparison]
-    ladder: tuple[Rung, ...]
+    stages: tuple[Stage, ...]
     advice: tuple[Advice, ...]
     thresholds: Thresholds
 
     @property
     def agreement(self) -> float:
         """Fraction of images with the same class in both networks."""
-        return self.ladder[-1].outcome.agreement
+        return self.stages[-1].outcome.agreement
 
     @property
     def accuracy(self) -> float | None:
         """Fraction of images that the spiking network classifies as labelled."""
-        return self.ladder[-1].outcome.accuracy
+        return self.stages[-1].outcome.accuracy
 
     @property
     def ann_accuracy(self) -> float | None:
         """Fraction of images that the trained network classifies as labelled."""
-        return self.ladder[0].outcome.accuracy
+        return self.stages[0].outcome.accuracy
 
     @property
     def verdict(self) -> str:
@@ -163,9 +163,9 @@ class Comparison:
                     "explanation": CAUSES[r.cause].explanation,
                     "change": CAUSES[r.cause].change,
                 }
-                for r in self.ladder[1:]
+                for r in self.stages[1:]
             },
-            "ladder": [{"cause": r.cause, **r.outcome.summary()} for r in self.ladder],
+            "stages": [{"cause": r.cause, **r.outcome.summary()} for r in self.stages],
             "advice": [advice.summary() for advice in self.advice],
         }
 
@@ -217,7 +217,7 @@ def compare(
         True classes, for accuracies.
     result : Result, optional
         Of a simulation of these images: its last layer is compared with the arithmetic, and the
-        error of single precision told if it was simulated in that.
+        error of single precision named if it was simulated in that.
     reference : Graph or mapping, optional
         What the spiking network should compute, if that is not the network in `model`: a trained
         network whose layers have the same names, or activations by layer, shape ``(n, *shape)``,
@@ -255,17 +255,17 @@ def compare(
     causes = decomposition_of(model).causes(situation)
     run = _Run(situation, wanted, images, labels, seed, first_image)
     with progress_bar("image steps", disable=not progress) as bar:
-        layers, ladder = run.ladder(causes, result, bar)
+        layers, stages = run.stages(causes, result, bar)
         departs = _departs(layers, thresholds)
         advice: tuple[Advice, ...] = ()
-        if departs is not None or thresholds.verdict(ladder[-1].outcome.agreement) != "good":
+        if departs is not None or thresholds.verdict(stages[-1].outcome.agreement) != "good":
             watched = departs or model.output.name
             advice = advise(
                 situation,
                 images,
                 layers,
                 watched,
-                ladder[-1].outcome.at(layers[watched]),
+                stages[-1].outcome.at(layers[watched]),
                 lambda changed: run.outcome(changed, watched, bar),
             )
     return Comparison(
@@ -273,7 +273,7 @@ def compare(
         steps=model.steps,
         images=len(images),
         layers=layers,
-        ladder=tuple(ladder),
+        stages=tuple(stages),
         advice=advice,
         thresholds=thresholds,
     )
@@ -325,10 +325,10 @@ class _Run:
         self._streams = first_image + np.arange(len(images))
         self._ann_classes = np.zeros(len(images), np.int64)
 
-    def ladder(
+    def stages(
         self, causes: list[Cause], result: Result | None, bar: Any
-    ) -> tuple[dict[str, LayerComparison], list[Rung]]:
-        """Climb from the trained to the spiking network; return layers and rungs."""
+    ) -> tuple[dict[str, LayerComparison], list[Stage]]:
+        """Go from the trained to the spiking network; return layers and stages."""
         model, names = self._situation.model, [cause.name for cause in causes]
         computed = [cause for cause in causes if cause.name != "simulation"]
         dynamic = sum(
@@ -347,9 +347,9 @@ class _Run:
         for batch in self._batches(model, len(names) + 2):
             images = self._images[batch]
             tick = _ticker(bar, task, len(images))
-            told = [self._reference.told(batch, images)]
+            stages = [self._reference.decoded(batch, images)]
             for k in range(len(computed)):
-                told.append(
+                stages.append(
                     self._decomposition.stage(
                         self._situation,
                         computed[: k + 1],
@@ -360,21 +360,21 @@ class _Run:
                     )
                 )
             if result is not None:
-                told.append(self._simulated(told[-1], result, batch))
+                stages.append(self._simulated(stages[-1], result, batch))
             for name, measure in measures.items():
-                measure.add([each.values[name] for each in told])
-            for k, each in enumerate(told):
+                measure.add([each.values[name] for each in stages])
+            for k, each in enumerate(stages):
                 classes[k, batch] = each.classes
-                squares[k] += np.square(each.values[output] - told[0].values[output]).sum()
+                squares[k] += np.square(each.values[output] - stages[0].values[output]).sum()
         bar.update(task, completed=bar.tasks[task].total)
         layers = {name: measure.comparison() for name, measure in measures.items()}
         self._ann_classes = classes[0]
         self._rms = layers[output].rms
-        rungs = [
-            Rung(name, self._outcome(found, square))
+        stages = [
+            Stage(name, self._outcome(found, square))
             for name, found, square in zip(["none", *names], classes, squares, strict=True)
         ]
-        return layers, rungs
+        return layers, stages
 
     def outcome(self, changed: Changed, watched: str, bar: Any) -> Outcome:
         """Return what a changed network does on the images."""
@@ -388,11 +388,13 @@ class _Run:
         for batch in self._batches(model, 3):
             images = self._images[batch]
             tick = _ticker(bar, task, len(images))
-            told = model.reference(images, seed=self._seed, streams=self._streams[batch], tick=tick)
-            classes[batch] = told.classes
-            exact = self._reference.told(batch, images).values
+            decoded = model.reference(
+                images, seed=self._seed, streams=self._streams[batch], tick=tick
+            )
+            classes[batch] = decoded.classes
+            exact = self._reference.decoded(batch, images).values
             for name in squares:
-                squares[name] += np.square(told.values[name] - exact[name]).sum()
+                squares[name] += np.square(decoded.values[name] - exact[name]).sum()
             activity += np.square(exact[watched]).sum()
         bar.update(task, completed=total)
         outcome = self._outcome(classes, squares[output])
@@ -407,11 +409,11 @@ class _Run:
             output_error=_relative(squares, activity),
         )
 
-    def _simulated(self, told: Decoded, result: Result, batch: slice) -> Decoded:
+    def _simulated(self, decoded: Decoded, result: Result, batch: slice) -> Decoded:
         """The values of the simulation: known of the last layer only."""
         model = self._situation.model
         output = model.output
-        values = dict(told.values)
+        values = dict(decoded.values)
         # the earliest spikes of outputs are not in a result, but their potentials
         if model.read_each_step or not model.spikes(output.name):
             found = result.potentials[batch]

@@ -40,7 +40,7 @@ class EarlyExit:
     Attributes
     ----------
     margins : numpy.ndarray
-        By how much the first class leads the second: what it has told so far, in the units of the
+        By how much the first class leads the second: what is decoded so far, in the units of the
         trained network, added up over the steps.
     mean_steps : numpy.ndarray
         Mean step of the decision for each margin; images that never reach it take all steps.

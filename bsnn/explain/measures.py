@@ -146,7 +146,7 @@ class LayerMeasures:
     population : Population
         The layer.
     causes : list of str
-        Names of the causes, in the order of the ladder.
+        Names of the causes, in the order of the stages.
     parts : dict of str to str
         See `LayerComparison`.
     """
@@ -173,9 +173,9 @@ class LayerMeasures:
         self._above = self._active = 0
         self._projections, self._own = np.zeros(len(causes)), np.zeros(len(causes))
 
-    def add(self, ladder: list[np.ndarray]) -> None:
+    def add(self, stages: list[np.ndarray]) -> None:
         """Take in a batch: the activations, then the values with one cause after the other."""
-        activation, decoded = ladder[0], ladder[-1]
+        activation, decoded = stages[0], stages[-1]
         error = decoded - activation
         self._count += len(activation)
         self._activation += activation.sum(axis=0)
@@ -189,7 +189,7 @@ class LayerMeasures:
         # a pixel that lies on the scale may miss it by a last bit
         self._above += int((size > self._scale * (1 + 1e-6)).sum()) if self._spikes else 0
         self._active += np.count_nonzero(activation)
-        for k, (before, after) in enumerate(itertools.pairwise(ladder)):
+        for k, (before, after) in enumerate(itertools.pairwise(stages)):
             change = after - before
             self._projections[k] += _dot(change, error)
             self._own[k] += _dot(change, change)

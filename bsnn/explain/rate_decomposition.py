@@ -88,9 +88,9 @@ class RateDecomposition(ErrorDecomposition):
         for path in population.projections:
             # spikes of all paths may count alike
             shape = model.populations[path.source].shape
-            height = per_channel(model.height(path, population), shape)
+            amplitude = per_channel(model.spike_amplitude(path, population), shape)
             heard[path.source_layer] = (
-                known[path.source_layer] * height / per_channel(model.scales[path.source], shape)
+                known[path.source_layer] * amplitude / per_channel(model.scales[path.source], shape)
             )
         return heard
 

@@ -38,9 +38,9 @@ class RateWatch(Watch):
         current = potential - np.concatenate([[first], left[:-1]])
         spiked = spiked[(spiked >= 0) & (spiked < model.steps)]
         if spikes:
-            told = scale * np.cumsum(np.bincount(spiked, minlength=model.steps)) / (steps + 1)
+            decoded = scale * np.cumsum(np.bincount(spiked, minlength=model.steps)) / (steps + 1)
         else:
-            told = left / (steps + 1)
+            decoded = left / (steps + 1)
         return NeuronTrace(
             steps=steps,
             current=current,
@@ -49,7 +49,7 @@ class RateWatch(Watch):
             threshold=threshold if spikes else None,
             spikes=spiked,
             stage=model.steps,
-            told=told,
+            decoded=decoded,
             **about,
         )
 

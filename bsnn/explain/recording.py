@@ -40,12 +40,12 @@ class Recording:
     images : numpy.ndarray
         Shape ``(n, *input_shape)``.
     steps : int
-        Time steps of an image, until the last layer has told its result.
+        Time steps of an image, until the result is decoded from the last layer.
     spikes : dict of str to list of Spikes
         By population that spikes, for each image.
     output : numpy.ndarray
         What the class is read from, step by step, shape ``(n, steps, classes)``: potentials of the
-        last layer, or, where it is read in each step, the value told so far. NaN before the last
+        last layer, or, where it is read in each step, the value decoded so far. NaN before the last
         layer's stage.
     traces : dict of str to list of NeuronTrace
         By population with a membrane, some neurons' potentials during the first image.
@@ -144,8 +144,8 @@ def telling_neurons(net: SpikingNetwork, image: np.ndarray) -> dict[str, list[in
             chosen[name] = list(range(population.size))
         elif population.role == "neurons":
             values = net.to_neurons(name, exact[population.potential_layer][0])
-            largest_told = min(float(np.max(net.model.scales[name])), float(values.max()))
-            typical = np.abs(values - 0.5 * largest_told).argmin()
+            largest_decoded = min(float(np.max(net.model.scales[name])), float(values.max()))
+            typical = np.abs(values - 0.5 * largest_decoded).argmin()
             chosen[name] = list(
                 dict.fromkeys(int(n) for n in (values.argmax(), typical, values.argmin()))
             )

@@ -74,7 +74,7 @@ class Reference:
                     f"{tuple(shapes[self._key(name)])}, that of the converted network {own}."
                 )
 
-    def told(self, batch: slice, images: np.ndarray) -> Decoded:
+    def decoded(self, batch: slice, images: np.ndarray) -> Decoded:
         """Return the activations of a batch, and the classes."""
         if self._activations is None:
             exact = self._graph.activations(images)

@@ -51,8 +51,8 @@ class NeuronTrace:
         Steps in a stage; all steps, where there is one stage only.
     ann_value : float
         What the neuron's unit in the trained network computes, before a rectification.
-    told : numpy.ndarray
-        In each step the value that the neuron has told so far, by its spikes or its potential.
+    decoded : numpy.ndarray
+        In each step the value that the neuron's spikes, or its potential, stand for so far.
     """
 
     layer: str
@@ -67,7 +67,7 @@ class NeuronTrace:
     spikes: np.ndarray
     stage: int
     ann_value: float
-    told: np.ndarray
+    decoded: np.ndarray
 
     @property
     def silent_stage(self) -> bool:
@@ -248,19 +248,19 @@ class Watch:
         steps, first = self.stages(), net.schedule.first_step(layer)
         potential, left = self.sampled(neuron, start + steps)
         spiked = spiked[(spiked >= first) & (spiked <= steps[-1])]
-        told = np.zeros(len(steps))
+        decoded = np.zeros(len(steps))
         recorded = np.zeros((1, *model.populations[layer].shape), np.int64)
         for step in spiked:
             recorded[0][about["position"]] += model.spike_worth(step - first)
-            told[steps >= step] = model.decode(layer, recorded)[0][about["position"]]
+            decoded[steps >= step] = model.decode(layer, recorded)[0][about["position"]]
         if not model.spikes(layer):
             scale = net.by_neuron(layer, model.read_out_scale)[neuron]
             reached = (potential - model.read_out_offset) * scale
             if model.read_each_step:
                 # the mean of what each step adds
-                told = reached / (steps + 1)
+                decoded = reached / (steps + 1)
             else:
-                told[-1] = reached[-1]
+                decoded[-1] = reached[-1]
         return NeuronTrace(
             steps=steps,
             current=potential - np.concatenate([potential[:1], left[:-1]]),
@@ -269,7 +269,7 @@ class Watch:
             threshold=None,
             spikes=spiked,
             stage=model.steps,
-            told=told,
+            decoded=decoded,
             **about,
         )
 

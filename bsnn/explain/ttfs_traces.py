@@ -23,17 +23,17 @@ class TtfsWatch(Watch):
         steps = self.stages()
         potential, left = self.sampled(neuron, start + steps)
         current = np.array(self._left[neuron].slope)[self.rows(start + steps)]
-        told = np.zeros(len(steps))
+        decoded = np.zeros(len(steps))
         spiked = spiked[(spiked >= depth * window) & (spiked <= steps[-1])]
         if spikes:
             for step in spiked:
                 level = (depth + 1) * window - step
-                told[steps >= step] = level * model.scales[layer] / window
+                decoded[steps >= step] = level * model.scales[layer] / window
         else:
             # once it was read, nothing drives it any more
             current[-1] = 0
             left = potential.copy()
-            told[-1] = potential[-1] - model.initial_charge(layer)
+            decoded[-1] = potential[-1] - model.initial_charge(layer)
         return NeuronTrace(
             steps=steps,
             current=current,
@@ -42,7 +42,7 @@ class TtfsWatch(Watch):
             threshold=float(model.scales[layer]) if spikes else None,
             spikes=spiked,
             stage=window,
-            told=told,
+            decoded=decoded,
             **about,
         )
 

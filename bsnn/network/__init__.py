@@ -5,7 +5,12 @@ from bsnn.network.hooks import HOOKS
 from bsnn.network.network import SpikingNetwork
 from bsnn.network.neural_code import NEURAL_CODES, NeuralCode, neuron_model
 from bsnn.network.neuron_models import NEURON_MODELS, NeuronModel, register_neuron
-from bsnn.network.perturbations import PERTURBATIONS, AxonPart, Perturbation, check_perturbations
+from bsnn.network.perturbations import (
+    PERTURBATIONS,
+    DelayLinePart,
+    Perturbation,
+    check_perturbations,
+)
 from bsnn.network.rate_code import RateCode
 from bsnn.network.rate_neurons import RateNeuron
 from bsnn.network.size import CONNECTIVITIES, BuildEstimate, estimate
@@ -35,8 +40,8 @@ __all__ = [
     "STDP",
     "SYNAPSE_MODELS",
     "WINDOW_MODEL",
-    "AxonPart",
     "BuildEstimate",
+    "DelayLinePart",
     "NeuralCode",
     "NeuronForm",
     "NeuronModel",

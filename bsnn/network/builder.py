@@ -270,7 +270,7 @@ def check_dynamics(
     BuildError
         Which do not.
     """
-    disturbed = [name for name in strengths if PERTURBATIONS[name].axon is not None]
+    disturbed = [name for name in strengths if PERTURBATIONS[name].delay_line is not None]
     for name, synapse in synapses.items():
         if disturbed and synapse.delay is not None:
             raise BuildError(

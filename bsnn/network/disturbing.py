@@ -11,7 +11,7 @@ from brian2.utils.stringtools import get_identifiers
 
 from bsnn.conversion import Population, SpikingModel
 from bsnn.errors import BuildError, SettingsError
-from bsnn.network.axons import drives_neurons
+from bsnn.network.delay_lines import drives_neurons
 from bsnn.network.hooks import HOOKS, Place, joined
 from bsnn.network.neuron_models import NeuronModel, renamed
 from bsnn.network.perturbations import PERTURBATIONS, Perturbation
@@ -169,19 +169,19 @@ def _obstacle(perturbation: Perturbation, neuron: NeuronModel, form: str) -> str
     if perturbation.unsuitable is not None and perturbation.unsuitable(neuron):
         return perturbation.unsuitable(neuron)
     planned = "on_the_way" in perturbation.statements
-    if neuron.on_the_way == "axon" and planned and perturbation.axon is None:
+    if neuron.on_the_way == "delay line" and planned and perturbation.delay_line is None:
         return (
             "plans no spikes that statements at the hook 'on_the_way' could change: say by the "
-            "perturbation's axon what happens to them"
+            "perturbation's delay_line what happens to them"
         )
     by_plan = neuron.on_the_way == "plan" and planned
-    if perturbation.axon is not None and neuron.on_the_way != "axon" and not by_plan:
+    if perturbation.delay_line is not None and neuron.on_the_way != "delay line" and not by_plan:
         return (
-            "has no axon: say by statements at the hook 'on_the_way' what happens to its "
+            "has no delay line: say by statements at the hook 'on_the_way' what happens to its "
             "spike_step, or by 'refused' why nothing does"
         )
     touched = [p for p in neuron.places(form).values() if p.touched_by(perturbation)]
-    if not touched and perturbation.axon is None and perturbation.weights is None:
+    if not touched and perturbation.delay_line is None and perturbation.weights is None:
         return "is left as it is: the perturbation adds nothing to it"
     return next(filter(None, (_obstacle_at(perturbation, place) for place in touched)), "")
 
@@ -248,11 +248,13 @@ def _check_population(
         place = places.get(_role(model, name)) if population.role != "max_pool" else None
         if place and place.touched_by(perturbation) and _meant(perturbation, population):
             return
-        if perturbation.axon is not None and drives_neurons(model, name, own_source=own_source):
+        if perturbation.delay_line is not None and drives_neurons(
+            model, name, own_source=own_source
+        ):
             return
     if perturbation.weights is not None:
         return
-    if perturbation.axon is not None:
+    if perturbation.delay_line is not None:
         lacking = (
             "population of its own whose spikes go to neurons: an image that flows in as a current "
             "has none, and those of your own source are left alone"

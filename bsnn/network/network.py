@@ -77,7 +77,7 @@ class SpikingNetwork:
         By name, ``<source>_to_<target>``.
     synapse_models : mapping of str to SynapseModel
         By name, what the synapses do; others are static.
-    axons : dict of str to brian2.NeuronGroup
+    delay_lines : dict of str to brian2.NeuronGroup
         By population whose spikes are disturbed on their way: what passes them on.
     monitors : dict of str to dict
         By population, then by what was asked for (``"count"``, ``"spikes"`` or a variable).
@@ -138,7 +138,7 @@ class SpikingNetwork:
         self.origin = TimeOrigin(self.clock, name=self.label(f"{model.input.name}_time_origin"))
         self.network = b2.Network(self.origin)
         self.groups: dict[str, b2.NeuronGroup] = {}
-        self.axons: dict[str, b2.NeuronGroup] = {}
+        self.delay_lines: dict[str, b2.NeuronGroup] = {}
         self.synapses: dict[str, SharedConnections | b2.Synapses] = {}
         self.monitors: dict[str, dict[str, Any]] = {}
         self.recorders: dict[str, WindowRecorder | SpikeStepRecorder] = {}
@@ -170,8 +170,8 @@ class SpikingNetwork:
         return f"{self.name}_{name}" if self.name else name
 
     def sender(self, name: str) -> b2.NeuronGroup:
-        """Return the group whose spikes reach the next populations: a population, or its axon."""
-        return self.axons.get(name, self[name])
+        """Return the group whose spikes reach the next populations: its delay line, if any."""
+        return self.delay_lines.get(name, self[name])
 
     def __repr__(self) -> str:
         neurons = sum(len(group) for group in self.groups.values())
@@ -413,7 +413,7 @@ class SpikingNetwork:
         }
 
     def seed_random_numbers(self, group: b2.NeuronGroup, name: str, random: Iterable[str]) -> None:
-        """Set what the random numbers of a population's group or axon depend on."""
+        """Set what the random numbers of a population's group or delay line depend on."""
         group.image_steps = self.clear_steps
         for number in random:
             setattr(group, f"seed_{number}", noise_seed(self.seed, name, number))

@@ -50,8 +50,8 @@ class NeuronModel(NamedModel):
 
     #: Coding of the networks that can be built of it.
     coding: ClassVar[str]
-    #: How perturbations reach spikes on their way: by an ``"axon"``, or, where spikes are planned,
-    #: by the ``"plan"``; empty if they cannot.
+    #: How perturbations reach spikes on their way: by a ``"delay line"``, or, where spikes are
+    #: planned, by the ``"plan"``; empty if they cannot.
     on_the_way: ClassVar[str] = ""
 
     @property

@@ -37,7 +37,7 @@ from bsnn.registry import Registry, check_name
 
 __all__ = [
     "PERTURBATIONS",
-    "AxonPart",
+    "DelayLinePart",
     "Perturbation",
     "check_perturbations",
     "with_rounded_weights",
@@ -51,7 +51,7 @@ _CUT = 4
 
 
 @dataclasses.dataclass(frozen=True)
-class AxonPart:
+class DelayLinePart:
     """What happens to a spike between a neuron and those that it drives, in rate coding.
 
     Attributes
@@ -100,7 +100,7 @@ class Perturbation:
         ``threshold`` and ``unit`` (`bsnn.network.hooks.NAMES`); random numbers ``uniform_NAME`` and
         ``normal_NAME``; and variables of the neuron. At ``on_the_way`` it changes ``spike_step``,
         which neurons in time-to-first-spike coding have planned.
-    axon : callable, optional
+    delay_line : callable, optional
         Given the strength, what happens to spikes on their way, in rate coding.
     own : mapping of str to callable
         Dimensionless variables of its own that differ from neuron to neuron, and their values.
@@ -124,7 +124,7 @@ class Perturbation:
     smallest: float = 0.0
     whole: bool = False
     statements: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    axon: Callable[[float], AxonPart] | None = None
+    delay_line: Callable[[float], DelayLinePart] | None = None
     own: Mapping[str, NeuronValues] = dataclasses.field(default_factory=dict)
     factors: Mapping[str, NeuronValues] = dataclasses.field(default_factory=dict)
     hidden_only: bool = False
@@ -258,7 +258,7 @@ PERTURBATIONS: Registry[Perturbation] = Registry(
             "normal number, in time-to-first-spike coding they move to either side within their "
             "window",
             unit="steps, standard deviation",
-            axon=lambda strength: AxonPart(
+            delay_line=lambda strength: DelayLinePart(
                 late="int(clip(abs(jitter*normal_jitter) + 0.5, 0, longest_jitter))",
                 longest=int(np.ceil(_CUT * strength)),
                 parameters={"jitter": strength, "longest_jitter": np.ceil(_CUT * strength)},
@@ -271,7 +271,7 @@ PERTURBATIONS: Registry[Perturbation] = Registry(
             about="spikes get lost on their way to the next layer",
             unit="probability",
             largest=1,
-            axon=lambda strength: AxonPart(
+            delay_line=lambda strength: DelayLinePart(
                 arrives="int(uniform_loss >= loss)", parameters={"loss": strength}
             ),
             statements={"on_the_way": "spike_step += window_steps*int(uniform_loss < loss)"},
@@ -281,7 +281,7 @@ PERTURBATIONS: Registry[Perturbation] = Registry(
             about="spikes take a while to arrive, the same for all",
             unit="steps",
             whole=True,
-            axon=lambda strength: AxonPart(
+            delay_line=lambda strength: DelayLinePart(
                 late="delay_steps", longest=int(strength), parameters={"delay_steps": strength}
             ),
         ),

@@ -22,8 +22,8 @@ from bsnn.conversion import Population, Projection, RateModel
 from bsnn.conversion.gates import gate_key
 from bsnn.conversion.ties import tie
 from bsnn.errors import BuildError
-from bsnn.network.axons import AXON_WEIGHT, add_axon, drives_neurons
 from bsnn.network.connection_names import connection_name
+from bsnn.network.delay_lines import DELAYED_WEIGHT, add_delay_line, drives_neurons
 from bsnn.network.disturbing import disturbed
 from bsnn.network.encoders import ENCODER_EQUATIONS, INPUT_AT_START, INPUT_MODEL
 from bsnn.network.network import SpikingNetwork
@@ -43,7 +43,9 @@ __all__ = ["RateCode"]
 _SLOT = "thresholds"
 
 # Orders in the slot, from that of the population on.
-_REMEMBER, _ARRIVE, _UPDATE, _SPIKE, _RESET, _LEARN, _AXON, _AXON_SPIKE, _ORDERS = range(9)
+_REMEMBER, _ARRIVE, _UPDATE, _SPIKE, _RESET, _LEARN, _DELAY_LINE, _DELAY_LINE_SPIKE, _ORDERS = (
+    range(9)
+)
 
 
 class RateCode(NeuralCode):
@@ -72,7 +74,7 @@ class RateCode(NeuralCode):
                 for path in population.projections:
                     _connect(net, population, path, own, order)
             _at_start_of_image(net, net[population.name], start)
-            _add_axon(net, population, order + _AXON)
+            _add_delay_line(net, population, order + _DELAY_LINE)
 
     def recorder(self, net: SpikingNetwork, name: str) -> WindowRecorder:
         return WindowRecorder(
@@ -127,21 +129,21 @@ def _on_pre(net: SpikingNetwork, neuron: RateNeuron, source: str) -> str:
         if encoder.on_pre:
             return encoder.on_pre
         weight = encoder.weight
-    if source in net.axons:
-        weight = AXON_WEIGHT.format(weight)
+    if source in net.delay_lines:
+        weight = DELAYED_WEIGHT.format(weight)
     return neuron.on_pre if weight == "w" else renamed(neuron.on_pre, {"w": f"({weight})"})
 
 
-def _add_axon(net: SpikingNetwork, population: Population, order: int) -> None:
+def _add_delay_line(net: SpikingNetwork, population: Population, order: int) -> None:
     parts = [
-        axon(strength)
+        delay_line(strength)
         for name, strength in net.perturbations.items()
-        if (axon := PERTURBATIONS[name].axon) is not None
+        if (delay_line := PERTURBATIONS[name].delay_line) is not None
     ]
     name = population.name
     if parts and drives_neurons(net.model, name, own_source=net.source is not None):
-        start = add_axon(net, name, parts, when=_SLOT, order=order)
-        _at_start_of_image(net, net.axons[name], [start])
+        start = add_delay_line(net, name, parts, when=_SLOT, order=order)
+        _at_start_of_image(net, net.delay_lines[name], [start])
 
 
 def _add_input(net: SpikingNetwork, population: Population, order: int) -> list[str]:

@@ -103,7 +103,7 @@ class RateNeuron(NeuronModel):
     reset: dataclasses.InitVar[str] = ""
 
     coding = "rate"
-    on_the_way = "axon"
+    on_the_way = "delay line"
 
     def __post_init__(self, reset: str) -> None:
         if reset:
@@ -156,7 +156,7 @@ class RateNeuron(NeuronModel):
         return self.integrated or self.potential_unit != "1"
 
     def places(self, form: str) -> dict[str, Place]:
-        # what happens to spikes on their way is what axons do
+        # what happens to spikes on their way is what delay lines do
         hooks = tuple(hook for hook in HOOKS if hook != "on_the_way")
         parameters = ("v_th", *self.parameters)
         depends = RateNeuron.depends_on

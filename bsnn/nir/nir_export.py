@@ -44,7 +44,7 @@ def to_nir(
 ) -> nir.NIRGraph:
     """Return a rate-coded network as a graph of the Neuromorphic Intermediate Representation.
 
-    Weights and biases are those between spikes of height one, thresholds those of the model. One
+    Weights and biases are those between spikes of amplitude one, thresholds those of the model. One
     step of bsnn is one step of length `dt` there: an IF neuron's resistance is ``1 / dt``, an LIF
     neuron's ``tau / dt``. What NIR has no place for (the reset rule, the encoder, the values that
     spikes stand for) is metadata, under the key ``bsnn``, and a warning if it changes spikes.
@@ -117,7 +117,7 @@ def export_nir(
         model.spiking_graph,
         plan,
         {
-            (plan[path.source].layer, target.layer): model.height(path, target)
+            (plan[path.source].layer, target.layer): model.spike_amplitude(path, target)
             for target in plan.values()
             for path in target.projections
         },

@@ -373,13 +373,13 @@ def _unscaled(graph: Graph, model: SpikingModel) -> Rescaled:
     # only the read-outs may have other layers
     layers = {p.layer: p.layer for p in own.values()}
     layers[model.output.layer] = next(reversed(plan.values())).layer
-    heights = {
-        (own[path.source].layer, layers[target.layer]): 1 / model.height(path, target)
+    amplitudes = {
+        (own[path.source].layer, layers[target.layer]): 1 / model.spike_amplitude(path, target)
         for target in own.values()
         for path in target.projections
     }
     units = {layers[own[name].layer]: 1 / model.unit(name) for name in own}
-    return rescale(graph, plan, heights, units)
+    return rescale(graph, plan, amplitudes, units)
 
 
 def _without(graph: Graph, names: frozenset[str]) -> Graph:

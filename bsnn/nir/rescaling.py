@@ -1,9 +1,9 @@
-"""The same network with other units: factors go into the weights, so that spikes have height one.
+"""The same network in other units: factors go into the weights, so that spikes have amplitude 1.
 
 bsnn keeps a network as it was trained, and apart from it the values that spikes stand for. NIR
-knows weights and thresholds only. Going there, weights are multiplied by the height of the spikes
-that come in and divided by the unit of the potentials that they change; coming back, the other way
-round.
+knows weights and thresholds only. Going there, weights are multiplied by the amplitude of the
+spikes that come in and divided by the unit of the potentials that they change; coming back, the
+other way round.
 """
 
 from __future__ import annotations
@@ -56,10 +56,10 @@ class Rescaled:
 def rescale(
     graph: Graph,
     plan: Mapping[str, Population],
-    heights: Mapping[tuple[str, str], Factor],
+    amplitudes: Mapping[tuple[str, str], Factor],
     units: Mapping[str, Factor],
 ) -> Rescaled:
-    """Multiply the weights between populations by heights, and divide them by units.
+    """Multiply the weights between populations by amplitudes, and divide them by units.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def rescale(
         A network without max-pooling.
     plan : mapping of str to Population
         Its populations, each after those that it reads.
-    heights : mapping
+    amplitudes : mapping
         By the layers of the population that spikes and of the one that it reaches, the factor of
         what comes in.
     units : mapping
@@ -78,7 +78,7 @@ def rescale(
     Rescaled
         Layers keep their names. One that several populations read is there once for each.
     """
-    rescaling = _Rescaling(graph, plan, heights)
+    rescaling = _Rescaling(graph, plan, amplitudes)
     for population in plan.values():
         if population.role == "input":
             rescaling.add_input(population)
@@ -110,30 +110,30 @@ class _Rescaling:
         self,
         graph: Graph,
         plan: Mapping[str, Population],
-        heights: Mapping[tuple[str, str], Factor],
+        amplitudes: Mapping[tuple[str, str], Factor],
     ) -> None:
         self.graph = graph
         self.layers: list[Layer] = []
         self.output = ""
         self.inserted: set[str] = set()
         self._plan = plan
-        self._heights = heights
+        self._amplitudes = amplitudes
         self._names: set[str] = set()
         #: names in the new network of what populations encode
-        self._told: dict[str, str] = {}
+        self._encoded: dict[str, str] = {}
         #: what the population at hand reads, by layer
         self._known: dict[str, _Value] = {}
 
     def add_input(self, population: Population) -> None:
         name = self.graph.input.name
-        self._told[population.name] = self.add(Input(name=name, shape=population.shape))
+        self._encoded[population.name] = self.add(Input(name=name, shape=population.shape))
 
     def add_neurons(self, population: Population, unit: Factor) -> None:
         self._known = {
             path.source_layer: _Value(
-                self._told[path.source],
+                self._encoded[path.source],
                 per_channel(
-                    self._heights[self._plan[path.source].layer, population.layer],
+                    self._amplitudes[self._plan[path.source].layer, population.layer],
                     self._plan[path.source].shape,
                 ),
             )
@@ -143,7 +143,7 @@ class _Rescaling:
         layer = self.graph[population.layer]
         if isinstance(layer, ReLU):
             name = self.add(dataclasses.replace(layer, inputs=(name,)))
-        self._told[population.name] = self.output = name
+        self._encoded[population.name] = self.output = name
 
     def add(self, layer: Layer) -> str:
         """Take a layer into the new network; a second one of a name is numbered."""

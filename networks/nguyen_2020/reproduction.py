@@ -223,9 +223,9 @@ def _rate_errors(
             counts: dict[str, Any] = dict.fromkeys(pools, 0.0)
             errors: dict[str, dict[str, float]] = {pool: {} for pool in pools}
             for step in range(1, steps + 1):
-                told = dynamics.step()
+                emitted = dynamics.step()
                 for pool in pools:
-                    counts[pool] = counts[pool] + _pooled(model, pool, told)
+                    counts[pool] = counts[pool] + _pooled(model, pool, emitted)
                     if step in _AT_STEPS:
                         scale = per_channel(_scale(model, pool), model.graph.shapes[pool])
                         wanted = np.clip(values[pool] / scale, 0, 1)
@@ -238,23 +238,23 @@ def _rate_errors(
 
 def _within_range(model: bsnn.RateModel, images: np.ndarray) -> dict[str, np.ndarray]:
     """The trained network's values, if no neuron's exceed what one spike a step stands for."""
-    told = {model.input.layer: model.encode(images) * model.scales[model.input.name]}
+    emitted = {model.input.layer: model.encode(images) * model.scales[model.input.name]}
     for name, population in model.populations.items():
         if population.role == "input":
             continue
-        value = model.graph.evaluate(population.potential_layer, told)
+        value = model.graph.evaluate(population.potential_layer, emitted)
         if population.role == "neurons":
             value = np.clip(value, 0, per_channel(model.scales[name], population.shape))
-        told[population.layer] = value
-    return told
+        emitted[population.layer] = value
+    return emitted
 
 
-def _pooled(model: bsnn.RateModel, pool: str, told: Mapping[str, np.ndarray]) -> np.ndarray:
+def _pooled(model: bsnn.RateModel, pool: str, emitted: Mapping[str, np.ndarray]) -> np.ndarray:
     """What passes a pooling in a step: spikes, or with averages their mean."""
     if model.gate != AVERAGE:
-        return told[pool]
+        return emitted[pool]
     layer = model.spiking_graph[pool]
-    return layer.forward(told[_neurons_before(model, pool)])
+    return layer.forward(emitted[_neurons_before(model, pool)])
 
 
 def _scale(model: bsnn.RateModel, pool: str) -> Any:

@@ -130,8 +130,8 @@ def test_a_trace_in_spike_times(ttfs):
     assert spike == 3 * STEPS - level[position]
     assert trace.threshold == model.scales["conv2"]
     assert trace.left[trace.steps == spike] == 0
-    assert trace.told[-1] == pytest.approx(coded.values["conv2"][0][position])
-    assert trace.told[trace.steps < spike].max() == 0
+    assert trace.decoded[-1] == pytest.approx(coded.values["conv2"][0][position])
+    assert trace.decoded[trace.steps < spike].max() == 0
     exact = model.graph.activations(images[:1].astype(np.float64))
     wanted = exact[model.populations["conv2"].potential_layer][0][position]
     assert trace.ann_value == pytest.approx(wanted)
@@ -143,7 +143,7 @@ def test_a_trace_of_a_silent_read_out(ttfs):
     assert trace.threshold is None
     assert not len(trace.spikes)
     logit = model.code(images[1:2].astype(np.float64)).potentials["fc2"][0, 3]
-    assert trace.told[-1] == pytest.approx(logit, abs=1e-9)
+    assert trace.decoded[-1] == pytest.approx(logit, abs=1e-9)
     assert trace.potential[-1] == pytest.approx(logit, abs=1e-9)
 
 
@@ -171,7 +171,7 @@ def test_a_trace_in_rate_coding(reset, further, channels):
     np.testing.assert_allclose(
         np.concatenate([[start], trace.left[:-1]]) + trace.current, trace.potential, atol=1e-9
     )
-    assert trace.told[-1] == pytest.approx(scale * len(trace.spikes) / 15)
+    assert trace.decoded[-1] == pytest.approx(scale * len(trace.spikes) / 15)
 
 
 @pytest.mark.parametrize("coding", ["ttfs", "rate"])
@@ -197,9 +197,9 @@ def test_a_trace_in_a_coding_of_which_nothing_is_known(request, coding, axes, mo
             np.testing.assert_array_equal(mine.steps, other.steps)
             np.testing.assert_array_equal(mine.spikes, other.spikes)
             told = values[name][0][mine.position]
-            assert mine.told[-1] == pytest.approx(told, rel=1e-6, abs=1e-9)
+            assert mine.decoded[-1] == pytest.approx(told, rel=1e-6, abs=1e-9)
             if mine.spiking:
-                assert not mine.told[
+                assert not mine.decoded[
                     : np.searchsorted(mine.steps, mine.spikes.min(initial=99))
                 ].any()
     # a neuron whose threshold is not known is no read-out
@@ -285,7 +285,7 @@ def test_figure_of_a_trace(rate, ttfs):
         trace = record(model, images).traces["conv1"][0]
         current, potential, told = activity_plots.trace_figure(trace).axes
         assert any(np.array_equal(line.get_ydata(), trace.current) for line in current.lines)
-        assert any(np.array_equal(line.get_ydata(), trace.told) for line in told.lines)
+        assert any(np.array_equal(line.get_ydata(), trace.decoded) for line in told.lines)
         assert any(trace.ann_value in line.get_ydata() for line in told.lines)
         assert potential.get_ylabel() == "potential"
 

@@ -217,7 +217,7 @@ NOT_IDEAL = {
     "current": {"neuron": "exponential-current"},
     "escape": {"neuron": "escape-noise"},
     "noise": {"perturbations": {"noise": 0.1, "leak": 0.02}},
-    "axons": {"perturbations": {"jitter": 2.0, "loss": 0.2}},
+    "delay lines": {"perturbations": {"jitter": 2.0, "loss": 0.2}},
     "late": {"perturbations": {"delay": 3}, "batch": 2},
 }
 

@@ -156,4 +156,4 @@ def test_an_exported_project_of_other_neurons(tmp_path):
     )  # fmt: skip
     code = "".join(path.read_text() for path in (tmp_path / "project").rglob("*.cpp"))
     assert "conv1_stateupdater" in code
-    assert "pool1_axon" in code
+    assert "pool1_delay_line" in code

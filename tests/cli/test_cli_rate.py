@@ -126,7 +126,7 @@ def test_what_does_not_fit_is_said(run, options, message):
 def test_options_of_rate_coding_need_it(run):
     status, _, err = run("convert", "net.h5", "-o", "x.h5", "--reset", "zero", "--input", "poisson")
     assert status == 1
-    assert "--input, --reset: only with --coding rate" in err
+    assert "--encoder, --reset: only with --coding rate" in err
     status, _, err = run("convert", "net.h5", "-o", "x.h5", "--coding", "burst")
     assert "no coding 'burst'" in err
 

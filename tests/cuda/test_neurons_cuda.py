@@ -14,7 +14,7 @@ from bsnn.network import NEURON_MODELS
 
 LEAKY = NEURON_MODELS["conductance"].with_parameters(refractory_period=2 * b2.ms)
 
-#: One of each kind of code: equations that are integrated, random numbers of neurons, axons.
+#: One of each kind of code: equations that are integrated, random numbers of neurons, delay lines.
 CASES = {
     "rate": (
         ("nguyen_2020", "mnist", 8),

@@ -129,7 +129,7 @@ def test_max_pooling_as_or_and_as_average(mnist, gate):
     assert found.departs == ("pool1" if gate == "pre_reset" else "conv2")
     assert found.cause == "pooling"
     assert found.advice[0].change == "gate"
-    assert found.advice[0].after.output_error < 0.2 * found.ladder[-1].outcome.output_error
+    assert found.advice[0].after.output_error < 0.2 * found.stages[-1].outcome.output_error
     assert found.advice[0].model.gate == "new_maximum"
 
 
@@ -152,7 +152,7 @@ def test_random_input_and_other_causes():
     assert (found.departs, found.cause) == ("input", "input")
     assert "input" in {advice.change for advice in found.advice}
     model, images = make_rate_model(AverageCnn(), AVERAGE_SHAPE, potential_floor=0.0, steps=64)
-    assert "floor" in [r.cause for r in compare(model, images, thresholds=NO_ADVICE).ladder]
+    assert "floor" in [r.cause for r in compare(model, images, thresholds=NO_ADVICE).stages]
 
 
 # ---- arithmetic
@@ -251,7 +251,7 @@ def test_single_precision_is_a_cause_of_its_own(ttfs, numpy_target):
     images = images[:3]
     result = bsnn.simulate(model, images, device="runtime", precision="float32", progress=False)
     found = compare(model, images, result=result, thresholds=NO_ADVICE)
-    assert [r.cause for r in found.ladder][-2:] == ["precision", "simulation"]
+    assert [r.cause for r in found.stages][-2:] == ["precision", "simulation"]
     single = Situation(ttfs, precision="float32")
     told = all_stages(single, SAMPLE.images[:3].astype(np.float64))
     assert told.values["conv1"].dtype == np.float32
@@ -321,7 +321,7 @@ def test_advice_brings_on_other_images_what_it_says(mnist, ttfs, change):
     gain = after.agreement - before.agreement
     assert gain == pytest.approx(best.agreement_gain, abs=MARGIN)
     # the error of the output is told to a fifth of it
-    assert after.ladder[-1].outcome.output_error == pytest.approx(
+    assert after.stages[-1].outcome.output_error == pytest.approx(
         best.after.output_error, rel=2 * MARGIN
     )
 
@@ -438,7 +438,7 @@ def test_the_command(command_line, mnist, tmp_path):
         }  # fmt: skip
         assert layer["causes"].keys() == told["causes"].keys()
     assert {advice["change"] for advice in told["advice"]} == {"steps", "start"}
-    assert told["ladder"][0]["cause"] == "none"
+    assert told["stages"][0]["cause"] == "none"
     assert json.loads((tmp_path / "good.json").read_text())["causes"].keys() >= {"conversion"}
     status, _, err = command_line("compare", "broken.h5", *sample, "--broken", 2)
     assert status == 1

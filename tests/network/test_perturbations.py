@@ -14,7 +14,7 @@ from scipy import stats
 from torch import nn
 
 import bsnn
-from bsnn.network import NEURON_FORMS, NEURON_MODELS, PERTURBATIONS, AxonPart, Perturbation
+from bsnn.network import NEURON_FORMS, NEURON_MODELS, PERTURBATIONS, DelayLinePart, Perturbation
 
 pytestmark = pytest.mark.usefixtures("numpy_target")
 
@@ -229,11 +229,11 @@ def test_jitter_of_rates_loses_nothing(regular):
     sigma = 1.5
     net = bsnn.build(model, perturbations={"jitter": sigma}, monitors={"input": "spikes"})
     arrived = []
-    axon = net.axons["input"]
+    line = net.delay_lines["input"]
 
     @b2.network_operation(when="end", clock=net.clock)
     def note():
-        arrived.append(np.array(axon.arriving[:]))
+        arrived.append(np.array(line.arriving[:]))
 
     net.network.add(note)
     net.present(images[:1])
@@ -288,7 +288,7 @@ def test_lost_spikes_do_not_arrive(regular, probability):
     net = bsnn.build(
         model, images=4, perturbations={"loss": probability}, monitors={"input": "spikes"}
     )
-    arrived = b2.SpikeMonitor(net.axons["input"], record=False)
+    arrived = b2.SpikeMonitor(net.delay_lines["input"], record=False)
     net.network.add(arrived)
     net.present(images[:4])
     net.network.run(net.duration, namespace={})
@@ -628,7 +628,7 @@ def test_perturbations_of_ones_own(monkeypatch, regular):
 def test_spike_times_disturbed_by_ones_own(monkeypatch, ttfs):
     model, images = ttfs
     late = Perturbation(
-        name="late", about="", unit="steps", axon=lambda strength: AxonPart(late="late"),
+        name="late", about="", unit="steps", delay_line=lambda strength: DelayLinePart(late="late"),
         statements={"on_the_way": "spike_step = spike_step + late*int(spike_step < window_steps)"},
     )  # fmt: skip
     monkeypatch.setitem(PERTURBATIONS, "late", late)
@@ -641,7 +641,11 @@ def test_spike_times_disturbed_by_ones_own(monkeypatch, ttfs):
     ("options", "coding", "message"),
     [
         ({"statements": {"on_the_way": "spike_step += own"}}, "rate", "plans no spikes"),
-        ({"axon": lambda strength: AxonPart(late="1", longest=1)}, "ttfs", "has no axon"),
+        (
+            {"delay_line": lambda strength: DelayLinePart(late="1", longest=1)},
+            "ttfs",
+            "no delay line",
+        ),
         ({}, "rate", "adds nothing to it"),
         # the strength is not in it
         ({"statements": {"after_integration": "potential = potential + 1"}}, "rate", "the same"),

@@ -85,7 +85,7 @@ UNDEPRESSED = SHORT_TERM.with_parameters(use=1.0, tau_rec=1 * b2.us)
 )
 def test_limits_are_static_with_every_neuron(averaging, neuron, synapse):
     model, images = averaging
-    # signs of the input too, and axons that lose spikes
+    # signs of the input too, and delay lines that lose spikes
     options = {"neuron": neuron, "connectivity": "synapses"}
     if synapse.delay is None:
         options["perturbations"] = {"loss": 0.1}

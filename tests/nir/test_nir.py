@@ -817,7 +817,7 @@ def spikes_of(model, images, *, decay=1.0, owing=False, tie=0.0):
     potentials = {name: np.zeros_like(dynamics.populations[name].potential) for name in names}
     spikes = {name: [] for name in model.populations}
     for step in range(model.steps):
-        entering = encoder.tell(values, step, 0, np.arange(len(images)))
+        entering = encoder.encode(values, step, 0, np.arange(len(images)))
         spikes[model.input.name].append(entering)
         told = {model.input.layer: entering}
         for name in names:

@@ -148,10 +148,10 @@ def report_html(
     data = None
     if recording is not None:
         frame = frame_length(recording)
-        told: Any = None
+        checked: Any = None
         if labels is not None:
-            told = checked_labels(recording.model, labels, len(recording.images))
-        data = embedded(recording, labels=told, classes=classes, first=first, frame=frame)
+            checked = checked_labels(recording.model, labels, len(recording.images))
+        data = embedded(recording, labels=checked, classes=classes, first=first, frame=frame)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("bsnn.analysis.report"),
         autoescape=True,
@@ -444,7 +444,7 @@ def _shown_steps(traces: Sequence[NeuronTrace]) -> list[NeuronTrace]:
     first_spikes = [trace.spikes[0] for trace in traces if len(trace.spikes)]
     begin = max(0, min(first_spikes, default=0) - _POTENTIAL_STEPS // 6)
     end = begin + _POTENTIAL_STEPS
-    arrays = ("steps", "current", "potential", "left", "told")
+    arrays = ("steps", "current", "potential", "left", "decoded")
     return [
         dataclasses.replace(
             trace,

@@ -80,14 +80,14 @@
     canvas.style.maxWidth = `${Math.max(160, 14 * canvas.width)}px`;
     const { neurons, times, begins, highestRate } = spikesOf(image, layer);
     const size = shape.reduce((a, b) => a * b);
-    const told = new Float32Array(size);
+    const decoded = new Float32Array(size);
     const { start } = data.layers[layer];
     // in a deep layer even the busiest neurons spike seldom
     const highest = data.worth ? 1 : highestRate;
     for (let k = 0, at = 0; at <= frame; at += 1) {
       for (; k < begins[at + 1]; k += 1) {
-        if (data.worth) told[neurons[k]] += data.worth[at - start];
-        else told[neurons[k]] += times[k] / (lastStep(frame) + 1) / highest;
+        if (data.worth) decoded[neurons[k]] += data.worth[at - start];
+        else decoded[neurons[k]] += times[k] / (lastStep(frame) + 1) / highest;
       }
     }
     const [ground, silent, most, now] =
@@ -110,12 +110,12 @@
     };
     const shade = (value) => (
       value ? mixed(silent, most, 0.2 + 0.8 * Math.min(1, value)) : silent);
-    for (let neuron = 0; neuron < size; neuron += 1) put(...place(neuron), shade(told[neuron]));
+    for (let neuron = 0; neuron < size; neuron += 1) put(...place(neuron), shade(decoded[neuron]));
     for (let k = begins[frame]; k < begins[frame + 1]; k += 1) {
       // in a frame of many steps most neurons spike, and those that do so often stand out
       const rate = times[k] / (lastStep(frame) - frame * data.frame + 1);
       const share = data.frame === 1 ? 1 : Math.min(1, rate / highest);
-      put(...place(neurons[k]), mixed(shade(told[neurons[k]]), now, share));
+      put(...place(neurons[k]), mixed(shade(decoded[neurons[k]]), now, share));
     }
     context.putImageData(pixels, 0, 0);
     const text = shape.length === 1
@@ -200,7 +200,7 @@
       row.append(name, track, value);
       return row;
     }));
-    const what = data.read_each_step ? "values told so far" : "potentials of the last layer";
+    const what = data.read_each_step ? "values decoded so far" : "potentials of the last layer";
     const mark = data.images[image].label === null ? "" : " (✓: label)";
     const leader = leads < 0 ? "none leads" : `${data.classes[leads]} leads`;
     part("output-text").textContent = begun

@@ -1,7 +1,7 @@
 """What lies between a neuron's spike and those that it drives, in rate coding.
 
-An axon is a population that stands for another: it has a neuron for each, takes over its spikes in
-the step in which they are told, and passes them on later, or not at all.
+A delay line is a population that stands for another: it has a neuron for each, takes over its
+spikes in the step in which they are emitted, and passes them on later, or not at all.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import brian2 as b2
 
 from bsnn.conversion import SpikingModel
 from bsnn.network.network import SpikingNetwork
-from bsnn.network.perturbations import AxonPart
+from bsnn.network.perturbations import DelayLinePart
 from bsnn.network.random_numbers import (
     NOISE_AT_START,
     STEP_AND_NEURON,
@@ -21,10 +21,10 @@ from bsnn.network.random_numbers import (
     with_random_numbers,
 )
 
-__all__ = ["AXON_WEIGHT", "add_axon", "drives_neurons"]
+__all__ = ["DELAYED_WEIGHT", "add_delay_line", "drives_neurons"]
 
 #: What stands for a weight: spikes that arrive in one step are counted.
-AXON_WEIGHT = "({}*arriving_pre)"
+DELAYED_WEIGHT = "({}*arriving_pre)"
 
 _MODEL = """
 source_count : integer (linked)
@@ -48,10 +48,10 @@ def drives_neurons(model: SpikingModel, name: str, *, own_source: bool) -> bool:
     )
 
 
-def add_axon(
-    net: SpikingNetwork, name: str, parts: Sequence[AxonPart], *, when: str, order: int
+def add_delay_line(
+    net: SpikingNetwork, name: str, parts: Sequence[DelayLinePart], *, when: str, order: int
 ) -> str:
-    """Add the axon of a population; what is connected after it gets its spikes.
+    """Add the delay line of a population; what is connected after it gets its spikes.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def add_axon(
         Has the population's group.
     name : str
         The population.
-    parts : sequence of AxonPart
+    parts : sequence of DelayLinePart
         What happens on the way.
     when, order : str, int
         Where in a step spikes are passed on, after the population has spiked and is reset; two
@@ -68,7 +68,7 @@ def add_axon(
     Returns
     -------
     str
-        Statements that clear the axon at the beginning of an image.
+        Statements that clear the delay line at the beginning of an image.
     """
     longest = sum(part.longest for part in parts)
     places = ["arriving", *(f"waiting_{k}" for k in range(1, longest + 1))]
@@ -97,33 +97,33 @@ def add_axon(
     if random:
         model.append(step_noise_model(random))
     source = net[name]
-    axon = b2.NeuronGroup(
+    line = b2.NeuronGroup(
         len(source),
         "\n".join(model),
         threshold="arriving > 0",
         # places move up by themselves
         reset="",
         clock=net.clock,
-        name=net.label(f"{name}_axon"),
+        name=net.label(f"{name}_delay_line"),
         namespace=net.noise_namespace(name) if random else {},
         dtype=net.dtype,
     )
-    net.origin.link(axon)
-    axon.source_count = b2.linked_var(source, "spike_count")
-    if "value" in axon.equations:
-        axon.value = b2.linked_var(source, "value")
+    net.origin.link(line)
+    line.source_count = b2.linked_var(source, "spike_count")
+    if "value" in line.equations:
+        line.value = b2.linked_var(source, "value")
     for key, value in parameters.items():
-        setattr(axon, key, value)
+        setattr(line, key, value)
     if random:
-        net.seed_random_numbers(axon, name, random)
-    axon.run_regularly(
+        net.seed_random_numbers(line, name, random)
+    line.run_regularly(
         with_random_numbers(code, STEP_AND_NEURON),
-        when=when, order=order, clock=net.clock, name=f"{axon.name}_every_step",
+        when=when, order=order, clock=net.clock, name=f"{line.name}_every_step",
     )  # fmt: skip
-    axon.thresholder["spike"].when = when
-    axon.thresholder["spike"].order = order + 1
-    net.axons[name] = axon
-    net.network.add(axon)
+    line.thresholder["spike"].when = when
+    line.thresholder["spike"].order = order + 1
+    net.delay_lines[name] = line
+    net.network.add(line)
     start = [f"{place} = 0" for place in ("known_count", *places)]
     return "\n".join([*start, *([NOISE_AT_START] if random else [])])
 
