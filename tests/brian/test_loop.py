@@ -394,7 +394,7 @@ def test_traces_in_a_loop(times, rates, numpy_target, coding):
 
     for found, wanted in zip(traces([0, 2]), traces([2]), strict=True):
         np.testing.assert_array_equal(found.spikes, wanted.spikes)
-        for what in ("potential", "left", "current", "told"):
+        for what in ("potential", "left", "current", "decoded"):
             np.testing.assert_array_equal(getattr(found, what), getattr(wanted, what))
 
 
