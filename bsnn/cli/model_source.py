@@ -10,8 +10,9 @@ import typer
 
 import bsnn
 from bsnn.cli.groups import group, option
-from bsnn.cli.python_source import named_in_file
-from bsnn.errors import ConversionError, StorageError, torch_is_missing
+from bsnn.cli.output import print_notes
+from bsnn.cli.python_source import made_by, named_in_file
+from bsnn.errors import ConversionError, torch_is_missing
 
 if TYPE_CHECKING:
     from torch import nn
@@ -85,7 +86,7 @@ class Trained:
                 f"{path} does not say what in it makes the network. Write {path}:NAME with the "
                 "name of a function without arguments, or of a class."
             )
-        if path.suffix in (".pt", ".pth"):
+        if path.suffix in (".pt", ".pth", ".ckpt", ".safetensors"):
             raise ConversionError(
                 f"{path} holds weights only. Name the code of the model, and the weights by "
                 f"--weights: bsnn convert my_model.py:make_net --weights {path} --input-shape ..."
@@ -106,7 +107,10 @@ TRAINED = group(
         option(
             "weights",
             Path | None,
-            typer.Option(help="State dict of the module, saved with torch.save."),
+            typer.Option(
+                help="State dict of the module, saved with torch.save or as safetensors; also in a "
+                "checkpoint, and with the prefixes of DataParallel, torch.compile or Lightning."
+            ),
         ),
         option(
             "input_shape",
@@ -131,29 +135,23 @@ TRAINED = group(
 
 
 def load_torch_model(source: str, weights: Path) -> nn.Module:
-    """Make the model that ``FILE.py:NAME`` names and load its state dict.
+    """Make the model that ``FILE.py:NAME`` names, and load its weights.
 
-    The weights are read without unpickling code: a file that holds more than tensors is refused.
+    `NAME` is a class, a function without arguments, or a module that the file has made. The weights
+    are read without unpickling code (see `bsnn.frontends.checkpoints`).
     """
     try:
         import torch
-    except ModuleNotFoundError:
+
+        from bsnn.frontends.checkpoints import load_weights
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
         raise torch_is_missing("Converting a PyTorch model") from None
-    make = named_in_file(source)
-    try:
-        model = make()
-    except Exception as error:
-        raise ConversionError(f"{source} cannot be run: {type(error).__name__}: {error}") from error
-    if not isinstance(model, torch.nn.Module):
-        raise ConversionError(f"{source} gives a {type(model).__name__}, not a torch.nn.Module.")
-    if not weights.is_file():
-        raise StorageError(f"The weights {weights} do not exist.")
-    try:
-        state = torch.load(weights, map_location="cpu", weights_only=True)
-        model.load_state_dict(state)
-    except Exception as error:
-        raise StorageError(
-            f"{weights} does not hold the weights of {source}: {error}\n"
-            "A state dict is needed: save it with torch.save(model.state_dict(), 'net.pt')."
-        ) from error
-    return model.eval()
+    made = named_in_file(source)
+    if callable(made) and not isinstance(made, torch.nn.Module):
+        made = made_by(made, source)
+    if not isinstance(made, torch.nn.Module):
+        raise ConversionError(f"{source} gives a {type(made).__name__}, not a torch.nn.Module.")
+    print_notes(load_weights(made, weights))
+    return made.eval()

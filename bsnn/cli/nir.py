@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 import bsnn
-from bsnn.cli.output import console
+from bsnn.cli.output import console, print_notes
 from bsnn.conversion import ENCODERS, RESETS
 from bsnn.errors import nir_is_missing
 
@@ -56,7 +54,7 @@ def export(
         raise _missing(error) from error
     found = export_nir(bsnn.load_model(model), neuron=neuron, tau=tau, dt=dt)
     write_graph(found.graph, out)
-    _print_notes(found.notes)
+    print_notes(found.notes)
     console.print(f"{out} has the network.", highlight=False, soft_wrap=True)
 
 
@@ -94,7 +92,7 @@ def import_(
         source, reset=reset, dt=dt, steps=steps, encoder=encoder, input_scale=input_scale
     )
     found.model.save(out)
-    _print_notes(found.notes)
+    print_notes(found.notes)
     further = ""
     if found.neuron != "if":
         # a file has weights and thresholds; what the neurons are is said where it is simulated
@@ -109,8 +107,3 @@ def import_(
 
 def _missing(error: ModuleNotFoundError) -> Exception:
     return nir_is_missing("Reading and writing NIR") if error.name == _NAME else error
-
-
-def _print_notes(notes: Iterable[str]) -> None:
-    for note in notes:
-        console.print(f"[yellow]Note:[/] {escape(note)}", highlight=False, soft_wrap=True)

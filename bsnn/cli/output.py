@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import platform
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from bsnn.simulation import Result
@@ -19,6 +21,7 @@ __all__ = [
     "console",
     "facts_table",
     "machine",
+    "print_notes",
     "print_result",
     "scale_text",
     "short",
@@ -36,6 +39,12 @@ def facts_table(title: str, rows: list[tuple[str, str]]) -> Table:
     for row in rows:
         table.add_row(*row)
     return table
+
+
+def print_notes(notes: Iterable[str]) -> None:
+    """Print what a user should know of what was done."""
+    for note in notes:
+        console.print(f"[yellow]Note:[/] {escape(note)}", highlight=False, soft_wrap=True)
 
 
 def print_result(result: Result, title: str) -> None:
