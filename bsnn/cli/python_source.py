@@ -55,7 +55,8 @@ def made_by(make: Any, source: str) -> Any:
         It cannot be called without arguments, or fails.
     """
     try:
-        inspect.signature(make).bind()
+        with contextlib.suppress(ValueError):  # what is written in C may say nothing
+            inspect.signature(make).bind()
     except TypeError as error:
         raise ConversionError(
             f"{source} cannot be called without arguments ({error}). Name a function that needs "

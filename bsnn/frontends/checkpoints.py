@@ -101,7 +101,7 @@ def _read(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        if isinstance(error, pickle.UnpicklingError) and "Unsupported" in str(error):
+        if isinstance(error, pickle.UnpicklingError) and "global" in str(error).lower():
             raise _not_only_weights(path) from error
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise StorageError(

@@ -44,8 +44,8 @@ FILES = {
         {"nets/__init__.py": "", "nets/resnet/__init__.py": "", "nets/layers.py": "width = 3\n"},
         "from ..layers import width\n",
     ),
-    "in a folder": ("part/net.py", {"part/layers.py": "width = 3\n"}, "from .layers import width\n"),
-    "beside another": ("net.py", {"own_layers.py": "width = 3\n"}, "from own_layers import width\n"),
+    "in a folder": ("part/net.py", {"part/layers.py": "width = 3\n"}, "from .layers import width"),
+    "beside another": ("net.py", {"own_layers.py": "width = 3\n"}, "from own_layers import width"),
     "called as one of Python's": ("types.py", {}, ""),
     "a data class": (
         "settings.py",
