@@ -1,4 +1,4 @@
-"""From a PyTorch module to a `Graph`, by symbolic tracing with `torch.fx`.
+"""From a PyTorch module to a `Graph`, by running it on a sample.
 
 Only operations whose meaning is kept exactly are converted; everything else is a
 `ConversionError` that names the operation, where the model uses it, and what to write instead.
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import operator
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,18 +17,15 @@ import torch
 from numpy.typing import ArrayLike
 from torch import nn
 
-from bsnn.errors import ConversionError, GraphError
-from bsnn.frontends.batch_norm import fold
-from bsnn.frontends.torch_check import check
-from bsnn.frontends.torch_operations import MODULES, Draft
-from bsnn.frontends.torch_trace import run, trace
-from bsnn.graph import Graph
+from bsnn.errors import ConversionError, GraphError, InputError
+from bsnn.frontends.draft import Draft, SignalError
+from bsnn.frontends.folding import as_type, fold
+from bsnn.frontends.torch_check import Results, check
+from bsnn.frontends.torch_operations import CONVERTERS, MOVES
+from bsnn.frontends.torch_trace import trace
+from bsnn.graph import Graph, Normalise, as_numbers
 
 __all__ = ["from_torch"]
-
-# Images in the sample that is run through model and graph: any number but one, to tell the
-# batch axis from others.
-_SAMPLES = 3
 
 
 def from_torch(
@@ -42,11 +40,13 @@ def from_torch(
     Parameters
     ----------
     model : torch.nn.Module
-        The network; left as it is. Layers may be modules or functions (``F.relu``, ``x.relu()``,
-        ``torch.flatten``, ``x.view``, ``+``), in place or not, and may be used more than once.
-        BatchNorm is folded, Dropout and Identity are dropped.
+        The network; left as it is. Its forward pass may be written in any way; it is run as it
+        is, hooks included. BatchNorm is folded, Dropout and Identity are dropped, and a final
+        softmax or sigmoid is left out. What ``torch.compile`` and ``DataParallel`` wrap is taken
+        out.
     input_shape : sequence of int
-        Shape of one image, such as ``(1, 28, 28)``.
+        Shape of one image, such as ``(1, 28, 28)``. A signal, ``(channels, length)``, becomes a
+        map of one row, ``(channels, 1, length)``, if it is convolved or pooled.
     mean, std : array_like, optional
         What was subtracted from the images, and what they were divided by, before they entered
         `model`: one number a channel, or an array of the shape of an image. They become the
@@ -60,28 +60,126 @@ def from_torch(
     ------
     ConversionError
         An operation has no counterpart, a weight is not finite, BatchNorm is in training mode,
-        `input_shape`, `mean` or `std` does not fit, or the model's results are not those of what
-        was traced: because of a hook, say.
+        `input_shape`, `mean` or `std` does not fit, or the model gives other results when it is
+        run again.
+
+    Warns
+    -----
+    UserWarning
+        A function of the results was left out.
     """
     shape = _check_input_shape(input_shape)
     if not isinstance(model, nn.Module):
         raise ConversionError(f"A torch.nn.Module is needed, not {type(model).__name__}.")
-    _check_mode(model)
-    model = copy.deepcopy(model).cpu().eval()
+    model = _unwrapped(model)
     _check_parameters(model)
+    _check_mode(model)
+    model = _copied(model)
     # a copy of its own, because a forward pass may change the model
     reference = copy.deepcopy(model)
-    traced = trace(model, MODULES)
-    generator = torch.Generator().manual_seed(0)
-    sample = torch.rand((_SAMPLES, *shape), generator=generator)
-    draft = Draft(model, run(traced, sample, shape), shape, mean, std)
     try:
-        graph = Graph(*fold(draft.layers, draft.output))
-        exact = Graph(*fold(draft.layers, draft.output, np.float64))
+        draft = _drafted(model, shape, shape, mean, std)
+    except SignalError:
+        channels, length = shape
+        model = copy.deepcopy(reference)
+        draft = _drafted(model, shape, (channels, 1, length), mean, std)
+    try:
+        folded = fold(draft.layers, draft.output)
+        graph = Graph(as_type(folded.layers, np.float32), folded.output)
+        exact = Graph(folded.layers, folded.output)
     except GraphError as error:
         raise ConversionError(f"The traced network is not consistent: {error}.") from error
-    check(graph, exact, reference, draft.raw_images)
+    normalised = mean is not None or std is not None
+    check(graph, exact, reference, Results(shape, folded.final, folded.two_classes, normalised))
+    if folded.final is not None:
+        two = " There are two classes now: the second is that of values above zero."
+        warnings.warn(
+            f"The {folded.final} behind the last layer is left out, which changes no class: the "
+            f"results are those before it.{two if folded.two_classes else ''}",
+            stacklevel=2,
+        )
     return graph
+
+
+def _unwrapped(model: nn.Module) -> nn.Module:
+    """Take out what is wrapped for training on several devices, or by ``torch.compile``."""
+    wrappers = (nn.DataParallel, nn.parallel.DistributedDataParallel)
+    while True:
+        inner = getattr(model, "_orig_mod", None)
+        if inner is None and isinstance(model, wrappers):
+            inner = model.module
+        if not isinstance(inner, nn.Module):
+            return model
+        model = inner
+
+
+def _copied(model: nn.Module) -> nn.Module:
+    """Return a copy on the CPU, in float64, in which every value of a smaller type is exact."""
+    # tensors that were computed, as by pruning, cannot be copied by themselves
+    known = {
+        id(value): value.detach().clone()
+        for module in model.modules()
+        for value in vars(module).values()
+        if isinstance(value, torch.Tensor) and not value.is_leaf
+    }
+    try:
+        copied = copy.deepcopy(model, known).cpu().eval().double()
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ConversionError(
+            f"The model cannot be copied, or turned into float64 on the CPU ({reason})."
+        ) from error
+    for name, part in list(copied.named_modules()):
+        if hasattr(part, "_orig_mod") and name:
+            parent, _, child = name.rpartition(".")
+            setattr(copied.get_submodule(parent), child, part._orig_mod)
+    return copied
+
+
+def _drafted(
+    model: nn.Module,
+    shape: tuple[int, ...],
+    graph_shape: tuple[int, ...],
+    mean: ArrayLike | None,
+    std: ArrayLike | None,
+) -> Draft:
+    draft = Draft(graph_shape, _normalisation(graph_shape, mean, std))
+    trace(model, draft, shape, CONVERTERS, MOVES)
+    return draft
+
+
+def _normalisation(
+    shape: tuple[int, ...], mean: ArrayLike | None, std: ArrayLike | None
+) -> Normalise | None:
+    if mean is None and std is None:
+        return None
+    layer = Normalise(
+        name="normalise",
+        mean=_per_value("mean", np.zeros(shape[0]) if mean is None else mean, shape),
+        std=_per_value("std", np.ones(shape[0]) if std is None else std, shape),
+    )
+    try:
+        layer.output_shape(shape)
+    except GraphError as error:
+        raise ConversionError(f"mean and std do not fit: {error}.") from error
+    return layer
+
+
+def _per_value(name: str, values: ArrayLike, shape: tuple[int, ...]) -> np.ndarray:
+    """Return a mean or a deviation with the axes of an image."""
+    try:
+        array = as_numbers(values, f"values of {name}").astype(np.float32)
+    except InputError as error:
+        raise ConversionError(f"The network cannot be converted: {error}") from error
+    per_channel = (shape[0], *(1,) * (len(shape) - 1))
+    if array.shape == shape[:1]:
+        array = array.reshape(per_channel)
+    if array.shape not in (shape, per_channel):
+        raise ConversionError(
+            f"{name} has the shape {array.shape}. One number is needed for each of the {shape[0]} "
+            f"channels of an image of shape {shape}, or one for each of its pixels."
+        )
+    return array
 
 
 def _check_input_shape(input_shape: Sequence[int]) -> tuple[int, ...]:
@@ -109,6 +207,11 @@ def _check_mode(model: nn.Module) -> None:
 def _check_parameters(model: nn.Module) -> None:
     tensors = [*model.named_parameters(), *model.named_buffers()]
     for name, tensor in tensors:
+        if tensor.is_meta:
+            raise ConversionError(
+                f"{name!r} is on the meta device, which has no values. Load the weights first, "
+                "with model.to_empty(device='cpu') and model.load_state_dict(...)."
+            )
         if not tensor.is_floating_point():
             continue
         if tensor.dtype == torch.float64:

@@ -8,16 +8,17 @@ are.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 from torch import nn
 
 from bsnn.errors import ConversionError
-from bsnn.graph import Graph, Layer, Normalise
+from bsnn.frontends.draft_layers import FINAL
+from bsnn.graph import Graph, Layer, Normalise, ReLU
 
-__all__ = ["check"]
+__all__ = ["Results", "check"]
 
 # The largest differences, by the size of an output or of the terms that it is the sum of. Weights
 # that the model computes (as with spectral_norm) are in float32 in the graph, and so is, for the
@@ -29,12 +30,43 @@ _FOLDED_ROUNDING = 1e-3
 _CARRIED = 1e-5
 
 
-def check(
-    graph: Graph,
-    exact: Graph,
-    model: nn.Module,
-    raw_images: Callable[[np.ndarray], np.ndarray],
-) -> None:
+@dataclasses.dataclass(frozen=True)
+class Results:
+    """How a model's images and results differ from those of its graph.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Of an image that the model takes.
+    final : str or None
+        What the model does with its result and the graph does not, a name in `FINAL`.
+    two_classes : bool
+        The graph has a zero before the model's only value.
+    normalised : bool
+        The graph normalises images that the model takes normalised.
+    """
+
+    shape: tuple[int, ...]
+    final: str | None = None
+    two_classes: bool = False
+    normalised: bool = False
+
+    def raw_image(self, graph: Graph, image: np.ndarray) -> np.ndarray:
+        """Return the image that the graph takes, in float64, for one that the model takes."""
+        image = image.reshape(graph.input.shape)
+        if not self.normalised:
+            return image
+        mean, std = (array.astype(np.float64) for array in graph["normalise"].arrays.values())
+        return image * std + mean
+
+    def of_model(self, values: np.ndarray) -> np.ndarray:
+        """Return what the model makes of the values of the graph's last layer."""
+        if self.two_classes:
+            values = values[:, 1:]
+        return values if self.final is None else FINAL[self.final](values)
+
+
+def check(graph: Graph, exact: Graph, model: nn.Module, results: Results) -> None:
     """Compare a graph with the model on images of several kinds, output by output.
 
     Parameters
@@ -44,28 +76,27 @@ def check(
     exact : Graph
         The same, with arrays that were not rounded to float32 after BatchNorm was folded into them.
     model : torch.nn.Module
-        The model in evaluation mode; it is turned into float64.
-    raw_images : callable
-        Gives the images that the graph takes for those that the model takes.
+        The model in float64 and in evaluation mode.
+    results : Results
+        How its results differ.
 
     Raises
     ------
     ConversionError
         Their results differ, or rounding to float32 changes them.
     """
-    model = model.double()
-    images = dict(_images(graph.input.shape))
+    images = dict(_images(results.shape))
     kinds = list(images)
     # two batches of different sizes, and one image again, alone
     batches = [kinds[:3], kinds[3:], kinds[:1]]
-    results = [_run(model, [images[kind] for kind in batch]) for batch in batches]
+    outputs = [_run(model, [images[kind] for kind in batch]) for batch in batches]
     pairs = [
         (kind, result)
-        for batch, rows in zip(batches, results, strict=True)
+        for batch, rows in zip(batches, outputs, strict=True)
         for kind, result in zip(batch, rows, strict=True)
     ]
     for kind, result in pairs:
-        different = _different(exact, raw_images(images[kind]), result, _ROUNDING)
+        different = _different(exact, images[kind], result, results, _ROUNDING)
         if different:
             once, again = pairs[0][1], pairs[-1][1]
             changing = not np.allclose(once, again, rtol=0, atol=1e-6 * np.abs(once).max())
@@ -74,7 +105,7 @@ def check(
                 f"{different}. {_reason(model, changing)}"
             )
     kind, result = pairs[0]
-    different = _different(graph, raw_images(images[kind]), result, _FOLDED_ROUNDING)
+    different = _different(graph, images[kind], result, results, _FOLDED_ROUNDING)
     if different:
         raise ConversionError(
             "The weights into which BatchNorm was folded cannot be kept in float32: for "
@@ -105,18 +136,25 @@ def _run(model: nn.Module, images: list[np.ndarray]) -> np.ndarray:
         ) from error
 
 
-def _different(graph: Graph, image: np.ndarray, expected: np.ndarray, tolerance: float) -> str:
+def _different(
+    graph: Graph, image: np.ndarray, expected: np.ndarray, results: Results, tolerance: float
+) -> str:
     """Say where the result for an image is not what is expected; nothing if it is."""
     with np.errstate(all="ignore"):
-        values = graph.activations(image[np.newaxis])
-        found = values[graph.output][0]
+        values = graph.activations(results.raw_image(graph, image)[np.newaxis])
+        found = results.of_model(values[graph.output])[0]
         if found.shape != expected.shape:
             return f"the result has the shape {found.shape} instead of {expected.shape}"
         differences = np.abs(found - expected)
         right = differences <= tolerance * np.abs(expected)
         if not right.all():
             # sums that cancel are rounded by the size of their terms
-            right |= differences <= tolerance * _terms(graph, values)[0]
+            terms = _terms(graph, values)[0]
+            if results.final is None:
+                right |= differences <= tolerance * terms
+            else:
+                # a probability is as wrong as its logit, in proportion
+                right |= differences <= tolerance * (1 + terms.max()) * (1 + np.abs(expected))
     if right.all():
         return ""
     place = np.unravel_index(np.argmax(~right), right.shape)
@@ -132,6 +170,8 @@ def _terms(graph: Graph, values: dict[str, np.ndarray]) -> np.ndarray:
     for layer in graph:
         if not layer.inputs:
             terms[layer.name] = np.abs(values[layer.name])
+        elif isinstance(layer, ReLU):
+            terms[layer.name] = terms[layer.inputs[0]]
         elif not layer.arrays:
             terms[layer.name] = layer.forward(*(terms[source] for source in layer.inputs))
         else:

@@ -1,581 +1,419 @@
-"""What becomes of each operation of a traced PyTorch module.
+"""What becomes of each of PyTorch's operations.
 
-A kind of module, function or method is one entry in `MODULES`, `FUNCTIONS` or `METHODS`: a function
-that appends the layers that mean the same.
+Whatever people write, a forward pass is run by a few dozen operations of PyTorch's core. What
+computes is one entry in `CONVERTERS`, a function that asks the draft for a layer; what only moves
+elements is a name in `MOVES`.
 """
 
 from __future__ import annotations
 
-import operator
-import re
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import ArrayLike
-from torch import fx, nn
-from torch.fx.node import map_arg
-from torch.nn import functional
 
-from bsnn.errors import ConversionError, GraphError, InputError
-from bsnn.frontends.batch_norm import BatchNorm
-from bsnn.frontends.torch_trace import Execution, reject
-from bsnn.graph import (
-    AdaptiveAvgPool2d,
-    Add,
-    AvgPool2d,
-    Conv2d,
-    Flatten,
-    Input,
-    Layer,
-    Linear,
-    MaxPool2d,
-    Normalise,
-    PadChannels,
-    ReLU,
-    as_numbers,
-)
+from bsnn.frontends.torch_advice import advice
+from bsnn.frontends.torch_trace import NOTHING, Converter, Operation
+from bsnn.graph import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
+from bsnn.registry import Registry
 
-__all__ = ["FUNCTIONS", "METHODS", "MODULES", "Draft"]
+__all__ = ["CONVERTERS", "MOVES"]
+
+#: By name of an operation, what converts it.
+CONVERTERS: Registry[Converter] = Registry("operation")
+
+#: Operations that only move elements, or put zeros among them.
+MOVES = frozenset({
+    "alias", "as_strided", "cat", "channel_shuffle", "chunk", "clone", "contiguous",
+    "constant_pad_nd", "copy", "detach", "diagonal", "expand", "flip", "im2col", "index",
+    "index_select", "lift_fresh", "movedim", "narrow", "permute", "pixel_shuffle",
+    "pixel_unshuffle", "repeat", "reshape", "roll", "rot90", "select", "slice", "split",
+    "split_with_sizes", "squeeze", "stack", "t", "_to_copy", "transpose", "unbind", "unfold",
+    "unsafe_chunk", "unsafe_split", "unsafe_split_with_sizes", "_unsafe_view", "unsqueeze",
+    "view", "_reshape_alias",
+})  # fmt: skip
 
 
-class Draft:
-    """The layers as they are found, with BatchNorm still among them."""
+def _converts(*names: str):
+    def register(converter: Converter) -> Converter:
+        for name in names:
+            CONVERTERS.add(name, converter)
+        return converter
 
-    def __init__(
-        self,
-        model: nn.Module,
-        execution: Execution,
-        shape: tuple[int, ...],
-        mean: ArrayLike | None,
-        std: ArrayLike | None,
-    ) -> None:
-        self.layers: list[Layer] = []
-        self.model = model
-        self.values = execution.values
-        self._execution = execution
-        self._superseded: set[str] = set()
-        self._names: dict[fx.Node, str] = {}
-        self._used: set[str] = set()
-        self._kinds: dict[str, int] = {}
-        self._normalisation: Normalise | None = None
-        for node in execution.values:
-            self._visit(node, shape, mean, std)
-        self._remove_superseded()
-
-    def _visit(
-        self,
-        node: fx.Node,
-        shape: tuple[int, ...],
-        mean: ArrayLike | None,
-        std: ArrayLike | None,
-    ) -> None:
-        if node.op == "placeholder":
-            if not node.args:
-                name = self._unique("input")
-                self.layers.append(Input(name=name, shape=shape))
-                self._names[node] = self._normalise(name, shape, mean, std)
-        elif node.op == "output":
-            (result,) = node.args
-            if not isinstance(result, fx.Node) or result not in self._names:
-                raise ConversionError(
-                    f"The model returns {result}; one tensor, the logits, is needed."
-                )
-            self.output = self._names[result]
-        elif isinstance(self.values[node], torch.Tensor):
-            self._visit_tensor(node)
-        elif node.op != "get_attr" and not self._is_shape_arithmetic(node):
-            raise reject(node, "its result is not a tensor. Return a single tensor.")
-
-    def _is_shape_arithmetic(self, node: fx.Node) -> bool:
-        """Say whether a node only handles sizes, which are fixed by `input_shape`."""
-        value = self.values[node]
-        sizes = value if isinstance(value, (tuple, list)) else (value,)
-        return all(isinstance(size, int) for size in sizes)
-
-    def _visit_tensor(self, node: fx.Node) -> None:
-        if node.op == "get_attr":
-            raise reject(
-                node,
-                "a tensor of the model is used directly. Use a layer (nn.Conv2d, nn.Linear, "
-                "nn.BatchNorm2d) instead.",
-            )
-        if node.op == "call_module":
-            module = self.model.get_submodule(str(node.target))
-            convert = MODULES.get(type(module))
-            arguments: Any = module
-        else:
-            table: dict[Any, _Converter] = FUNCTIONS if node.op == "call_function" else METHODS
-            convert = table.get(node.target)
-            arguments = node
-        if convert is None:
-            raise reject(node, _advice(node, self.model))
-        if node in self._execution.written:
-            self._write(node, convert, arguments)
-        else:
-            convert(self, node, arguments)
-
-    # Operations in place
-
-    def _write(self, node: fx.Node, convert: _Converter, arguments: Any) -> None:
-        """Convert an operation in place, and give its result to all who read the tensor later.
-
-        Layers that have read the tensor before keep what they have read. What has the same elements
-        in the same shape has the new value at once; views that are read later are taken anew.
-        """
-        run = self._execution
-        target = run.target(node)
-        if target not in self._names:
-            raise reject(
-                node,
-                "it changes a tensor in place that is not its result. If a hook does so, remove "
-                "it; otherwise write it so that it makes a new tensor.",
-            )
-        aliases = [other for other in run.aliases(node) if other in self._names]
-        self._superseded.update(self._names[other] for other in aliases)
-        needed = {other for other in aliases if run.is_read_after(other, node)}
-        if all(run.is_view(other, target) for other in needed):
-            changed = target
-            convert(self, node, arguments)
-        else:
-            # a view was written, and what it is a view of is read: for an operation on each element
-            # by itself, the whole may change first, and the view be taken then
-            changed = aliases[0]
-            if convert is not _convert_relu or not self._is_all_of(target, changed):
-                raise reject(
-                    node,
-                    "it changes in place a part of a tensor, or a tensor in another shape, that is "
-                    "read again later. Write it so that it makes a new tensor, such as "
-                    "x = F.relu(x) or x = x + y.",
-                )
-            self.append(node, ReLU, (self._names[changed],))
-            if run.is_read_after(node, node):
-                needed.add(target)
-        value = self._names[node]
-        for other in reversed(aliases):
-            if other in needed and not run.same_elements(other, changed):
-                viewed = run.viewed(other)
-                assert viewed is not None
-                needed.add(viewed)
-        for other in aliases:
-            if run.same_elements(other, changed):
-                self._names[other] = value
-            elif other in needed:
-                if other in run.written:
-                    written = run.target(other)
-                    assert written is not None
-                    self._names[other] = self._names[written]
-                else:
-                    self._visit_tensor(other)
-        self._names[node] = self._names[target]
-
-    def _is_all_of(self, view: fx.Node, whole: fx.Node) -> bool:
-        return self.values[view].numel() == self.values[whole].numel()
-
-    def _remove_superseded(self) -> None:
-        """Remove what has made values that were changed in place before anybody has read them."""
-        read = {self.output}
-        for layer in reversed(self.layers):
-            if layer.name in self._superseded and layer.name not in read:
-                self.layers.remove(layer)
-            else:
-                read.update(layer.inputs)
-
-    # What the converters below use
-
-    def value(self, node: fx.Node, position: int) -> Any:
-        """Value of an argument of a node that is a node itself."""
-        argument: Any = node.args[position]
-        return self.values[argument]
-
-    def source(self, node: fx.Node, position: int = 0) -> str:
-        """Name of the layer behind an argument of a node."""
-        argument = node.args[position] if position < len(node.args) else None
-        argument = node.kwargs.get("input") if argument is None and position == 0 else argument
-        if not isinstance(argument, fx.Node) or argument not in self._names:
-            raise reject(node, f"argument {position} ({argument!r}) is not a layer's output.")
-        return self._names[argument]
-
-    def pass_on(self, node: fx.Node) -> None:
-        """Give a node's input as its output."""
-        self._names[node] = self.source(node)
-
-    def add(self, node: fx.Node, layer_type: type[Layer], **fields: Any) -> None:
-        """Append a layer that reads the node's first argument."""
-        self.append(node, layer_type, (self.source(node),), **fields)
-
-    def append(
-        self,
-        node: fx.Node,
-        layer_type: type[Layer],
-        inputs: tuple[str, ...],
-        **fields: Any,
-    ) -> None:
-        """Append a layer, named after the module or the operation."""
-        base = str(node.target) if node.op == "call_module" else node.name
-        name = self._unique(self._readable(base, layer_type.kind))
-        self.layers.append(layer_type(name=name, inputs=inputs, **fields))
-        self._names[node] = name
-
-    def _readable(self, base: str, kind: str) -> str:
-        """Turn ``features.0`` into ``features_0``, and the ``0`` of a Sequential into ``conv1``."""
-        name = re.sub(r"[^0-9a-z_]", "_", base.lower())
-        if name[0].isalpha():
-            return name
-        short = _SHORT_NAMES.get(kind, kind)
-        self._kinds[short] = self._kinds.get(short, 0) + 1
-        return f"{short}{self._kinds[short]}"
-
-    def _unique(self, base: str) -> str:
-        name, number = base, 1
-        while name in self._used:
-            number += 1
-            name = f"{base}_use{number}"
-        self._used.add(name)
-        return name
-
-    def _normalise(
-        self, source: str, shape: tuple[int, ...], mean: ArrayLike | None, std: ArrayLike | None
-    ) -> str:
-        if mean is None and std is None:
-            return source
-        layer = Normalise(
-            name=self._unique("normalise"),
-            inputs=(source,),
-            mean=_per_value("mean", np.zeros(shape[0]) if mean is None else mean, shape),
-            std=_per_value("std", np.ones(shape[0]) if std is None else std, shape),
-        )
-        try:
-            layer.output_shape(shape)
-        except GraphError as error:
-            raise ConversionError(f"mean and std do not fit: {error}.") from error
-        self.layers.append(layer)
-        self._normalisation = layer
-        return layer.name
-
-    def raw_images(self, images: np.ndarray) -> np.ndarray:
-        """Images that the graph takes, in float64, for images that the model takes."""
-        if self._normalisation is None:
-            return images
-        mean, std = (array.astype(np.float64) for array in self._normalisation.arrays.values())
-        return images * std + mean
+    return register
 
 
-_SHORT_NAMES = {
-    "conv2d": "conv",
-    "linear": "fc",
-    "max_pool2d": "pool",
-    "avg_pool2d": "pool",
-    "adaptive_avg_pool2d": "pool",
-    "batch_norm": "norm",
-}
+def _pair(values: Any, default: Any = None) -> tuple[int, int]:
+    """Settings of both axes of a map; of a signal, which is one row, of its only axis."""
+    values = values if values else default
+    values = [values] if isinstance(values, int) else list(values)
+    return int(values[0]), int(values[-1])
 
 
-def _per_value(name: str, values: ArrayLike, shape: tuple[int, ...]) -> np.ndarray:
-    """Return a mean or a deviation with the axes of an image."""
-    try:
-        array = as_numbers(values, f"values of {name}").astype(np.float32)
-    except InputError as error:
-        raise ConversionError(f"The network cannot be converted: {error}") from error
-    per_channel = (shape[0], *(1,) * (len(shape) - 1))
-    if array.shape == shape[:1]:
-        array = array.reshape(per_channel)
-    if array.shape not in (shape, per_channel):
-        raise ConversionError(
-            f"{name} has the shape {array.shape}. One number is needed for each of the {shape[0]} "
-            f"channels of an image of shape {shape}, or one for each of its pixels."
-        )
-    return array
+def _axis_pair(values: list[int], signal: bool, along_one: int) -> tuple[int, int]:
+    return (along_one, int(values[0])) if signal else _pair(values)
 
 
-def _array(tensor: torch.Tensor | None) -> np.ndarray | None:
-    return None if tensor is None else tensor.detach().to(torch.float32).numpy().copy()
-
-
-def _pair(value: Any) -> tuple[int, int]:
-    first, second = (value, value) if isinstance(value, int) else tuple(value)
-    return int(first), int(second)
-
-
-def _convert_conv2d(draft: Draft, node: fx.Node, module: nn.Conv2d) -> None:
-    if module.padding_mode != "zeros":
-        raise reject(
-            node, f"padding_mode={module.padding_mode!r}. Only zero padding has a spiking form."
-        )
-    dilation = _pair(module.dilation)
-    if module.padding == "same":
-        # as PyTorch does: of an odd total, the larger part goes to the lower right
-        totals = [d * (k - 1) for d, k in zip(dilation, module.kernel_size, strict=True)]
-        padding = tuple(side for total in totals for side in (total // 2, total - total // 2))
-    elif module.padding == "valid":
-        padding = (0, 0, 0, 0)
-    else:
-        vertical, horizontal = _pair(module.padding)
-        padding = (vertical, vertical, horizontal, horizontal)
-    draft.add(
-        node,
-        Conv2d,
-        weight=_array(module.weight),
-        bias=_array(module.bias),
-        stride=_pair(module.stride),
-        padding=padding,
-        dilation=dilation,
-        groups=module.groups,
+@_converts("convolution", "_convolution", "mkldnn_convolution")
+def _convolution(op: Operation) -> np.ndarray:
+    x, weight = op.references("input"), op.array("weight")
+    assert weight is not None
+    signal = weight.ndim == 3
+    if weight.ndim not in (3, 4):
+        return op.draft.failure("only one and two axes are convolved.", x.shape[:2])
+    if op["transposed"]:
+        raise op.draft.place.error("a transposed convolution has no form here.")
+    vertical, horizontal = _axis_pair(op["padding"], signal, 0)
+    return op.draft.conv(
+        x,
+        weight[:, :, np.newaxis] if signal else weight,
+        op.array("bias"),
+        stride=_axis_pair(op["stride"], signal, 1),
+        padding=(vertical, vertical, horizontal, horizontal),
+        dilation=_axis_pair(op["dilation"], signal, 1),
+        groups=int(op["groups"]),
     )
 
 
-def _convert_linear(draft: Draft, node: fx.Node, module: nn.Linear) -> None:
-    if draft.values[node].ndim != 2:
-        raise reject(
-            node,
-            f"it is applied to a map of shape {tuple(draft.value(node, 0).shape[1:])}. "
-            "Flatten its input first.",
+@_converts("addmm")
+def _addmm(op: Operation) -> np.ndarray:
+    matrix, bias = op.array("mat2"), op.array("self")
+    assert matrix is not None
+    assert bias is not None
+    weight = matrix.T * float(op["alpha"])
+    bias = np.broadcast_to(bias * float(op["beta"]), weight.shape[:1])
+    return op.draft.linear(op.references("mat1"), weight, bias.copy())
+
+
+@_converts("mm")
+def _mm(op: Operation) -> np.ndarray:
+    if not op.follows(op["self"]):
+        raise op.draft.place.error("the images are not its first factor.")
+    return _multiplied(op, "self", "mat2")
+
+
+@_converts("linear")
+def _linear(op: Operation) -> np.ndarray:
+    x, weight = op.references("input"), op.array("weight")
+    assert weight is not None
+    return op.draft.linear(x, weight, op.array("bias"))
+
+
+def _multiplied(op: Operation, first: str, second: str) -> np.ndarray:
+    if op.follows(op[second]):
+        raise op.draft.place.error(
+            "values are multiplied by values, as attention does. Spiking neurons add weighted "
+            "spikes."
         )
-    draft.add(node, Linear, weight=_array(module.weight), bias=_array(module.bias))
+    matrix = op.array(second)
+    assert matrix is not None
+    return op.draft.linear(op.references(first), matrix.T, None)
 
 
-def _convert_batch_norm(draft: Draft, node: fx.Node, module: nn.BatchNorm2d) -> None:
-    if module.running_mean is None or module.running_var is None:
-        raise reject(
-            node, "it keeps no running statistics. Train it with track_running_stats=True."
+@_converts(
+    "native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training",
+    "cudnn_batch_norm", "miopen_batch_norm", "_batch_norm_no_update", "batch_norm",
+)  # fmt: skip
+def _batch_norm(op: Operation) -> np.ndarray:
+    x = op.references("input")
+    if op["training"] or op["running_mean"] is None or op["running_var"] is None:
+        raise op.draft.place.error(
+            "it keeps no running statistics, so that its result depends on the batch. Train it "
+            "with track_running_stats=True."
         )
-    scale = 1 / torch.sqrt(module.running_var.double() + module.eps)
-    if module.weight is not None:
-        scale = scale * module.weight.double()
-    shift = -module.running_mean.double() * scale
-    if module.bias is not None:
-        shift = shift + module.bias.double()
-    draft.add(node, BatchNorm, scale=scale.detach().numpy(), shift=shift.detach().numpy())
+    mean, variance = op.array("running_mean"), op.array("running_var")
+    assert mean is not None
+    assert variance is not None
+    with np.errstate(all="ignore"):
+        scale = 1 / np.sqrt(variance + float(op["eps"] if "eps" in op.arguments else op["epsilon"]))
+        weight, bias = op.array("weight"), op.array("bias")
+        scale = scale if weight is None else scale * weight
+        shift = -mean * scale + (0.0 if bias is None else bias)
+    shape = (-1, *(1,) * (x.ndim - 2))
+    return op.draft.affine(x, scale.reshape(shape), shift.reshape(shape))
 
 
-def _convert_max_pool(draft: Draft, node: fx.Node, arguments: Any) -> None:
-    options = _pool_options(node, arguments, ("padding", "dilation", "ceil_mode"))
-    if options.get("return_indices"):
-        raise reject(node, "return_indices=True. Spikes carry no indices: leave it out.")
-    dilation = _pair(options.get("dilation", 1))
-    draft.add(node, MaxPool2d, dilation=dilation, **_window_fields(options))
+@_converts("relu")
+def _relu(op: Operation) -> np.ndarray:
+    return op.draft.clip(op.references("self"), 0.0, np.inf)
 
 
-def _convert_avg_pool(draft: Draft, node: fx.Node, arguments: Any) -> None:
-    order = ("padding", "ceil_mode", "count_include_pad", "divisor_override")
-    options = _pool_options(node, arguments, order)
-    draft.add(
-        node,
+@_converts("relu6")
+def _relu6(op: Operation) -> np.ndarray:
+    return op.draft.clip(op.references("self"), 0.0, 6.0)
+
+
+@_converts("hardtanh")
+def _hardtanh(op: Operation) -> np.ndarray:
+    return op.draft.clip(op.references("self"), float(op["min_val"]), float(op["max_val"]))
+
+
+@_converts("clamp", "clamp_min", "clamp_max")
+def _clamp(op: Operation) -> np.ndarray:
+    low, high = (
+        infinite if op[name] is None else _number(op, name)
+        for name, infinite in (("min", -np.inf), ("max", np.inf))
+    )
+    return _clipped(op, op.references("self"), low, high)
+
+
+@_converts("maximum", "fmax")
+def _maximum(op: Operation) -> np.ndarray:
+    x, limit = _and_constant(op)
+    return _clipped(op, x, limit, np.inf)
+
+
+@_converts("minimum", "fmin")
+def _minimum(op: Operation) -> np.ndarray:
+    x, limit = _and_constant(op)
+    return _clipped(op, x, -np.inf, limit)
+
+
+def _clipped(op: Operation, x: np.ndarray, low: Any, high: Any) -> np.ndarray:
+    """Clip by numbers, or by a number for each value."""
+    limits = [np.asarray(limit, np.float64) for limit in (low, high)]
+    if all((limit == limit.flat[0]).all() for limit in limits):
+        return op.draft.clip(x, *(float(limit.flat[0]) for limit in limits))
+    if np.all(limits[0] == 0):
+        # in units of the limit, which a factor before and behind it puts into the weights
+        if not (limits[1] > 0).all():
+            raise op.draft.place.error("a clip is not positive.")
+        inside = op.draft.affine(x, 1 / limits[1], 0.0)
+        return op.draft.affine(op.draft.clip(inside, 0.0, 1.0), limits[1], 0.0)
+    raise op.draft.place.error("the limits are not the same for all values, and not from zero up.")
+
+
+def _number(op: Operation, name: str) -> Any:
+    value = op.array(name)
+    assert value is not None
+    return value
+
+
+def _and_constant(op: Operation) -> tuple[np.ndarray, Any]:
+    names = ("self", "other")
+    tracked = [name for name in names if op.follows(op[name])]
+    if len(tracked) == 2:
+        raise op.draft.place.error(
+            "the larger or smaller of two values that both depend on the images has no form; a "
+            "max-pooling or a ReLU has."
+        )
+    (constant,) = set(names) - set(tracked)
+    return op.references(tracked[0]), op.array(constant)
+
+
+@_converts("threshold")
+def _threshold(op: Operation) -> np.ndarray:
+    if op["threshold"] != 0 or op["value"] != 0:
+        return op.draft.failure(advice("threshold"), op["self"].shape)
+    return _relu(op)
+
+
+@_converts("leaky_relu")
+def _leaky_relu(op: Operation) -> np.ndarray:
+    if op["negative_slope"] != 0:
+        return op.draft.failure(advice("leaky_relu"), op["self"].shape)
+    return _relu(op)
+
+
+@_converts("_prelu_kernel", "prelu")
+def _prelu(op: Operation) -> np.ndarray:
+    if np.any(op.array("weight")):
+        return op.draft.failure(advice("prelu"), op["self"].shape)
+    return _relu(op)
+
+
+@_converts("floor", "trunc")
+def _floor(op: Operation) -> np.ndarray:
+    # of what is clipped from zero up, both are the same; what is not is refused
+    return op.draft.floor(op.references("self"))
+
+
+@_converts("round")
+def _round(op: Operation) -> np.ndarray:
+    if op["decimals"]:
+        return op.draft.failure("it rounds to decimals.", op["self"].shape)
+    return op.draft.floor(op.references("self"), 0.5)
+
+
+@_converts("add")
+def _add(op: Operation) -> np.ndarray:
+    return _sum(op, 1.0, float(op["alpha"] if op["alpha"] is not None else 1.0))
+
+
+@_converts("sub")
+def _sub(op: Operation) -> np.ndarray:
+    return _sum(op, 1.0, -float(op["alpha"] if op["alpha"] is not None else 1.0))
+
+
+@_converts("rsub")
+def _rsub(op: Operation) -> np.ndarray:
+    return _sum(op, -float(op["alpha"] if op["alpha"] is not None else 1.0), 1.0)
+
+
+def _sum(op: Operation, first: float, second: float) -> np.ndarray:
+    draft = op.draft
+    terms: list[np.ndarray] = []
+    constant: Any = 0.0
+    for name, factor in (("self", first), ("other", second)):
+        if op.follows(op[name]):
+            terms.append(_times(op, op.references(name), factor))
+        else:
+            constant = _number(op, name) * factor
+    if len(terms) == 2:
+        return draft.add(*terms)
+    if not np.any(constant):
+        return _spread(terms[0], constant)
+    return _affine(op, terms[0], 1.0, constant)
+
+
+def _spread(x: np.ndarray, constant: Any) -> np.ndarray:
+    return np.broadcast_to(x, np.broadcast_shapes(x.shape, np.shape(constant)))
+
+
+def _times(op: Operation, x: np.ndarray, factor: float) -> np.ndarray:
+    return x if factor == 1 else op.draft.affine(x, factor, 0.0)
+
+
+def _affine(op: Operation, x: np.ndarray, scale: Any, shift: Any) -> np.ndarray:
+    """Multiply and add constants, which may not differ from image to image."""
+    shape = np.broadcast_shapes(x.shape, np.shape(scale), np.shape(shift))
+    arrays = []
+    for constant in (scale, shift):
+        array = np.asarray(constant, np.float64)
+        if array.ndim == len(shape):
+            if len(array) > 1 and (array != array[:1]).any():
+                raise op.draft.place.error("what it adds or multiplies by differs between images.")
+            array = array[0]
+        arrays.append(array)
+    return op.draft.affine(np.broadcast_to(x, shape), *arrays)
+
+
+@_converts("mul")
+def _mul(op: Operation) -> np.ndarray:
+    if op.follows(op["self"]) and op.follows(op["other"]):
+        return op.draft.failure(advice("product"), np.broadcast_shapes(
+            op["self"].shape, op["other"].shape))  # fmt: skip
+    x, constant = _and_constant(op)
+    return _affine(op, x, constant, 0.0)
+
+
+@_converts("div")
+def _div(op: Operation) -> np.ndarray:
+    if op["rounding_mode"] is not None or op.follows(op["other"]):
+        return op.draft.failure(advice("product"), np.broadcast_shapes(
+            op["self"].shape, np.shape(op["other"])))  # fmt: skip
+    with np.errstate(divide="ignore"):
+        factor = 1 / _number(op, "other")
+    if not np.isfinite(factor).all():
+        raise op.draft.place.error("it divides by zero.")
+    return _affine(op, op.references("self"), factor, 0.0)
+
+
+@_converts("neg")
+def _neg(op: Operation) -> np.ndarray:
+    return op.draft.affine(op.references("self"), -1.0, 0.0)
+
+
+@_converts("fill", "zero")
+def _fill(op: Operation) -> np.ndarray:
+    if np.any(op.array("value") if "value" in op.arguments else 0):
+        return op.draft.failure("constants that are not zero replace values.", op["self"].shape)
+    return np.zeros(op["self"].shape, np.int64)
+
+
+@_converts("max_pool2d_with_indices", "max_pool2d")
+def _max_pool(op: Operation) -> np.ndarray:
+    kernel = _pair(op["kernel_size"])
+    return op.draft.map_layer(
+        op.references("self"),
+        MaxPool2d,
+        kernel=kernel,
+        stride=_pair(op["stride"], kernel),
+        padding=_pair(op["padding"], 0),
+        dilation=_pair(op["dilation"], 1),
+        ceil_mode=bool(op["ceil_mode"]),
+    )
+
+
+@_converts("avg_pool2d")
+def _avg_pool(op: Operation) -> np.ndarray:
+    kernel = _pair(op["kernel_size"])
+    return op.draft.map_layer(
+        op.references("self"),
         AvgPool2d,
-        count_include_pad=bool(options.get("count_include_pad", True)),
-        divisor=int(options.get("divisor_override") or 0),
-        **_window_fields(options),
+        kernel=kernel,
+        stride=_pair(op["stride"], kernel),
+        padding=_pair(op["padding"], 0),
+        ceil_mode=bool(op["ceil_mode"]),
+        count_include_pad=bool(op["count_include_pad"]),
+        divisor=int(op["divisor_override"] or 0),
     )
 
 
-def _pool_options(node: fx.Node, arguments: Any, order: tuple[str, ...]) -> dict[str, Any]:
-    """Settings of a pooling by name, from a module's attributes or a call's arguments.
-
-    `order` names a function's arguments after the kernel and the stride.
-    """
-    if isinstance(arguments, nn.Module):
-        return vars(arguments)
-    names = ("kernel_size", "stride", *order)
-    return {**dict(zip(names, node.args[1:], strict=False)), **node.kwargs}
+@_converts("_adaptive_avg_pool2d", "adaptive_avg_pool2d")
+def _adaptive_avg_pool(op: Operation) -> np.ndarray:
+    size = _pair(op["output_size"])
+    return op.draft.map_layer(op.references("self"), AdaptiveAvgPool2d, output_size=size)
 
 
-def _window_fields(options: dict[str, Any]) -> dict[str, Any]:
-    kernel = _pair(options["kernel_size"])
-    stride = options.get("stride")
-    return {
-        "kernel": kernel,
-        "stride": kernel if stride is None or stride == [] else _pair(stride),
-        "padding": _pair(options.get("padding", 0)),
-        "ceil_mode": bool(options.get("ceil_mode", False)),
-    }
-
-
-def _convert_adaptive(draft: Draft, node: fx.Node, arguments: Any) -> None:
-    output_size = tuple(draft.values[node].shape[2:])
-    if draft.values[node].ndim != 4:
-        raise reject(node, "its input is not a batch of maps.")
-    draft.add(node, AdaptiveAvgPool2d, output_size=tuple(int(size) for size in output_size))
-
-
-def _convert_mean(draft: Draft, node: fx.Node, _: Any) -> None:
-    """``x.mean((2, 3))``, the global average of residual networks."""
-    before = draft.value(node, 0)
-    axes: Any = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else ())
-    axes = {axis % before.ndim for axis in ((axes,) if isinstance(axes, int) else axes)}
-    if before.ndim != 4 or axes != {2, 3}:
-        raise reject(node, "only the mean over both axes of a map, x.mean((2, 3)), has a form.")
-    draft.add(node, AdaptiveAvgPool2d, output_size=(1, 1))
-    if draft.values[node].ndim == 2:
-        pooled = draft._names[node]
-        draft.append(node, Flatten, (pooled,))
-
-
-def _convert_relu(draft: Draft, node: fx.Node, _: Any) -> None:
-    draft.add(node, ReLU)
-
-
-def _convert_reshape(draft: Draft, node: fx.Node, _: Any) -> None:
-    before, after = draft.value(node, 0).shape, draft.values[node].shape
-    if after == before:
-        draft.pass_on(node)
-    elif after == (before[0], int(np.prod(before[1:]))):
-        draft.add(node, Flatten)
-    else:
-        raise reject(
-            node,
-            f"it turns one image of shape {tuple(before[1:])} into {tuple(after[1:])}. Only "
-            "flattening to one row an image has a counterpart: use nn.Flatten().",
+@_converts("adaptive_max_pool2d")
+def _adaptive_max_pool(op: Operation) -> np.ndarray:
+    x, size = op.references("self"), _pair(op["output_size"])
+    extent = x.shape[-2:]
+    if any(n % bins for n, bins in zip(extent, size, strict=True)):
+        raise op.draft.place.error(
+            f"{extent[0]}x{extent[1]} places are not divided into {size[0]}x{size[1]} equal bins. "
+            "Use nn.MaxPool2d."
         )
+    kernel = extent[0] // size[0], extent[1] // size[1]
+    return op.draft.map_layer(x, MaxPool2d, kernel=kernel, stride=kernel)
 
 
-def _convert_pad(draft: Draft, node: fx.Node, _: Any) -> None:
-    """``F.pad(x, (0, 0, 0, 0, before, after))``, as residual networks widen their shortcuts."""
-    named = dict(zip(("input", "pad", "mode", "value"), node.args, strict=False)) | node.kwargs
-    given: Any = map_arg(named, lambda size: draft.values[size])
-    sides = [int(size) for size in given["pad"]]
-    if given.get("mode", "constant") != "constant" or (given.get("value") or 0) != 0:
-        raise reject(node, "it does not pad with zeros. Only zero padding has a spiking form.")
-    if not any(sides):
-        draft.pass_on(node)
-        return
-    # in the order of the arguments: left, right, top, bottom, first channels, last channels
-    if any(sides[:4]) or draft.values[node].ndim != 4:
-        raise reject(
-            node,
-            f"it pads by {tuple(sides)}. Only channels can be padded, by (0, 0, 0, 0, before, "
-            "after): rows and columns are padded by the `padding` of the nn.Conv2d after them.",
-        )
-    before, after, *others = sides[4:]
-    if min(before, after) < 0 or any(others):
-        raise reject(node, f"it pads by {tuple(sides)}. Channels can only be added.")
-    draft.add(node, PadChannels, before=before, after=after)
+@_converts("mean")
+def _mean(op: Operation) -> np.ndarray:
+    x = op.references("self")
+    return op.draft.mean(x, _axes(op, x), bool(op["keepdim"]))
 
 
-def _convert_index(draft: Draft, node: fx.Node, _: Any) -> None:
-    """``x[:, :, ::2, ::2]``, as residual networks halve their shortcuts."""
-    index = map_arg(node.args[1], lambda size: draft.values[size])
-    steps = [_step(part) for part in index] if isinstance(index, tuple) else []
-    if len(steps) != 4 or None in steps or steps[:2] != [1, 1]:
-        raise reject(
-            node,
-            "a part of a tensor is taken. Only every n-th row and column, x[:, :, ::n, ::n], has a "
-            "counterpart.",
-        )
-    draft.add(node, AvgPool2d, kernel=(1, 1), stride=(steps[2], steps[3]))
+@_converts("sum")
+def _total(op: Operation) -> np.ndarray:
+    x = op.references("self")
+    axes = _axes(op, x)
+    count = int(np.prod([x.shape[axis] for axis in axes]))
+    mean = op.draft.mean(x, axes, bool(op["keepdim"]))
+    return mean if mean.min(initial=0) < 0 else op.draft.affine(mean, float(count), 0.0)
 
 
-def _step(index: Any) -> int | None:
-    """Step of a slice that goes from one end of an axis to the other; None for anything else."""
-    if not isinstance(index, slice) or index.start not in (None, 0) or index.stop is not None:
-        return None
-    return 1 if index.step is None else index.step
+@_converts("amax", "max")
+def _amax(op: Operation) -> np.ndarray:
+    x = op.references("self")
+    return op.draft.maximum(x, _axes(op, x), bool(op["keepdim"]))
 
 
-def _convert_add(draft: Draft, node: fx.Node, _: Any) -> None:
-    terms: Any = node.args if len(node.args) == 2 else (node.args[0], node.kwargs.get("other"))
-    first, second = terms
-    if node.kwargs.get("alpha", 1) != 1:
-        raise reject(node, "alpha is not 1. Put the factor into the weights.")
-    if not all(isinstance(arg, fx.Node) and arg in draft._names for arg in (first, second)):
-        raise reject(node, "something is added that is no layer's output. Use a layer's bias.")
-    shapes = {tuple(draft.values[arg].shape) for arg in (first, second)}
-    if len(shapes) != 1:
-        raise reject(node, f"shapes {shapes} are added. Give both branches one shape.")
-    draft.append(node, Add, (draft._names[first], draft._names[second]))
+def _axes(op: Operation, x: np.ndarray) -> list[int]:
+    """Axes of a reduction; all of them, if none are named."""
+    dim = op["dim"]
+    axes = list(range(x.ndim)) if dim is None or dim == [] else dim
+    return [axes] if isinstance(axes, int) else list(axes)
 
 
-def _convert_nothing(draft: Draft, node: fx.Node, _: Any) -> None:
-    draft.pass_on(node)
+@_converts("_softmax", "softmax")
+def _softmax(op: Operation) -> np.ndarray:
+    return op.draft.finish(op.references("self"), "softmax", op["dim"])
 
 
-def _convert_dropout(draft: Draft, node: fx.Node, _: Any) -> None:
-    training = node.kwargs.get("training", node.args[2] if len(node.args) > 2 else True)
-    if training:
-        raise reject(
-            node,
-            "this dropout stays active in evaluation. Write F.dropout(x, p, self.training) or use "
-            "nn.Dropout.",
-        )
-    draft.pass_on(node)
+@_converts("_log_softmax", "log_softmax")
+def _log_softmax(op: Operation) -> np.ndarray:
+    return op.draft.finish(op.references("self"), "log_softmax", op["dim"])
 
 
-_Converter = Callable[[Draft, fx.Node, Any], None]
-
-MODULES: dict[type[nn.Module], _Converter] = {
-    nn.Conv2d: _convert_conv2d,
-    nn.Linear: _convert_linear,
-    nn.BatchNorm1d: _convert_batch_norm,
-    nn.BatchNorm2d: _convert_batch_norm,
-    nn.ReLU: _convert_relu,
-    nn.MaxPool2d: _convert_max_pool,
-    nn.AvgPool2d: _convert_avg_pool,
-    nn.AdaptiveAvgPool2d: _convert_adaptive,
-    nn.Flatten: _convert_reshape,
-    nn.Dropout: _convert_nothing,
-    nn.Dropout1d: _convert_nothing,
-    nn.Dropout2d: _convert_nothing,
-    nn.AlphaDropout: _convert_nothing,
-    nn.Identity: _convert_nothing,
-}
-
-FUNCTIONS: dict[Any, _Converter] = {
-    functional.relu: _convert_relu,
-    functional.relu_: _convert_relu,
-    torch.relu: _convert_relu,
-    torch.relu_: _convert_relu,
-    functional.max_pool2d: _convert_max_pool,
-    torch.max_pool2d: _convert_max_pool,
-    functional.avg_pool2d: _convert_avg_pool,
-    functional.adaptive_avg_pool2d: _convert_adaptive,
-    functional.dropout: _convert_dropout,
-    functional.dropout2d: _convert_dropout,
-    functional.pad: _convert_pad,
-    torch.flatten: _convert_reshape,
-    torch.reshape: _convert_reshape,
-    torch.add: _convert_add,
-    torch.mean: _convert_mean,
-    operator.add: _convert_add,
-    operator.iadd: _convert_add,
-    operator.getitem: _convert_index,
-}
-
-METHODS: dict[str, _Converter] = {
-    "relu": _convert_relu,
-    "relu_": _convert_relu,
-    "flatten": _convert_reshape,
-    "view": _convert_reshape,
-    "reshape": _convert_reshape,
-    "add": _convert_add,
-    "add_": _convert_add,
-    "mean": _convert_mean,
-    "contiguous": _convert_nothing,
-}
-
-_ADVICE = {
-    "sigmoid": "Spiking neurons here compute max(0, x): train the network with ReLU.",
-    "softmax": "Return the logits: the largest of them is the largest probability too.",
-    "cat": "Branches can only be joined by addition.",
-    "conv2d": "Use the layer nn.Conv2d, which owns its weights.",
-    "linear": "Use the layer nn.Linear, which owns its weights.",
-    "batch_norm": "Use the layer nn.BatchNorm2d, which owns its statistics.",
-    "adaptivemaxpool": "Use nn.MaxPool2d with the window that this size implies.",
-    "conv1d": "Use nn.Conv2d with a kernel of height one.",
-    "pad": "Use the `padding` of the nn.Conv2d after it.",
-    "interpolate": "Use a strided nn.Conv2d or a pooling layer.",
-}
-for _name in ("tanh", "gelu", "silu", "elu", "leaky", "hardtanh", "hardswish", "relu6", "softplus"):
-    _ADVICE[_name] = _ADVICE["sigmoid"]
+@_converts("sigmoid")
+def _sigmoid(op: Operation) -> np.ndarray:
+    return op.draft.finish(op.references("self"), "sigmoid", 1)
 
 
-def _advice(node: fx.Node, model: nn.Module) -> str:
-    """What to write instead of an operation that has no counterpart."""
-    if node.op == "call_module":
-        name = type(model.get_submodule(str(node.target))).__name__
-    else:
-        name = getattr(node.target, "__name__", str(node.target))
-    for part, advice in _ADVICE.items():
-        if part in name.lower():
-            return advice
-    known = sorted({module.__name__ for module in MODULES})
-    return f"Use one of {', '.join(known)}, or their functional forms."
+@_converts("empty_like", "zeros_like", "full_like", "ones_like", "rand_like", "randn_like",
+           "new_zeros", "new_full", "new_ones", "new_empty", "new_empty_strided", "sym_size",
+           "_shape_as_tensor")  # fmt: skip
+def _of_its_size(op: Operation) -> Any:
+    # a tensor that only has the size of another
+    return NOTHING

@@ -1,246 +1,420 @@
-"""Tracing a PyTorch module with `torch.fx`, and saying where in its source an operation stands."""
+"""Running a PyTorch module on a sample, operation by operation, while a draft is made of it.
+
+The forward pass runs as it is: its sizes are numbers, its flags have their values, its hooks and
+what computes its weights take part. What its operations do to the images is kept in a shadow of
+each tensor's memory, whose elements are references (see `bsnn.frontends.draft`): views share it as
+they share the memory itself, so that a change in place is seen through all of them.
+"""
 
 from __future__ import annotations
 
-import dataclasses
-import operator
 import os
-import re
-import traceback
-from collections.abc import Container
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import numpy as np
 import torch
-from torch import fx, nn
+from torch import nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map
 
 from bsnn.errors import ConversionError
+from bsnn.frontends.draft import SAMPLES, ZERO, Draft, Place, SignalError
+from bsnn.frontends.torch_advice import advice
 
-__all__ = ["Execution", "describe", "origin", "reject", "run", "trace"]
+__all__ = ["NOTHING", "Converter", "Operation", "trace"]
 
+#: What a converter returns whose result does not depend on the values of the images.
+NOTHING: Any = object()
 
-class _Proxy(fx.Proxy):
-    """Keeps ``x += y`` apart from ``x = x + y``: it changes the tensor that others may hold too."""
+_VALUES = (
+    "the forward pass depends on the values of tensors here. Replace such an `if`, loop or number "
+    "by plain layers; sizes, flags and attributes may be asked for."
+)
 
+#: Operations that turn a tensor's values into something that Python sees.
+_VALUES_READ = ("_local_scalar_dense", "equal", "is_nonzero", "nonzero", "item")
 
-def _in_place(name: str) -> None:
-    function = getattr(operator, f"i{name}")
-
-    def method(self: _Proxy, other: Any) -> fx.Proxy:
-        # named as torch.fx names it, which knows no difference
-        return self.tracer.create_proxy("call_function", function, (self, other), {}, name=name)
-
-    setattr(_Proxy, f"__i{name}__", method)
-
-
-for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul"):
-    _in_place(_name)
+_THERE = os.path.dirname(torch.__file__) + os.sep
+_HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 
-class _Tracer(fx.Tracer):
-    """Records where in the model's source each operation stands."""
-
-    def __init__(self, leaves: Container[type[nn.Module]]) -> None:
-        super().__init__()
-        self.record_stack_traces = True
-        self._leaves = leaves
-
-    def proxy(self, node: fx.Node) -> fx.Proxy:
-        return _Proxy(node, self)
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return type(m) in self._leaves or super().is_leaf_module(m, module_qualified_name)
-
-
-def trace(model: nn.Module, leaves: Container[type[nn.Module]]) -> fx.GraphModule:
-    """Trace a module; those of the types in `leaves` are not looked into.
-
-    Raises
-    ------
-    ConversionError
-        The forward pass depends on the values of tensors.
-    """
-    try:
-        return fx.GraphModule(model, _Tracer(leaves).trace(model))
-    except Exception as error:
-        frames = [
-            frame
-            for frame in traceback.extract_tb(error.__traceback__)
-            if _is_of_user(frame.filename)
-        ]
-        where = f"{frames[-1].filename}, line {frames[-1].lineno}: " if frames else ""
-        raise ConversionError(
-            f"{where}the model cannot be traced ({error}). Its forward pass must not depend on the "
-            "values of tensors: replace such an `if` or loop by plain layers."
-        ) from error
-
-
-@dataclasses.dataclass(frozen=True)
-class Execution:
-    """What a traced module did with a sample.
+class Operation:
+    """One operation as it is run.
 
     Attributes
     ----------
-    values : dict of torch.fx.Node to any
-        The value of every node, in the order of execution.
-    written : dict of torch.fx.Node to list of torch.fx.Node
-        By node that has changed tensors in place, the nodes among its arguments that gave them.
+    draft : Draft
+        What is made of the network.
+    arguments : dict of str to any
+        By name, as PyTorch's schema of the operation calls them, with defaults.
     """
 
-    values: dict[fx.Node, Any]
-    written: dict[fx.Node, list[fx.Node]]
+    def __init__(self, trace: Trace, func: Any, args: tuple[Any, ...], kwargs: dict) -> None:
+        self._trace = trace
+        self.draft = trace.draft
+        schema = func._schema.arguments
+        self.arguments = {a.name: a.default_value for a in schema if a.has_default_value()}
+        self.arguments.update(zip((a.name for a in schema), args, strict=False))
+        self.arguments.update(kwargs)
 
-    def aliases(self, node: fx.Node) -> list[fx.Node]:
-        """Return the nodes before this one whose tensors lie in the memory of its tensor."""
-        memory = _memory(self.values[node])
-        found = []
-        for other, value in self.values.items():
-            if other is node:
-                break
-            if isinstance(value, torch.Tensor) and _memory(value) == memory:
-                found.append(other)
+    def __getitem__(self, name: str) -> Any:
+        return self.arguments.get(name)
+
+    def follows(self, value: Any) -> bool:
+        """Say whether a tensor depends on the images."""
+        return isinstance(value, torch.Tensor) and self._trace.is_known(value)
+
+    def references(self, name: str) -> np.ndarray:
+        """Return the references of an argument that depends on the images."""
+        value = self.arguments[name]
+        if not self.follows(value):
+            raise self.draft.place.error(f"its argument {name!r} does not depend on the images.")
+        found = self._trace.references(value)
+        self.draft.check(found)
         return found
 
-    def same_elements(self, one: fx.Node, other: fx.Node) -> bool:
-        """Say whether aliases have the same elements in the same shape."""
-        return _layout(self.values[one]) == _layout(self.values[other])
-
-    def target(self, node: fx.Node) -> fx.Node | None:
-        """Return the node whose tensor a node has changed in place and then returned.
-
-        None if there is no such node, or if something else was changed too.
-        """
-        written = self.written[node]
-        if not set(written) <= set(self.aliases(node)):
+    def array(self, name: str) -> np.ndarray | None:
+        """Return the values of an argument that does not depend on the images; float64."""
+        value = self.arguments.get(name)
+        if value is None:
             return None
-        return next((target for target in written if self.same_elements(target, node)), None)
-
-    def viewed(self, node: fx.Node) -> fx.Node | None:
-        """Return the node whose tensor, or a view of it, a node has returned."""
-        if node in self.written:
-            return self.target(node)
-        aliases = self.aliases(node)
-        return next((source for source in node.all_input_nodes if source in aliases), None)
-
-    def is_view(self, node: fx.Node | None, base: fx.Node) -> bool:
-        """Say whether a node has the elements of another, as a view or as they are."""
-        while node is not None and not self.same_elements(node, base):
-            node = self.viewed(node)
-        return node is not None
-
-    def is_read_after(self, node: fx.Node, moment: fx.Node) -> bool:
-        """Say whether a tensor's elements, not only its size, are read after another node."""
-        place = {n: number for number, n in enumerate(self.values)}
-        return any(
-            place[user] > place[moment]
-            and (user.op == "output" or isinstance(self.values[user], torch.Tensor))
-            for user in node.users
-        )
+        if self.follows(value):
+            raise self.draft.place.error(f"its argument {name!r} depends on the images.")
+        return torch.as_tensor(value).detach().to(torch.float64).numpy().copy()
 
 
-def _memory(tensor: torch.Tensor) -> int:
-    return tensor.untyped_storage().data_ptr()
+#: What converts an operation: returns the references of its first result.
+Converter = Callable[[Operation], np.ndarray]
 
 
-def _layout(tensor: torch.Tensor) -> tuple[Any, ...]:
-    strides = zip(tensor.shape, tensor.stride(), strict=True)
-    return (
-        tensor.storage_offset(),
-        tuple(tensor.shape),
-        tuple(stride for size, stride in strides if size > 1),
-    )
-
-
-class _Runner(fx.Interpreter):
-    """Keeps the value of every node; says where it failed."""
-
-    def __init__(self, traced: fx.GraphModule, shape: tuple[int, ...]) -> None:
-        super().__init__(traced, garbage_collect_values=False)
-        self.extra_traceback = False
-        self.execution = Execution({}, {})
-        self._shape = shape
-
-    def run_node(self, n: fx.Node) -> Any:
-        node = n
-        values = self.execution.values
-        tensors = [each for each in node.all_input_nodes if isinstance(values[each], torch.Tensor)]
-        # torch counts the changes of a tensor, for all views of it together
-        before = {each: (values[each]._version, _layout(values[each])) for each in tensors}
-        try:
-            value = super().run_node(node)
-        except Exception as error:
-            reason = str(error).splitlines()[0]
-            raise ConversionError(
-                f"{origin(node)}the model cannot process an image of shape {self._shape}: "
-                f"{describe(node)} fails ({reason}). Is input_shape right? It is "
-                "(channels, height, width), without the batch axis."
-            ) from error
-        values[node] = value
-        for each, (_, layout) in before.items():
-            if _layout(values[each]) != layout:
-                raise reject(
-                    node,
-                    "it changes the shape of a tensor in place. Give its result a name of its own.",
-                )
-        written = [
-            each for each, (version, _) in before.items() if values[each]._version != version
-        ]
-        if written:
-            self.execution.written[node] = written
-        return value
-
-
-def run(traced: fx.GraphModule, sample: torch.Tensor, shape: tuple[int, ...]) -> Execution:
-    """Run a sample through a traced module and return what it did.
+class Trace(TorchDispatchMode):
+    """Keeps references beside the tensors of a forward pass.
 
     Parameters
     ----------
-    traced : torch.fx.GraphModule
-        From `trace`.
-    sample : torch.Tensor
-        A batch of images; the module may change it in place.
+    draft : Draft
+        What is made of the network.
+    converters : mapping of str to callable
+        By name of an operation, what converts it.
+    moves : set of str
+        Operations that only move elements.
+    """
+
+    def __init__(
+        self, draft: Draft, converters: Mapping[str, Converter], moves: frozenset[str]
+    ) -> None:
+        super().__init__()
+        self.draft = draft
+        self._converters = converters
+        self._moves = moves
+        self._paths: list[tuple[str, nn.Module]] = []
+        self._function: tuple[str, str] | None = None
+        # by memory of the tensors, which must not be used anew: they are kept
+        self._shadows: dict[int, torch.Tensor] = {}
+        self._kept: list[torch.Tensor] = []
+
+    # Shadows
+
+    def is_known(self, tensor: torch.Tensor) -> bool:
+        """Say whether a tensor lies in memory of which references are kept."""
+        return tensor.untyped_storage()._cdata in self._shadows
+
+    def references(self, tensor: torch.Tensor) -> np.ndarray:
+        """Return the references of a tensor, in its shape."""
+        return self._shadow(tensor).numpy().copy()
+
+    def _shadow(self, tensor: torch.Tensor) -> torch.Tensor:
+        shadow = self._shadows[tensor.untyped_storage()._cdata]
+        return shadow.as_strided(tensor.size(), tensor.stride(), tensor.storage_offset())
+
+    def follow(self, tensor: torch.Tensor, references: np.ndarray) -> None:
+        """Keep the references of what has just been written to a tensor."""
+        key = tensor.untyped_storage()._cdata
+        if key not in self._shadows:
+            size = tensor.untyped_storage().nbytes() // tensor.element_size()
+            self._shadows[key] = torch.zeros(size, dtype=torch.int64)
+            self._kept.append(tensor)
+        self._shadow(tensor).copy_(torch.from_numpy(np.array(references)))
+
+    def _adopt(self, func: Any, operation: Operation) -> None:
+        """Follow tensors of which a part is about to be written; the rest must be zero."""
+        for argument in func._schema.arguments:
+            tensor = operation[argument.name]
+            written = argument.alias_info is not None and argument.alias_info.is_write
+            if not written or not isinstance(tensor, torch.Tensor) or self.is_known(tensor):
+                continue
+            size = tensor.untyped_storage().nbytes() // tensor.element_size()
+            whole = torch.as_strided(tensor, (size,), (1,), 0)
+            references = np.zeros(size, np.int64)
+            if tensor.numel() < size and bool(whole.any()):
+                references = self.draft.failure(
+                    "it writes into a tensor that has other values than zeros.", (size,)
+                )
+            self.follow(whole, references)
+
+    def _moved(self, value: Any) -> Any:
+        """Return the shadow of an argument of an operation that only moves elements."""
+        if not isinstance(value, torch.Tensor):
+            return value
+        if self.is_known(value):
+            if not value.is_floating_point():
+                self.draft.check(self.references(value))
+                raise self.draft.place.error("its indices depend on the images.")
+            return self._shadow(value)
+        if value.is_floating_point():
+            if value.numel() and bool(value.any()):
+                raise self.draft.place.error(
+                    "it puts constants that are not zero among the network's values."
+                )
+            return torch.full(value.shape, ZERO)
+        return value
+
+    # What is run
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        kwargs = dict(kwargs or {})
+        name = func._schema.name.split("::")[-1]
+        if name in ("_to_copy", "to") and (kwargs.get("dtype") or torch.int8).is_floating_point:
+            # all is computed in float64
+            kwargs["dtype"] = torch.float64
+        leaves = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
+        if not any(map(self.is_known, leaves)):
+            self._refuse_dropout(name)
+            return func(*args, **kwargs)
+        self.draft.place = self._place(name)
+        if name in _VALUES_READ:
+            raise self.draft.place.error(_VALUES)
+        if name == "resize_" or name in ("unsqueeze_", "squeeze_", "t_", "transpose_"):
+            raise self.draft.place.error(
+                "it changes the shape of a tensor in place. Give its result a name of its own."
+            )
+        operation = Operation(self, func, args, kwargs)
+        if func._schema.is_mutable:
+            # before its arguments change
+            found = self._converted(name, func, operation, args, kwargs)
+            self._adopt(func, operation)
+            result = func(*args, **kwargs)
+        else:
+            result = func(*args, **kwargs)
+            found = self._converted(name, func, operation, args, kwargs)
+        if found is not NOTHING:
+            self._keep(name, result, found)
+        return result
+
+    def _converted(
+        self, name: str, func: Any, operation: Operation, args: Any, kwargs: dict[str, Any]
+    ) -> Any:
+        """Return the references of results: an array for the first, or shadows of all of them.
+
+        An error is kept, in case that nobody reads the result.
+        """
+        name = name.rstrip("_")
+        dtype = kwargs.get("dtype")
+        try:
+            if name == "copy":
+                return self._copied(operation)
+            if name in self._moves and (dtype is None or dtype.is_floating_point):
+                if name == "constant_pad_nd" and operation["value"]:
+                    raise self.draft.place.error("it does not pad with zeros. " + advice("pad"))
+                kwargs = {n: v for n, v in kwargs.items() if n != "dtype"}
+                return func(*tree_map(self._moved, args), **tree_map(self._moved, kwargs))
+            if name in self._converters:
+                return self._converters[name](operation)
+            for leaf in tree_leaves((args, kwargs)):
+                if operation.follows(leaf):
+                    self.draft.check(self.references(leaf))
+            function = self._function[0] if self._function is not None else ""
+            return self.draft.place.error(advice(f"{name} {function}"))
+        except ConversionError as error:
+            return error
+
+    def _keep(self, name: str, result: Any, found: Any) -> None:
+        """Keep the references of an operation's results."""
+        results = [leaf for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)]
+        if isinstance(found, (torch.Tensor, list, tuple)):
+            for tensor, shadow in zip(results, tree_leaves(found), strict=True):
+                if not self.is_known(tensor):
+                    self.follow(tensor, shadow.numpy())
+                self.draft.note_view(self.references(tensor))
+            return
+        for number, tensor in enumerate(results):
+            if isinstance(found, ConversionError):
+                references = self.draft.failed(found, tensor.shape)
+            elif number == 0:
+                references = np.broadcast_to(found, tensor.shape)
+            else:
+                references = self.draft.failure(f"its result {number} is used.", tensor.shape)
+            self.follow(tensor, references)
+
+    def _copied(self, operation: Operation) -> np.ndarray:
+        source, target = operation["src"], operation["self"]
+        return self._moved(source).broadcast_to(target.shape).numpy().copy()
+
+    def _refuse_dropout(self, name: str) -> None:
+        function = "" if self._function is None else self._function[0]
+        if name.startswith("bernoulli") and "dropout" in function:
+            raise self._place(name).error(
+                "this dropout stays active in evaluation. Write F.dropout(x, p, self.training) or "
+                "use nn.Dropout."
+            )
+
+    # Where it stands
+
+    def _place(self, name: str) -> Place:
+        origin = _origin()
+        if self._paths:
+            path, module = self._paths[-1]
+            if path and not _has_parts(module):
+                return Place(f"layer {path!r} ({type(module).__name__})", path, True, origin)
+        if self._function is None:
+            return Place(f"the operation {name}", name, False, origin)
+        function, what = self._function
+        return Place(what, function.strip("_"), False, origin)
+
+    @contextmanager
+    def of_function(self, func: Any) -> Iterator[None]:
+        """Note which of PyTorch's functions its user calls."""
+        name = getattr(func, "__name__", str(func))
+        is_method = getattr(torch.Tensor, name, None) is func
+        before = self._function
+        if name != "__get__":
+            what = name.strip("_") if name.startswith("__") else name
+            self._function = (
+                what.rstrip("_"), f"the method .{name}()" if is_method and not name.startswith("__")
+                else f"the operation {what}",
+            )  # fmt: skip
+        try:
+            yield
+        finally:
+            self._function = before
+
+    @contextmanager
+    def of_modules(self, model: nn.Module) -> Iterator[None]:
+        """Note which module of a model is run."""
+        with ExitStack() as hooks:
+            if not isinstance(model, torch.jit.ScriptModule):
+                for path, module in model.named_modules():
+                    self._hook(path, module, hooks)
+            yield
+
+    def _hook(self, path: str, module: nn.Module, hooks: ExitStack) -> None:
+        def enter(module: nn.Module, args: Any) -> None:
+            self._paths.append((path, module))
+
+        def leave(module: nn.Module, args: Any, result: Any) -> None:
+            self._paths.pop()
+
+        for handle in (
+            module.register_forward_pre_hook(enter, prepend=True),
+            module.register_forward_hook(leave, always_call=True),
+        ):
+            hooks.callback(handle.remove)
+
+
+class _Functions(TorchFunctionMode):
+    def __init__(self, trace: Trace) -> None:
+        super().__init__()
+        self._trace = trace
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        with self._trace.of_function(func):
+            return func(*args, **(kwargs or {}))
+
+
+def trace(
+    model: nn.Module,
+    draft: Draft,
+    shape: tuple[int, ...],
+    converters: Mapping[str, Converter],
+    moves: frozenset[str],
+) -> None:
+    """Run a module on a sample and make a draft of it.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        In float64 and in evaluation mode; the forward pass may change it.
+    draft : Draft
+        Filled in.
     shape : tuple of int
-        Shape of one of them, as the user gave it, for errors.
+        Of one image, as the model takes it.
+    converters, moves
+        See `Trace`.
 
     Raises
     ------
     ConversionError
-        The module takes several inputs, or the sample does not fit.
+        It cannot be run on such images, or does what has no spiking form.
     """
-    placeholders = [node for node in traced.graph.nodes if node.op == "placeholder"]
-    needed = [node for node in placeholders if not node.args]
-    if len(needed) != 1:
+    generator = torch.Generator().manual_seed(0)
+    sample = torch.rand((SAMPLES, *shape), generator=generator, dtype=torch.float64)
+    run = Trace(draft, converters, moves)
+    run.follow(sample, draft.images().reshape(sample.shape))
+    with torch.no_grad(), run.of_modules(model), _float64():
+        try:
+            with _Functions(run), run:
+                result = model(sample)
+        except (ConversionError, SignalError):
+            raise
+        except Exception as error:
+            raise _failed(error, draft, shape) from error
+    if not isinstance(result, torch.Tensor):
         raise ConversionError(
-            f"The model's forward pass takes {len(needed)} inputs; one, the images, is needed."
+            f"The model returns a {type(result).__name__}; one tensor, the logits, is needed. Wrap "
+            "it in a module that returns only these."
         )
-    runner = _Runner(traced, shape)
-    with torch.no_grad():
-        runner.run(sample)
-    return runner.execution
+    draft.place = Place("the result", "result")
+    if not run.is_known(result):
+        raise ConversionError("The model's result does not depend on the images.")
+    draft.finish_with(run.references(result))
+
+
+def _failed(error: Exception, draft: Draft, shape: tuple[int, ...]) -> ConversionError:
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    last = error.__traceback__
+    where = ""
+    while last is not None:
+        name = last.tb_frame.f_code.co_filename
+        if _is_of_user(name):
+            where = f"{name}, line {last.tb_lineno}: "
+        last = last.tb_next
+    return ConversionError(
+        f"{where}the model cannot process an image of shape {shape}: {type(error).__name__}: "
+        f"{reason}. Is input_shape right? It is (channels, height, width), without the batch axis. "
+        f"(The model is run on a batch of {SAMPLES} images.)"
+    )
+
+
+@contextmanager
+def _float64() -> Iterator[None]:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def _has_parts(module: nn.Module) -> bool:
+    return any(name != "parametrizations" for name, _ in module.named_children())
 
 
 def _is_of_user(file_name: str) -> bool:
-    return file_name != __file__ and not file_name.startswith(os.path.dirname(torch.__file__))
+    return not file_name.startswith((_THERE, _HERE, "<"))
 
 
-def origin(node: fx.Node) -> str:
-    """Return ``"file, line n: "`` of the operation in the model, or nothing if unknown."""
-    places = re.findall(r'File "([^"]+)", line (\d+)', node.stack_trace or "")
-    own = [place for place in places if _is_of_user(place[0])]
-    return f"{own[-1][0]}, line {own[-1][1]}: " if own else ""
-
-
-def describe(node: fx.Node) -> str:
-    """Return an operation's name, as its user would call it."""
-    if node.op == "call_module":
-        owner: Any = node.graph.owning_module
-        module = owner.get_submodule(node.target)
-        return f"layer {node.target!r} ({type(module).__name__})"
-    if node.op == "call_method":
-        return f"the method .{node.target}()"
-    name = getattr(node.target, "__name__", str(node.target))
-    return f"the operation {name}" if callable(node.target) else f"{node.op} {node.target}"
-
-
-def reject(node: fx.Node, reason: str) -> ConversionError:
-    """Return the error for an operation that cannot be converted, and why."""
-    return ConversionError(f"{origin(node)}{describe(node)} cannot be converted: {reason}")
+def _origin() -> str:
+    """Return ``"file, line n: "`` of the innermost line that is not PyTorch's; or nothing."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        code = frame.f_code
+        if code.co_filename == __file__ and code.co_name == "trace":
+            return ""
+        if _is_of_user(code.co_filename) and "contextlib" not in code.co_filename:
+            return f"{code.co_filename}, line {frame.f_lineno}: "
+        frame = frame.f_back
+    return ""

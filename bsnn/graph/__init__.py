@@ -9,6 +9,8 @@ from bsnn.graph.layers import (
     AdaptiveAvgPool2d,
     Add,
     AvgPool2d,
+    ClippedReLU,
+    Concat,
     Conv2d,
     Flatten,
     Input,
@@ -18,6 +20,7 @@ from bsnn.graph.layers import (
     Normalise,
     PadChannels,
     ReLU,
+    SelectChannels,
 )
 
 __all__ = [
@@ -26,6 +29,8 @@ __all__ = [
     "AdaptiveAvgPool2d",
     "Add",
     "AvgPool2d",
+    "ClippedReLU",
+    "Concat",
     "Conv2d",
     "Flatten",
     "Graph",
@@ -38,6 +43,7 @@ __all__ = [
     "Normalise",
     "PadChannels",
     "ReLU",
+    "SelectChannels",
     "are_counts",
     "as_numbers",
     "as_stored",

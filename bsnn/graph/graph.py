@@ -69,10 +69,11 @@ class Graph:
             )
         if layer.name in self._layers:
             raise GraphError(f"two layers are called {layer.name!r}")
-        if len(layer.inputs) != layer.arity:
+        count = len(layer.inputs)
+        if count < 2 if layer.arity is None else count != layer.arity:
+            number = "two or more" if layer.arity is None else layer.arity
             raise GraphError(
-                f"layer {layer.name!r} ({layer.kind}) takes {layer.arity} input(s), "
-                f"not {len(layer.inputs)}"
+                f"layer {layer.name!r} ({layer.kind}) takes {number} input(s), not {count}"
             )
         for source in layer.inputs:
             if source not in self._layers:

@@ -20,6 +20,8 @@ __all__ = [
     "AdaptiveAvgPool2d",
     "Add",
     "AvgPool2d",
+    "ClippedReLU",
+    "Concat",
     "Conv2d",
     "Flatten",
     "Input",
@@ -29,6 +31,7 @@ __all__ = [
     "Normalise",
     "PadChannels",
     "ReLU",
+    "SelectChannels",
     "Shape",
     "register",
 ]
@@ -66,8 +69,8 @@ class Layer:
     inputs: tuple[str, ...] = ()
 
     kind: ClassVar[str]
-    #: How many inputs the layer takes.
-    arity: ClassVar[int] = 1
+    #: How many inputs the layer takes; None for two or more.
+    arity: ClassVar[int | None] = 1
     #: Names of the fields that hold trained arrays.
     array_fields: ClassVar[tuple[str, ...]] = ()
 
@@ -313,6 +316,48 @@ class ReLU(Layer):
         return np.maximum(inputs[0], 0)
 
 
+@register
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class ClippedReLU(ReLU):
+    """Rectification with a largest value, and with levels if it is quantised.
+
+    With levels it is the quantised clip of Bu et al. (2022):
+    ``clip / levels * floor(x * levels / clip + offset)``, from zero to `clip`.
+
+    Attributes
+    ----------
+    clip : float
+        The largest value.
+    levels : int
+        Number of equal steps from zero to it; 0 if all values between are taken.
+    offset : float
+        What is added before rounding down, in levels; a half rounds to the nearest.
+    """
+
+    clip: float
+    levels: int = 0
+    offset: float = 0.5
+    kind = "clipped_relu"
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        if not 0 < self.clip < np.inf:
+            raise self._fail(f"the clip is {self.clip}; it is positive and finite")
+        if self.levels < 0 or not 0 <= self.offset < 1:
+            raise self._fail(
+                f"there are {self.levels} levels and an offset of {self.offset}; levels are 0 or "
+                "more, and the offset lies from 0 to below 1"
+            )
+        return inputs[0]
+
+    def forward(self, *inputs: np.ndarray) -> np.ndarray:
+        x = inputs[0]
+        clip = x.dtype.type(self.clip)
+        if not self.levels:
+            return np.clip(x, 0, clip)
+        steps = np.floor(x * (self.levels / clip) + x.dtype.type(self.offset))
+        return np.clip(steps, 0, self.levels) * (clip / self.levels)
+
+
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class _Pool2d(Layer):
     kernel: tuple[int, int]
@@ -516,22 +561,77 @@ class Flatten(Layer):
 @register
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Add(Layer):
-    """Sum of two inputs of one shape: the junction of a residual network."""
+    """Sum of two or more inputs of one shape: the junction of a residual network."""
 
     kind = "add"
-    arity = 2
+    arity = None
 
     def output_shape(self, *inputs: Shape) -> Shape:
-        first, second = inputs
-        if first != second:
-            raise self._fail(f"inputs of shapes {first} and {second} cannot be added")
-        return first
+        if len(set(inputs)) > 1:
+            shapes = " and ".join(map(str, dict.fromkeys(inputs)))
+            raise self._fail(f"inputs of shapes {shapes} cannot be added")
+        return inputs[0]
 
     def forward(self, *inputs: np.ndarray) -> np.ndarray:
-        return inputs[0] + inputs[1]
+        total = inputs[0] + inputs[1]
+        for values in inputs[2:]:
+            total += values
+        return total
 
     def operations(self, *inputs: Shape) -> int:
-        return int(np.prod(inputs[0]))
+        return (len(inputs) - 1) * int(np.prod(inputs[0]))
+
+
+@register
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Concat(Layer):
+    """The channels of two or more maps, or the values of rows, one input after the other."""
+
+    kind = "concat"
+    arity = None
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        if len({shape[1:] for shape in inputs}) > 1:
+            shapes = " and ".join(map(str, dict.fromkeys(inputs)))
+            raise self._fail(f"inputs of shapes {shapes} cannot be concatenated")
+        return (sum(shape[0] for shape in inputs), *inputs[0][1:])
+
+    def forward(self, *inputs: np.ndarray) -> np.ndarray:
+        return np.concatenate(inputs, axis=1)
+
+    def connections(self, *inputs: Shape) -> int:
+        return sum(int(np.prod(shape)) for shape in inputs)
+
+
+@register
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class SelectChannels(Layer):
+    """Channels of a map, or values of a row, in an order of their own.
+
+    Attributes
+    ----------
+    channels : tuple of int
+        For each channel of the output, which one of the input it is; -1 for zeros.
+    """
+
+    channels: tuple[int, ...]
+    kind = "select_channels"
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        (shape,) = inputs
+        if not self.channels or min(self.channels) < -1 or max(self.channels) >= shape[0]:
+            raise self._fail(f"there are no such channels in an input of shape {shape}")
+        return (len(self.channels), *shape[1:])
+
+    def forward(self, *inputs: np.ndarray) -> np.ndarray:
+        index = np.asarray(self.channels)
+        chosen = inputs[0][:, index]
+        chosen[:, index < 0] = 0
+        return chosen
+
+    def connections(self, *inputs: Shape) -> int:
+        inside = sum(channel >= 0 for channel in self.channels)
+        return inside * int(np.prod(inputs[0][1:]))
 
 
 def _check_map(layer: Layer, shape: Shape) -> None:

@@ -233,35 +233,36 @@ def test_a_copy_that_was_taken_before_keeps_its_values():
 
 
 @pytest.mark.parametrize(
-    ("program", "named"),
-    [
-        # a part of what is read as a whole
-        (lambda m, x: (x[:, :, ::2, ::2].relu_(), m.end(x))[-1], r"\.relu_\(\)"),
-        # another shape of it, and no operation on each element
-        (lambda m, x: (y := x.flatten(1), y.add_(m.b(x).flatten(1)), m.end(x))[-1], r"\.add_\(\)"),
-    ],
-)
-def test_what_cannot_be_followed_is_refused(program, named):
-    with pytest.raises(
-        bsnn.ConversionError,
-        match=rf"test_in_place.py, line .*{named}.*in place a part.*F.relu\(x\)",
-    ):
-        convert(lambda m, x: program(m, m.a(x)))
-
-
-@pytest.mark.parametrize(
     "program",
     [
+        # a part of what is read as a whole
+        lambda m, x: (x[:, :, ::2, ::2].relu_(), m.end(x))[-1],
+        lambda m, x: (x[:, 1].zero_(), m.end(x))[-1],
+        lambda m, x: (operator.setitem(x, (slice(None), 0), 0.0), m.end(x))[-1],
+        lambda m, x: (operator.setitem(x, (slice(None), 0), m.b(x)[:, 1]), m.end(x))[-1],
+        # another shape of it, and no operation on each element
+        lambda m, x: (y := x.flatten(1), y.add_(m.b(x).flatten(1)), m.end(x))[-1],
         lambda m, x: (x.mul_(2), m.end(x))[-1],
-        lambda m, x: (x.zero_(), m.end(x))[-1],
         lambda m, x: (operator.imul(x, 2), m.end(x))[-1],
         lambda m, x: (x.clamp_(min=0), m.end(x))[-1],
         lambda m, x: (x.add_(1), m.end(x))[-1],
         lambda m, x: (x.data.relu_(), m.end(x))[-1],
         lambda m, x: (x.copy_(m.b(x)), m.end(x))[-1],
+        # into a tensor of zeros
+        lambda m, x: (y := torch.zeros_like(x), y[:, :1].copy_(x[:, 1:]), m.end(m.b(x) + y))[-1],
+    ],
+)
+def test_operations_in_place_on_parts_and_others(program):
+    convert(lambda m, x: program(m, m.a(x)))
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
         lambda m, x: (torch.mul(x, x, out=x), m.end(x))[-1],
         lambda m, x: (x.unsqueeze_(0), m.end(x))[-1],
-        lambda m, x: (operator.setitem(x, 0, 0.0), m.end(x))[-1],
+        lambda m, x: (x.exp_(), m.end(x))[-1],
+        lambda m, x: (y := torch.ones_like(x), y[:, :1].copy_(x[:, 1:]), m.end(m.b(x) + y))[-1],
     ],
 )
 def test_other_operations_in_place_are_refused(program):
@@ -280,11 +281,10 @@ def test_ordinary_use_makes_the_layers_that_it_has_always_made():
 
     graph = convert(block)
     assert [layer.name for layer in graph] == [
-        "input", "a", "relu", "b", "add", "relu_use2", "view", "relu_use3", "fc",
+        "input", "a", "relu", "b", "add", "relu_use2", "view", "fc",
     ]  # fmt: skip
     assert [layer.inputs for layer in graph][1:] == [
         ("input",), ("a",), ("relu",), ("b", "input"), ("add",), ("relu_use2",), ("view",),
-        ("relu_use3",),
     ]  # fmt: skip
 
 
@@ -298,8 +298,7 @@ _STEPS = st.tuples(
 @settings(max_examples=30)
 @given(steps=st.lists(_STEPS, min_size=2, max_size=7), last=st.integers(0, 9))
 def test_programs_by_chance(steps, last):
-    """What is accepted is right, and it is not the comparison of outputs that finds the wrong."""
-    refused = []
+    """All are accepted, and right."""
 
     def program(m, x):
         # each with whether it is flat
@@ -327,8 +326,4 @@ def test_programs_by_chance(steps, last):
             total = total + m.end(tensor)
         return total
 
-    try:
-        convert(program)
-    except bsnn.ConversionError as error:
-        refused.append(str(error))
-    assert all("in place a part of a tensor" in reason for reason in refused)
+    convert(program)
