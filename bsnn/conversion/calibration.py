@@ -19,6 +19,7 @@ __all__ = [
     "calibration_refused",
     "chosen_percentile",
     "positive_scale",
+    "scale_of_silence",
 ]
 
 #: Of the activations that are not zero, where a normalisation looks at one.
@@ -102,6 +103,11 @@ def chosen_percentile(percentile: float | None, norm: str) -> float:
     if not 0 < percentile <= 100:
         raise ConversionError(f"percentile is {percentile}; it lies between 0 and 100.")
     return percentile
+
+
+def scale_of_silence(potentials: np.ndarray) -> float:
+    """Return a scale for a last layer that does not spike, of which no potential is positive."""
+    return float(np.abs(potentials).max()) or 1.0
 
 
 def positive_scale(scale: float | np.ndarray, layer: str, images: int) -> float | np.ndarray:

@@ -13,15 +13,21 @@ from bsnn.conversion.calibration import (
     calibration_refused,
     chosen_percentile,
     positive_scale,
+    scale_of_silence,
 )
 from bsnn.conversion.encoders import ENCODERS
 from bsnn.conversion.model import CONVERTERS
 from bsnn.conversion.pixels import FAR, is_within
-from bsnn.conversion.populations import relu_before_pool
 from bsnn.conversion.rate import SETTINGS, RateModel
 from bsnn.conversion.residual import Junctions
-from bsnn.conversion.scales import NORMALISATIONS, SPIKE_TIME_NORMALISATIONS, ScaleContext
+from bsnn.conversion.scales import (
+    NORMALISATIONS,
+    SPIKE_TIME_NORMALISATIONS,
+    ScaleContext,
+    given_scales,
+)
 from bsnn.conversion.spike_norm import spike_norm
+from bsnn.conversion.spiking_form import spiking_form
 from bsnn.errors import ConversionError
 from bsnn.graph import Graph, are_counts
 from bsnn.registry import check_name
@@ -49,6 +55,7 @@ def convert_to_rate(
     norm_steps: int | None = None,
     seed: int | None = None,
     input_scale: float | None = None,
+    scales: Mapping[str, float | np.ndarray] | None = None,
     images_from: str = "unnamed",
     source: dict[str, str] | None = None,
     progress: bool = True,
@@ -81,6 +88,9 @@ def convert_to_rate(
         The value, after the network's normalisation, that one spike a step stands for; the rate of
         a Poisson input is the value divided by it. By default the largest that a pixel from 0 to 1
         can have.
+    scales : mapping of str to float, optional
+        Scales that are not to be found but are known, by population: one number, or for rate coding
+        one for each channel. Those of clipped rectifications are their clips in any case.
     images_from : str
         Name of the data set the images are from, for the record.
     source : dict, optional
@@ -145,7 +155,7 @@ def convert_to_rate(
     percentile = chosen_percentile(percentile, norm)
     check_name(settings["encoder"], ENCODERS, "encoder")
     images, extremes = calibration_images(graph, images)
-    graph = relu_before_pool(graph)
+    graph = spiking_form(graph)
     if norm_steps < 1:
         raise ConversionError(f"norm_steps is {norm_steps}; at least one is needed.")
     further = {"seed": seed, "steps": norm_steps} if norm == "spike-norm" else {}
@@ -165,16 +175,23 @@ def convert_to_rate(
         model.check()
         check_seed(seed)
         model.check_pixels(extremes)
+        fixed = given_scales(model.spiking_graph, model.populations, scales)
     except ValueError as error:
         raise ConversionError(f"The network cannot be converted: {error}") from error
     _check_pixels(model, extremes, input_scale)
     _check_spike_norm(norm, of_spike_norm)
     if norm == "spike-norm":
         model = spike_norm(
-            model, images, steps=norm_steps, seed=seed, channels=channels, progress=progress
+            model,
+            images,
+            steps=norm_steps,
+            seed=seed,
+            channels=channels,
+            fixed=fixed,
+            progress=progress,
         )
     else:
-        _from_activations(model, images, percentile, channels)
+        _from_activations(model, images, percentile, channels, fixed)
     for name, population in model.populations.items():
         positive_scale(model.scales[name], population.layer, len(images))
     return model
@@ -227,15 +244,22 @@ def _check_pixels(model: RateModel, extremes: np.ndarray, stated: float | None) 
 
 
 def _from_activations(
-    model: RateModel, images: np.ndarray, percentile: float, channels: bool
+    model: RateModel,
+    images: np.ndarray,
+    percentile: float,
+    channels: bool,
+    fixed: Mapping[str, float | np.ndarray],
 ) -> None:
     """Find scales by looking at the trained network only."""
     exact = model.spiking_graph.activations(images)
-    junctions = Junctions(model)
+    junctions = Junctions(model, fixed)
     normalised = model.input.layer != model.graph.input.name
     signed = {model.input.layer} if normalised or images.min() < 0 else set()
     for name, population in model.populations.items():
         if population.role in ("input", "max_pool"):
+            continue
+        if junctions.given(name):
+            junctions.assign(name, 1.0)
             continue
         context = ScaleContext(
             graph=model.spiking_graph,
@@ -249,4 +273,7 @@ def _from_activations(
             signed_layers=frozenset(signed),
             channels=channels and model.spikes(name),
         )
-        junctions.assign(name, NORMALISATIONS[model.norm](context))
+        found = NORMALISATIONS[model.norm](context)
+        if not model.spikes(name) and not np.all(found > 0):
+            found = scale_of_silence(exact[population.potential_layer])
+        junctions.assign(name, found)

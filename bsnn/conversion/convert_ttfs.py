@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from bsnn.conversion.calibration import (
@@ -10,11 +12,13 @@ from bsnn.conversion.calibration import (
     calibration_refused,
     chosen_percentile,
     positive_scale,
+    scale_of_silence,
 )
 from bsnn.conversion.model import CONVERTERS
 from bsnn.conversion.pixels import is_within
-from bsnn.conversion.populations import population_levels, populations, relu_before_pool
-from bsnn.conversion.scales import NORMALISATIONS, ScaleContext
+from bsnn.conversion.populations import population_levels, populations
+from bsnn.conversion.scales import NORMALISATIONS, ScaleContext, given_scales
+from bsnn.conversion.spiking_form import spiking_form
 from bsnn.conversion.time_code import decode
 from bsnn.conversion.ttfs import READ_OUTS, TtfsModel
 from bsnn.errors import ConversionError
@@ -34,6 +38,7 @@ def convert_to_ttfs(
     rounding: bool = False,
     read_out: str = "potential",
     input_scale: float = 1.0,
+    scales: Mapping[str, float] | None = None,
     images_from: str = "unnamed",
     source: dict[str, str] | None = None,
 ) -> TtfsModel:
@@ -61,6 +66,9 @@ def convert_to_ttfs(
         ``"potential"`` (the last layer integrates and does not spike) or ``"first-spike"``.
     input_scale : float
         Pixel value that spikes at once.
+    scales : mapping of str to float, optional
+        Scales that are not to be found but are known, by population. Those of clipped
+        rectifications are their clips in any case.
     images_from : str
         Name of the data set the images are from, for the record.
     source : dict, optional
@@ -78,43 +86,49 @@ def convert_to_ttfs(
     """
     _check_arguments(steps, norm, read_out, input_scale)
     percentile = chosen_percentile(percentile, norm)
-    graph = relu_before_pool(graph)
+    graph = spiking_form(graph)
     images, extremes = calibration_images(graph, images)
     limits = (0.0, float(input_scale))
     if not is_within(float(extremes.min()), float(extremes.max()), limits):
         raise calibration_refused(extremes, limits)
     plan = populations(graph)
     exact = graph.activations(images)
-    scales: dict[str, float] = {}
+    fixed = given_scales(graph, plan, scales)
+    found: dict[str, float] = {}
     known: dict[str, np.ndarray] = {graph.input.name: images}
     for name, population in plan.items():
         if population.role == "input":
-            scales[name] = float(input_scale)
+            found[name] = float(input_scale)
         elif population.role == "max_pool":
-            scales[name] = scales[population.projections[0].source]
+            found[name] = found[population.projections[0].source]
             continue
+        elif name in fixed:
+            # one for each layer
+            found[name] = float(fixed[name])
         else:
             context = ScaleContext(
                 graph=graph,
                 population=population,
                 activations=np.maximum(exact[population.potential_layer], 0),
                 potentials=lambda layer=population.potential_layer: graph.evaluate(layer, known),
-                source_scales=scales,
+                source_scales=found,
                 steps=steps,
                 rounding=rounding,
                 percentile=percentile,
             )
-            found = positive_scale(NORMALISATIONS[norm](context), population.layer, len(images))
-            # one for each layer: what is found is a number
-            scales[name] = float(found)
+            scale = NORMALISATIONS[norm](context)
+            if population.role == "read_out" and read_out == "potential" and not scale > 0:
+                scale = scale_of_silence(exact[population.potential_layer])
+            # what is found is a number
+            found[name] = float(positive_scale(scale, population.layer, len(images)))
         if population.role != "read_out":
             value = graph.evaluate(population.potential_layer, known)
-            level = population_levels(population, value, scales[name], steps, rounding)
-            known[population.layer] = decode(level, scales[name], steps)
+            level = population_levels(population, value, found[name], steps, rounding)
+            known[population.layer] = decode(level, found[name], steps)
     return TtfsModel(
         graph=graph,
         steps=steps,
-        scales=scales,
+        scales=found,
         rounding=rounding,
         read_out=read_out,
         norm=norm,

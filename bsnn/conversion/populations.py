@@ -14,18 +14,29 @@ import numpy as np
 
 from bsnn.conversion.time_code import levels, pixel_levels
 from bsnn.errors import ConversionError
-from bsnn.graph import Add, Conv2d, Graph, Input, Layer, Linear, MaxPool2d, Normalise, ReLU
+from bsnn.graph import (
+    Add,
+    ClippedReLU,
+    Conv2d,
+    Graph,
+    Input,
+    Layer,
+    Linear,
+    MaxPool2d,
+    Normalise,
+    PartSum,
+    ReLU,
+)
 from bsnn.graph.layers import Shape
 
 __all__ = [
     "Population",
     "Projection",
-    "check_junctions",
+    "clip_of",
     "per_channel",
     "pooled_windows",
     "population_levels",
     "populations",
-    "relu_before_pool",
 ]
 
 
@@ -43,12 +54,15 @@ class Projection:
         The graph's linear layers along the way, in order; empty for the identity.
     delay : int
         Windows by which the spikes must be late to meet those of the longest path.
+    joins : bool
+        Whether it is one of several branches that are added, as in a residual network.
     """
 
     source: str
     source_layer: str
     layers: tuple[str, ...]
     delay: int = 0
+    joins: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +101,15 @@ class Population:
         return int(np.prod(self.shape))
 
 
+def clip_of(graph: Graph, population: Population) -> float | None:
+    """Return the largest value of the trained network, if its rectification has one.
+
+    It is the population's scale: neurons cannot spike for more.
+    """
+    layer = graph[population.layer]
+    return layer.clip if isinstance(layer, ClippedReLU) else None
+
+
 def population_levels(
     population: Population, values: np.ndarray, scale: float, steps: int, rounding: bool
 ) -> np.ndarray:
@@ -99,71 +122,6 @@ def per_channel(values: float | np.ndarray, shape: tuple[int, ...]) -> np.ndarra
     """Shape one number, or one for each channel, so that it spreads over values of a shape."""
     values = np.asarray(values, dtype=np.float64)
     return values.reshape(-1, *[1] * (len(shape) - 1)) if values.ndim else values
-
-
-def relu_before_pool(graph: Graph) -> Graph:
-    """Exchange a rectification with the max-pooling before it, which gives the same values.
-
-    A max-pooling can only choose among spikes; many networks rectify after it.
-    """
-    layers = {layer.name: layer for layer in graph}
-    output = graph.output
-    while True:
-        consumers = Graph(list(layers.values()), output).consumers
-        pair = next(
-            (
-                (pool, relu)
-                for relu in layers.values()
-                if isinstance(relu, ReLU)
-                and isinstance(pool := layers[relu.inputs[0]], MaxPool2d)
-                and consumers[pool.name] == (relu.name,)
-                and pool.name != output
-                and not isinstance(layers[pool.inputs[0]], (ReLU, Input))
-            ),
-            None,
-        )
-        if pair is None:
-            return Graph(list(layers.values()), output)
-        pool, relu = pair
-        swapped = {
-            relu.name: dataclasses.replace(relu, inputs=pool.inputs),
-            pool.name: dataclasses.replace(pool, inputs=(relu.name,)),
-        }
-        reordered: dict[str, Layer] = {}
-        for name, layer in layers.items():
-            if name == pool.name:
-                reordered.update(swapped)
-            elif name != relu.name:
-                inputs = tuple(pool.name if s == relu.name else s for s in layer.inputs)
-                reordered[name] = dataclasses.replace(layer, inputs=inputs)
-        layers = reordered
-        output = pool.name if output == relu.name else output
-
-
-def check_junctions(graph: Graph) -> None:
-    """Refuse sums of branches that are not rectified.
-
-    Raises
-    ------
-    ConversionError
-        A sum reaches more than one layer, or another sum, before a ReLU. The last layer's need
-        none.
-    """
-    for layer in graph:
-        if not isinstance(layer, Add):
-            continue
-        name = layer.name
-        while name != graph.output and not isinstance(graph[name], ReLU):
-            readers = list(graph.consumers[name])
-            if len(readers) > 1 or isinstance(graph[readers[0]], Add):
-                raise ConversionError(
-                    f"The sum of branches {layer.name!r} is not rectified before it is used by "
-                    f"{' and '.join(repr(reader) for reader in readers)}. Spikes stand for values "
-                    "that are not negative, so that each junction of a residual network needs a "
-                    "ReLU (Sengupta et al. 2019, constraint 1). Put one after the sum and train "
-                    "the network with it."
-                )
-            (name,) = readers
 
 
 def populations(graph: Graph, *, normalised_input: bool = False) -> dict[str, Population]:
@@ -243,7 +201,7 @@ class _Plan:
             self._add(encoded, layer.name, encoded.name, "input", 0)
         elif isinstance(layer, ReLU):
             (source,) = layer.inputs
-            if source in self.found:
+            if source in self.found and not isinstance(layer, ClippedReLU):
                 # spikes code no negative values: rectifying them again changes nothing
                 self.found[layer.name] = self.found[source]
             elif layer.name == self.graph.output:
@@ -280,7 +238,11 @@ class _Plan:
         depth = 1 + max(self.found[source].depth for source, _ in paths)
         projections = tuple(
             Projection(
-                self.found[source].name, source, layers, depth - 1 - self.found[source].depth
+                self.found[source].name,
+                source,
+                layers,
+                delay=depth - 1 - self.found[source].depth,
+                joins=any(type(self.graph[name]) is Add for name in layers),
             )
             for source, layers in paths
         )
@@ -292,7 +254,7 @@ class _Plan:
         if potential in self.found:
             return layer if layer not in self._names else f"{layer}_read_out"
         name = potential
-        while not isinstance(self.graph[name], (Conv2d, Linear)):
+        while not isinstance(self.graph[name], (Conv2d, Linear, PartSum)):
             sources = self.graph[name].inputs
             if len(sources) != 1 or sources[0] in self.found:
                 break

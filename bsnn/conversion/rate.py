@@ -17,7 +17,6 @@ from bsnn.conversion.pixels import FAR, advice, is_within, refusal
 from bsnn.conversion.populations import (
     Population,
     Projection,
-    check_junctions,
     per_channel,
     populations,
 )
@@ -280,7 +279,7 @@ class RateModel(SpikingModel):
     def spike_amplitude(self, projection: Projection, target: Population) -> float | np.ndarray:
         """Return the value that a spike of a projection's source stands for at its target."""
         source = projection.source
-        if self.residual == "unequal" and len(target.projections) > 1:
+        if self.residual == "unequal" and projection.joins:
             weighted = self._weighted_source(target)
             if source != weighted:
                 # the channels of one are not those of the other
@@ -436,10 +435,8 @@ def rate_populations(graph: Graph) -> dict[str, Population]:
     Raises
     ------
     ConversionError
-        The network breaks a rule of the method: a max-pooling of values that no neuron stands for,
-        or values of both signs where branches meet.
+        The network breaks a rule of the method: a max-pooling of values that no neuron stands for.
     """
-    check_junctions(graph)
     plan = populations(graph, normalised_input=True)
     for population in plan.values():
         if population.role == "max_pool" and plan[population.projections[0].source].role == "input":

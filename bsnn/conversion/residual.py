@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from bsnn.conversion.rate import RateModel
@@ -16,10 +18,13 @@ class Junctions:
     ----------
     model : RateModel
         Whose dictionary of scales is filled in, population after population.
+    fixed : mapping of str to float
+        Scales that are known, by population, whatever the rule.
     """
 
-    def __init__(self, model: RateModel) -> None:
+    def __init__(self, model: RateModel, fixed: Mapping[str, float | np.ndarray]) -> None:
         self._model = model
+        self._fixed = fixed
         #: populations that meet at a junction, by each of them
         self._meeting: dict[str, set[str]] = {}
         #: populations in residual blocks, in order
@@ -28,9 +33,10 @@ class Junctions:
         self._pooled: dict[str, str] = {}
         order = list(model.populations)
         for name, population in model.populations.items():
-            sources = {self._neurons(path.source) for path in population.projections}
             if population.role == "max_pool":
-                (self._pooled[name],) = sources
+                self._pooled[name] = self._neurons(population.projections[0].source)
+            joined = (path.source for path in population.projections if path.joins)
+            sources = {self._neurons(source) for source in joined} - set(fixed)
             if len(sources) < 2 or population.role == "read_out":
                 continue
             together = set.union(*(self._meeting.get(s, {s}) for s in sources))
@@ -42,8 +48,8 @@ class Junctions:
         self._in_blocks = sorted(set(self._in_blocks) - without, key=order.index)
 
     def given(self, name: str) -> bool:
-        """Say whether the rule gives a population its scale, whatever is found for it."""
-        return self._model.residual == "one" and name in self._in_blocks
+        """Say whether a population's scale is known, or given by the rule, whatever is found."""
+        return name in self._fixed or (self._model.residual == "one" and name in self._in_blocks)
 
     def assign(self, name: str, found: float | np.ndarray) -> list[str]:
         """Set the scale of a population; return those whose scale is new, in their order.
@@ -58,6 +64,9 @@ class Junctions:
     def _assign(self, name: str, found: float | np.ndarray) -> list[str]:
         model = self._model
         scales = model.scales
+        if name in self._fixed:
+            scales[name] = self._fixed[name]
+            return [name]
         if self.given(name):
             # thresholds of one: in units of what enters the blocks
             before = model.populations[self._in_blocks[0]].projections[0].source

@@ -12,12 +12,19 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from bsnn.conversion.calibration import DEFAULT_PERCENTILE
-from bsnn.conversion.populations import Population
+from bsnn.conversion.populations import Population, clip_of
 from bsnn.conversion.time_code import decode, levels
+from bsnn.errors import ConversionError
 from bsnn.graph import Conv2d, Graph, Linear
-from bsnn.registry import Registry
+from bsnn.registry import Registry, check_name
 
-__all__ = ["NORMALISATIONS", "SPIKE_TIME_NORMALISATIONS", "ScaleContext", "rmse_by_scale"]
+__all__ = [
+    "NORMALISATIONS",
+    "SPIKE_TIME_NORMALISATIONS",
+    "ScaleContext",
+    "given_scales",
+    "rmse_by_scale",
+]
 
 # Candidates of the search: fractions of the largest activation.
 _FRACTIONS = np.linspace(0.01, 1.0, 100)
@@ -140,6 +147,49 @@ NORMALISATIONS: Registry[Callable[[ScaleContext], float | np.ndarray]] = Registr
 
 #: Rules that look at spike times, which rates have not.
 SPIKE_TIME_NORMALISATIONS = frozenset({"min-rmse"})
+
+
+def given_scales(
+    graph: Graph,
+    plan: Mapping[str, Population],
+    scales: Mapping[str, float | np.ndarray] | None,
+) -> dict[str, float | np.ndarray]:
+    """Return the scales that are not looked for, by population: a user's, and those of clips.
+
+    Parameters
+    ----------
+    graph : Graph
+        The trained network.
+    plan : mapping of str to Population
+        Its populations.
+    scales : mapping of str to float, optional
+        Those that the user gives.
+
+    Raises
+    ------
+    UnknownNameError
+        There is no such population, or its scale is not found by a normalisation.
+    ConversionError
+        A scale is not positive, or not that of the clip of a rectification.
+    """
+    names = [name for name, p in plan.items() if p.role in ("neurons", "read_out")]
+    found = {}
+    for name, value in (scales or {}).items():
+        check_name(name, names, "population with a scale of its own")
+        array = np.asarray(value, dtype=np.float64)
+        if array.ndim > 1 or not (np.isfinite(array) & (array > 0)).all():
+            raise ConversionError(
+                f"The scale of {name!r} is {value!r}; a positive number is needed."
+            )
+        found[name] = array if array.ndim else float(array)
+    for name in names:
+        clip = clip_of(graph, plan[name])
+        if clip is not None and not np.all(found.setdefault(name, clip) == clip):
+            raise ConversionError(
+                f"The scale of {name!r} is given as {found[name]}, and its rectification has the "
+                f"clip {clip:g}, which is its scale. Leave it out."
+            )
+    return found
 
 
 def rmse_by_scale(

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +39,7 @@ def spike_norm(
     steps: int,
     seed: int,
     channels: bool,
+    fixed: Mapping[str, float | np.ndarray] | None = None,
     progress: bool = True,
 ) -> RateModel:
     """Find the scales of a network, layer by layer.
@@ -55,6 +56,8 @@ def spike_norm(
         Of the encoder's noise.
     channels : bool
         Find a scale for each channel, not one for the layer.
+    fixed : mapping of str to float, optional
+        Scales that are known, by population.
     progress : bool
         Show a progress bar.
 
@@ -67,7 +70,7 @@ def spike_norm(
         tempfile.TemporaryDirectory(prefix="bsnn_spike_norm_") as folder,
         progress_bar(disable=not progress) as bar,
     ):
-        search = _Search(model, images, steps, seed, channels, Path(folder))
+        search = _Search(model, images, steps, seed, channels, fixed or {}, Path(folder))
         weighted = ("neurons", "read_out")
         names = [name for name, p in model.populations.items() if p.role in weighted]
         task = bar.add_task("Spike-Norm", total=len(names))
@@ -86,6 +89,7 @@ class _Search:
         steps: int,
         seed: int,
         channels: bool,
+        fixed: Mapping[str, float | np.ndarray],
         folder: Path,
     ) -> None:
         self.model = dataclasses.replace(model, scales=dict(model.scales), trace={})
@@ -95,7 +99,7 @@ class _Search:
         self._channels = channels
         self._folder = folder
         self._spikes: dict[str, _Spikes] = {}
-        self._junctions = Junctions(self.model)
+        self._junctions = Junctions(self.model, fixed)
 
     def find(self, population: Population) -> None:
         """Find the scale of a population and keep its spikes for those after it."""

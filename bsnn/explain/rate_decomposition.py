@@ -16,6 +16,7 @@ import numpy as np
 from bsnn.conversion import AVERAGE, DEFAULT_GATE, ENCODERS, Population, RateModel
 from bsnn.conversion.populations import per_channel
 from bsnn.conversion.residual import Junctions
+from bsnn.conversion.scales import given_scales
 from bsnn.conversion.ties import TIE
 from bsnn.explain.causes import CAUSES, Cause, Situation
 from bsnn.explain.changes import CHANGES, Change, Changed, changed_field
@@ -177,8 +178,9 @@ def _junctions(model: RateModel, images: np.ndarray) -> Changed | None:
         residual="equal",
         scales={model.input.name: model.scales[model.input.name]},
     )
-    junctions = Junctions(equal)
-    for name, population in model.populations.items():
+    plan = model.populations
+    junctions = Junctions(equal, given_scales(model.spiking_graph, plan, None))
+    for name, population in plan.items():
         if population.role not in ("input", "max_pool"):
             junctions.assign(name, model.scales[name])
     return Changed(

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from bsnn.conversion import Decoded, SpikingModel
-from bsnn.conversion.populations import relu_before_pool
+from bsnn.conversion.spiking_form import spiking_form
 from bsnn.errors import SettingsError
 from bsnn.graph import Graph
 
@@ -43,7 +43,7 @@ class Reference:
         self._graph = model.graph
         if isinstance(given, Graph):
             # the same values as in the network that was given, under the names of the model
-            self._graph = relu_before_pool(given)
+            self._graph = spiking_form(given)
             shapes = self._graph.shapes
         elif given is not None:
             self._activations = {name: np.asarray(values) for name, values in given.items()}

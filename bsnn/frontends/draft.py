@@ -91,6 +91,13 @@ class Place:
         return ConversionError(f"{self.origin}{self.what} cannot be converted: {reason}")
 
 
+_CONCATENATION = Place("a concatenation", "concat")
+_CHOICE = Place("a choice of values", "select")
+_CUT = Place("a part of a map", "crop")
+_STEPS = Place("every n-th row and column", "subsample")
+_BORDER = Place("zeros around a map", "pad")
+
+
 class Draft:
     """Layers as they are found, some of them of kinds that are only found here.
 
@@ -277,7 +284,9 @@ class Draft:
         source, positions = self._gathered(ids)
         return self._once(
             _key("row", ids),
-            lambda: self.append(SelectChannels, source, channels=tuple(positions.tolist())),
+            lambda: self.append(
+                SelectChannels, source, place=_CHOICE, channels=tuple(positions.tolist())
+            ),
         )
 
     def _gathered(self, ids: np.ndarray) -> tuple[str, np.ndarray]:
@@ -289,7 +298,9 @@ class Draft:
         flat = tuple(self._flatten(name) for name in layers)
         source = flat[0]
         if len(flat) > 1:
-            source = self._once(("concat", flat), lambda: self.append(Concat, *flat))
+            source = self._once(
+                ("concat", flat), lambda: self.append(Concat, *flat, place=_CONCATENATION)
+            )
         positions = np.full(ids.shape, -1)
         before = 0
         for name in layers:
@@ -346,14 +357,16 @@ class Draft:
         sources = tuple(taken.values())
         source = sources[0]
         if len(sources) > 1:
-            source = self._once(("concat", sources), lambda: self.append(Concat, *sources))
+            source = self._once(
+                ("concat", sources), lambda: self.append(Concat, *sources, place=_CONCATENATION)
+            )
         if np.array_equal(index, np.arange(total)):
             return source
         (inside,) = np.nonzero(index >= 0)
         before, after = int(inside[0]), int(channels - inside[-1] - 1)
         if np.array_equal(index[before : channels - after], np.arange(total)):
-            return self.append(PadChannels, source, before=before, after=after)
-        return self.append(SelectChannels, source, channels=tuple(index.tolist()))
+            return self.append(PadChannels, source, place=_BORDER, before=before, after=after)
+        return self.append(SelectChannels, source, place=_CHOICE, channels=tuple(index.tolist()))
 
     def _not_a_map(self, name: str, shape: Shape) -> ConversionError:
         if len(self.shapes[name]) == 2:
@@ -382,15 +395,19 @@ class Draft:
                 -(-n // s) for n, s in zip(size, stride, strict=True)
             ):
                 fields: dict[str, Any] = {"kernel": (1, 1), "stride": stride}
-                name = self.append(AvgPool2d, name, **fields)
+                name = self.append(AvgPool2d, name, place=_STEPS, **fields)
             else:
                 # as large as it can be and still fit so often
                 kernel = [n - (c - 1) * s for n, c, s in zip(size, counts, stride, strict=True)]
                 weight = np.zeros((channels, 1, *kernel))
                 weight[:, 0, first, column] = 1
-                name = self.append(Conv2d, name, weight=weight, groups=channels, stride=stride)
+                name = self.append(
+                    Conv2d, name, place=_CUT, weight=weight, groups=channels, stride=stride
+                )
         padding = (above, below, left, right)
-        return self.append(Conv2d, name, padding=padding, **ones) if any(padding) else name
+        if not any(padding):
+            return name
+        return self.append(Conv2d, name, place=_BORDER, padding=padding, **ones)
 
     def _each(self, references: np.ndarray, make: Callable[[str, np.ndarray | None], str]) -> Any:
         """Convert what does the same to each element, whatever their order.

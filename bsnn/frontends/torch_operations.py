@@ -117,8 +117,8 @@ def _batch_norm(op: Operation) -> np.ndarray:
     x = op.references("input")
     if op["training"] or op["running_mean"] is None or op["running_var"] is None:
         raise op.draft.place.error(
-            "it keeps no running statistics, so that its result depends on the batch. Train it "
-            "with track_running_stats=True."
+            "it keeps no running statistics, so that its result depends on the batch, or on each "
+            "image. Use nn.BatchNorm2d with track_running_stats=True."
         )
     mean, variance = op.array("running_mean"), op.array("running_var")
     assert mean is not None

@@ -113,6 +113,8 @@ class Trace(TorchDispatchMode):
         self._moves = moves
         self._paths: list[tuple[str, nn.Module]] = []
         self._function: tuple[str, str] | None = None
+        #: where an operation on the images is run that has not ended
+        self.running: Place | None = None
         # by memory of the tensors, which must not be used anew: they are kept
         self._shadows: dict[int, torch.Tensor] = {}
         self._kept: list[torch.Tensor] = []
@@ -185,7 +187,7 @@ class Trace(TorchDispatchMode):
         if not any(map(self.is_known, leaves)):
             self._refuse_dropout(name)
             return func(*args, **kwargs)
-        self.draft.place = self._place(name)
+        self.draft.place = self.running = self._place(name)
         if name in _VALUES_READ:
             raise self.draft.place.error(_VALUES)
         if name == "resize_" or name in ("unsqueeze_", "squeeze_", "t_", "transpose_"):
@@ -201,6 +203,7 @@ class Trace(TorchDispatchMode):
         else:
             result = func(*args, **kwargs)
             found = self._converted(name, func, operation, args, kwargs)
+        self.running = None
         if found is not NOTHING:
             self._keep(name, result, found)
         return result
@@ -361,7 +364,7 @@ def trace(
         except (ConversionError, SignalError):
             raise
         except Exception as error:
-            raise _failed(error, draft, shape) from error
+            raise _failed(error, run.running, shape) from error
     if not isinstance(result, torch.Tensor):
         raise ConversionError(
             f"The model returns a {type(result).__name__}; one tensor, the logits, is needed. Wrap "
@@ -373,7 +376,7 @@ def trace(
     draft.finish_with(run.references(result))
 
 
-def _failed(error: Exception, draft: Draft, shape: tuple[int, ...]) -> ConversionError:
+def _failed(error: Exception, running: Place | None, shape: tuple[int, ...]) -> ConversionError:
     reason = (str(error).splitlines() or [type(error).__name__])[0]
     last = error.__traceback__
     where = ""
@@ -382,10 +385,11 @@ def _failed(error: Exception, draft: Draft, shape: tuple[int, ...]) -> Conversio
         if _is_of_user(name):
             where = f"{name}, line {last.tb_lineno}: "
         last = last.tb_next
+    what = type(error).__name__ if running is None else f"{running.what} fails"
     return ConversionError(
-        f"{where}the model cannot process an image of shape {shape}: {type(error).__name__}: "
-        f"{reason}. Is input_shape right? It is (channels, height, width), without the batch axis. "
-        f"(The model is run on a batch of {SAMPLES} images.)"
+        f"{where}the model cannot process an image of shape {shape}: {what} "
+        f"({reason}). Is input_shape right? It is (channels, height, width), without the batch "
+        f"axis. (The model is run on a batch of {SAMPLES} images.)"
     )
 
 

@@ -19,6 +19,7 @@ from bsnn.graph.layers import (
     MaxPool2d,
     Normalise,
     PadChannels,
+    PartSum,
     ReLU,
     SelectChannels,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "MaxPool2d",
     "Normalise",
     "PadChannels",
+    "PartSum",
     "ReLU",
     "SelectChannels",
     "are_counts",

@@ -163,12 +163,17 @@ class Graph:
 
     def evaluate(self, name: str, known: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return the output of one layer, given the outputs of layers before it."""
-        if name in known:
-            return known[name]
-        layer = self[name]
-        if isinstance(layer, Input):
-            raise GraphError(f"the value of the input {name!r} is needed but was not given")
-        return layer.forward(*(self.evaluate(source, known) for source in layer.inputs))
+        values = dict(known)
+
+        def value(name: str) -> np.ndarray:
+            if name not in values:
+                layer = self[name]
+                if isinstance(layer, Input):
+                    raise GraphError(f"the value of the input {name!r} is needed but was not given")
+                values[name] = layer.forward(*map(value, layer.inputs))
+            return values[name]
+
+        return value(name)
 
     def forward(self, images: np.ndarray) -> np.ndarray:
         """Run the network on a batch and return its result (see `activations`)."""

@@ -30,6 +30,7 @@ __all__ = [
     "MaxPool2d",
     "Normalise",
     "PadChannels",
+    "PartSum",
     "ReLU",
     "SelectChannels",
     "Shape",
@@ -580,6 +581,14 @@ class Add(Layer):
 
     def operations(self, *inputs: Shape) -> int:
         return (len(inputs) - 1) * int(np.prod(inputs[0]))
+
+
+@register
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class PartSum(Add):
+    """What a layer with weights gives for a concatenation: the sum of what its parts give."""
+
+    kind = "part_sum"
 
 
 @register

@@ -29,6 +29,8 @@ from bsnn.graph import (
     Linear,
     Normalise,
     PadChannels,
+    PartSum,
+    SelectChannels,
 )
 from bsnn.graph.layers import Shape
 
@@ -163,6 +165,16 @@ def _pad_channels(layer: PadChannels, shape: Shape) -> sparse.coo_matrix:
     return _coo(np.ones(1), first + source, source, (outputs, inputs))
 
 
+def _select_channels(layer: SelectChannels, shape: Shape) -> sparse.coo_matrix:
+    channels = np.asarray(layer.channels)
+    (targets,) = np.nonzero(channels >= 0)
+    area = int(np.prod(shape[1:]))
+    value = np.arange(area)
+    target = targets[:, np.newaxis] * area + value
+    source = channels[targets][:, np.newaxis] * area + value
+    return _coo(np.ones(1), target, source, (len(channels) * area, int(np.prod(shape))))
+
+
 def _identity(_: Layer, shape: Shape) -> sparse.coo_matrix:
     return sparse.coo_matrix(sparse.identity(int(np.prod(shape)), format="coo"))
 
@@ -176,8 +188,10 @@ LINEAR_MAPS: dict[type[Layer], Callable[[Any, Shape], sparse.coo_matrix]] = {
     AvgPool2d: _avg_pool2d,
     AdaptiveAvgPool2d: _adaptive_avg_pool2d,
     PadChannels: _pad_channels,
+    SelectChannels: _select_channels,
     Flatten: _identity,
     Add: _identity,
+    PartSum: _identity,
 }
 
 

@@ -16,7 +16,7 @@ from ttfs_networks import make_model
 
 import bsnn
 from bsnn.conversion import NORMALISATIONS, rmse_by_scale
-from bsnn.conversion.populations import relu_before_pool
+from bsnn.conversion.spiking_form import spiking_form
 from bsnn.conversion.time_code import decode, levels, pixel_levels
 
 
@@ -209,7 +209,7 @@ def test_a_relu_after_a_pool_is_moved_before_it():
         nn.Linear(3, 2),
     )  # fmt: skip
     graph = bsnn.from_torch(net, (1, 7, 7))
-    moved = relu_before_pool(graph)
+    moved = spiking_form(graph)
     assert [layer.kind for layer in moved][1:5] == ["conv2d", "relu", "max_pool2d", "max_pool2d"]
     images = np.random.default_rng(0).random((3, 1, 7, 7))
     np.testing.assert_array_equal(moved.forward(images), graph.forward(images))
