@@ -36,7 +36,7 @@ from bsnn.graph import (
 )
 from bsnn.graph.layers import Shape
 
-__all__ = ["SAMPLES", "ZERO", "Draft", "Place", "SignalError"]
+__all__ = ["SAMPLES", "ZERO", "Draft", "Layout", "LayoutError", "Place", "drafted"]
 
 #: Images in the sample that a network is run on: more than one, to tell their axis from others.
 SAMPLES = 2
@@ -61,8 +61,56 @@ _ARRANGED = (
 )
 
 
-class SignalError(Exception):
-    """An image without rows is used as a signal over time, which is a map of one row."""
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """How images lie in a network's input, and in the graph's.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Of an image as the network takes it.
+    kind : str
+        ``"same"``; ``"row"`` for a signal ``(channels, length)``, which is a map of one row for the
+        graph; ``"channels last"`` for ``(height, width, channels)``, which have channels first.
+    """
+
+    shape: Shape
+    kind: str = "same"
+
+    @property
+    def graph_shape(self) -> Shape:
+        """Of an image as the graph takes it."""
+        return self.to_graph(np.empty((1, *self.shape), bool)).shape[1:]
+
+    def to_graph(self, images: np.ndarray) -> np.ndarray:
+        """Bring images as the network takes them into the layout of the graph."""
+        if self.kind == "row":
+            return images[:, :, np.newaxis]
+        return images.transpose(0, 3, 1, 2) if self.kind == "channels last" else images
+
+    def from_graph(self, images: np.ndarray) -> np.ndarray:
+        """Bring images as the graph takes them into the layout of the network."""
+        if self.kind == "row":
+            return images[:, :, 0]
+        return images.transpose(0, 2, 3, 1) if self.kind == "channels last" else images
+
+
+class LayoutError(Exception):
+    """The network uses its images as maps in another layout."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(kind)
+        self.kind = kind
+
+
+def drafted(shape: Shape, make: Callable[[Layout], Draft]) -> tuple[Draft, Layout]:
+    """Make a draft in the layout that the network turns out to use its images in."""
+    layout = Layout(shape)
+    try:
+        return make(layout), layout
+    except LayoutError as error:
+        layout = Layout(shape, error.kind)
+        return make(layout), layout
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,10 +153,12 @@ class Draft:
 
     Parameters
     ----------
-    shape : tuple of int
-        Of one image.
+    layout : Layout
+        Of the images.
     normalise : Normalise, optional
         What is done to images before the network gets them.
+    samples : int
+        Images in the sample.
 
     Attributes
     ----------
@@ -120,7 +170,11 @@ class Draft:
         What was left out, for the user.
     """
 
-    def __init__(self, shape: Shape, normalise: Normalise | None = None) -> None:
+    def __init__(
+        self, layout: Layout, normalise: Normalise | None = None, samples: int = SAMPLES
+    ) -> None:
+        self.samples = samples
+        self._layout = layout
         self.layers: list[Layer] = []
         self.shapes: dict[str, Shape] = {}
         self.notes: list[str] = []
@@ -134,7 +188,7 @@ class Draft:
         self._kinds: dict[str, int] = {}
         self._made: dict[Any, str] = {}
         self._flat_places: dict[str, Place] = {}
-        self._input = self._append(Input(name=self._unique("input"), shape=shape))
+        self._input = self._append(Input(name=self._unique("input"), shape=layout.graph_shape))
         if normalise is not None:
             name = self._unique("normalise")
             layer = dataclasses.replace(normalise, name=name, inputs=(self._input,))
@@ -144,7 +198,7 @@ class Draft:
 
     def images(self) -> np.ndarray:
         """Return the references of the images as the network gets them."""
-        return self.references(self._input)
+        return self._layout.from_graph(self.references(self._input))
 
     def references(self, name: str) -> np.ndarray:
         """Return the references of a layer's values."""
@@ -168,16 +222,16 @@ class Draft:
 
     def note_view(self, references: np.ndarray) -> None:
         """Note where a layer is flattened, for the name of the layer that this may become."""
-        if references.ndim != 2 or len(references) != SAMPLES or references[0, 0] <= 0:
+        if references.ndim != 2 or len(references) != self.samples or references[0, 0] <= 0:
             return
-        ids = (references[0] - 1) // SAMPLES
+        ids = (references[0] - 1) // self.samples
         whole = self._whole(ids)
         if whole is not None and whole[1] is None:
             self._flat_places.setdefault(whole[0], self.place)
 
     def _refer(self, name: str, positions: np.ndarray) -> np.ndarray:
-        first = 1 + SAMPLES * (self._start[name] + positions.astype(np.int64))
-        return np.stack([first + image for image in range(SAMPLES)])
+        first = 1 + self.samples * (self._start[name] + positions.astype(np.int64))
+        return np.stack([first + image for image in range(self.samples)])
 
     def _ids(self, references: np.ndarray) -> np.ndarray:
         """Which value each element of an image is, over all layers; -1 for zero."""
@@ -186,15 +240,15 @@ class Draft:
         image = np.arange(len(references)).reshape(-1, *[1] * first.ndim)
         expected = np.where(first > 0, first + image, 0)
         if (
-            len(references) != SAMPLES
+            len(references) != self.samples
             or not np.array_equal(references, expected)
-            or ((first - 1) % SAMPLES)[first > 0].any()
+            or ((first - 1) % self.samples)[first > 0].any()
         ):
             raise self.place.error(
                 "it mixes the images of a batch, or takes one of them. The first axis must stay "
                 "that of the images. (A single image is a batch of one.)"
             )
-        return (first - 1) // SAMPLES
+        return (first - 1) // self.samples
 
     def _layer_of(self, identity: int) -> str:
         return self._names[bisect.bisect_right(self._starts, identity) - 1]
@@ -313,12 +367,11 @@ class Draft:
     def _map(self, ids: np.ndarray) -> str:
         """Return a layer that is a map with these values."""
         whole = self._whole(ids)
-        if whole is not None and whole[1] is None:
-            name = whole[0]
-            if self.shapes[name] == ids.shape:
+        if whole is not None:
+            name, positions = whole
+            if positions is None and self.shapes[name] == ids.shape:
                 return name
-            if len(self.shapes[name]) == 2:
-                raise SignalError
+            self._check_layout(name, ids)
         return self._once(_key("map", ids), lambda: self._assembled(ids))
 
     def _assembled(self, ids: np.ndarray) -> str:
@@ -368,9 +421,20 @@ class Draft:
             return self.append(PadChannels, source, place=_BORDER, before=before, after=after)
         return self.append(SelectChannels, source, place=_CHOICE, channels=tuple(index.tolist()))
 
+    def _check_layout(self, name: str, ids: np.ndarray) -> None:
+        """Notice that the images have another layout than maps have."""
+        shape, numbers = self.shapes[name], self.references(self._input)[0]
+        numbers = (numbers - 1) // self.samples
+        if name != self._input or self._layout.kind != "same":
+            return
+        if len(shape) == 2:
+            raise LayoutError("row")
+        if len(shape) == 3 and np.array_equal(ids, numbers.transpose(2, 0, 1)):
+            raise LayoutError("channels last")
+
     def _not_a_map(self, name: str, shape: Shape) -> ConversionError:
-        if len(self.shapes[name]) == 2:
-            raise SignalError
+        if name == self._input and len(self.shapes[name]) == 2:
+            raise LayoutError("row")
         return self.place.error(
             f"it takes the row of {self.shapes[name][0]} values of {name!r} for a map of shape "
             f"{shape}. Values that were flattened cannot become a map again."
@@ -464,7 +528,7 @@ class Draft:
 
     def linear(self, x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
         """Multiply rows by a matrix of shape ``(out, in)``."""
-        if x.ndim == 2 and len(x) != SAMPLES and len(x) % SAMPLES == 0:
+        if x.ndim == 2 and len(x) != self.samples and len(x) % self.samples == 0:
             # rows of several places of an image
             return self._at_each_place(x, weight, bias)
         if x.ndim != 2:
@@ -488,7 +552,7 @@ class Draft:
         self, x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None
     ) -> np.ndarray:
         """Convert a dense layer over the channels of each place of a map: a 1x1 convolution."""
-        rows = x.reshape(SAMPLES, -1, x.shape[1])
+        rows = x.reshape(self.samples, -1, x.shape[1])
         whole = self._whole(self._ids(rows))
         shape = self.shapes[whole[0]] if whole is not None else ()
         if whole is None or len(shape) != 3 or whole[1] is None or shape[0] != x.shape[1]:
@@ -506,24 +570,43 @@ class Draft:
         return self._refer(name, positions).reshape(len(x), len(weight))
 
     def affine(self, x: np.ndarray, scale: Any, shift: Any) -> np.ndarray:
-        """Multiply by `scale` and add `shift`: numbers, or arrays that spread over an image."""
-        shape = x.shape[1:]
+        """Multiply by `scale` and add `shift`: numbers, or arrays that spread over the tensor."""
+        spread = np.broadcast_shapes(x.shape, np.shape(scale), np.shape(shift))
+        x = np.broadcast_to(x, spread)
+        constants = [self._of_an_image(constant, len(spread)) for constant in (scale, shift)]
 
         def make(name: str, positions: np.ndarray | None) -> str:
             own = self.shapes[name]
-            arrays = [
-                _compressed(_in_place(np.asarray(a, np.float64), shape, positions, own), own)
-                for a in (scale, shift)
-            ]
+            arrays = [_compressed(_in_place(a, spread[1:], positions, own), own) for a in constants]
             return self.append(Affine, name, scale=arrays[0], shift=arrays[1])
 
         return self._each(x, make)
 
-    def clip(self, x: np.ndarray, low: float, high: float) -> np.ndarray:
-        """Limit values from below and from above; infinite limits are none."""
-        if not low < high:
-            raise self.place.error(f"its limits are {low:g} and {high:g}: nothing lies between.")
-        return self._each(x, lambda name, _: self.append(Clip, name, low=low, high=high))
+    def _of_an_image(self, constant: Any, rank: int) -> np.ndarray:
+        """Return a constant without the axis of images, along which it must be the same."""
+        array = np.asarray(constant, np.float64)
+        if array.ndim < rank:
+            return array
+        if (array != array[:1]).any():
+            raise self.place.error("what it adds or multiplies by differs between images.")
+        return array[0]
+
+    def clip(self, x: np.ndarray, low: Any, high: Any) -> np.ndarray:
+        """Limit values from below and from above; infinite limits are none.
+
+        The limits are numbers; or the lower is zero, and the upper an array.
+        """
+        limits = [np.asarray(limit, np.float64) for limit in (low, high)]
+        if any(np.isnan(limit).any() for limit in limits) or not (limits[0] < limits[1]).all():
+            raise self.place.error("nothing lies between its limits.")
+        if all((limit == limit.flat[0]).all() for limit in limits):
+            first, last = (float(limit.flat[0]) for limit in limits)
+            return self._each(x, lambda name, _: self.append(Clip, name, low=first, high=last))
+        if np.any(limits[0]):
+            raise self.place.error("its limits differ between values, and are not from zero up.")
+        # in units of the limit, which weights before and behind it take up
+        inside = self.affine(x, 1 / limits[1], 0.0)
+        return self.affine(self.clip(inside, 0.0, 1.0), limits[1], 0.0)
 
     def floor(self, x: np.ndarray, offset: float = 0.0) -> np.ndarray:
         """Add `offset` and round down; a half rounds to the nearest."""
@@ -602,11 +685,11 @@ class Draft:
                 result = self._reduced_layer(name, groups, reduce)
         if result is None and ids.ndim == 3 and count > 1:
             name = self._map(ids)
-            again = (self.references(name)[0] - 1) // SAMPLES
+            again = (self.references(name)[0] - 1) // self.samples
             groups = np.sort(again.transpose(*left, *lost).reshape(-1, count), axis=1)
             result = self._reduced_layer(name, groups, reduce)
         if result is not None:
-            reduced = self._refer(*result).reshape(SAMPLES, *kept)
+            reduced = self._refer(*result).reshape(self.samples, *kept)
         elif count == 1:
             reduced = x
         else:

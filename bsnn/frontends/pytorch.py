@@ -17,13 +17,14 @@ import torch
 from numpy.typing import ArrayLike
 from torch import nn
 
-from bsnn.errors import ConversionError, GraphError, InputError
-from bsnn.frontends.draft import Draft, SignalError
+from bsnn.errors import ConversionError, GraphError
+from bsnn.frontends.draft import Draft, Layout, drafted
 from bsnn.frontends.folding import as_type, fold
+from bsnn.frontends.images import normalisation, notes
 from bsnn.frontends.torch_check import Results, check
 from bsnn.frontends.torch_operations import CONVERTERS, MOVES
 from bsnn.frontends.torch_trace import trace
-from bsnn.graph import Graph, Normalise, as_numbers
+from bsnn.graph import Graph
 
 __all__ = ["from_torch"]
 
@@ -75,14 +76,15 @@ def from_torch(
     _check_parameters(model)
     _check_mode(model)
     model = _copied(model)
-    # a copy of its own, because a forward pass may change the model
-    reference = copy.deepcopy(model)
-    try:
-        draft = _drafted(model, shape, shape, mean, std)
-    except SignalError:
-        channels, length = shape
-        model = copy.deepcopy(reference)
-        draft = _drafted(model, shape, (channels, 1, length), mean, std)
+
+    def make(layout: Layout) -> Draft:
+        normalise = normalisation(layout.graph_shape, mean, std)
+        draft = Draft(layout, normalise)
+        # a copy of its own, because a forward pass may change the model
+        trace(copy.deepcopy(model), draft, shape, CONVERTERS, MOVES)
+        return draft
+
+    draft, layout = drafted(shape, make)
     try:
         folded = fold(draft.layers, draft.output)
         graph = Graph(as_type(folded.layers, np.float32), folded.output)
@@ -90,14 +92,9 @@ def from_torch(
     except GraphError as error:
         raise ConversionError(f"The traced network is not consistent: {error}.") from error
     normalised = mean is not None or std is not None
-    check(graph, exact, reference, Results(shape, folded.final, folded.two_classes, normalised))
-    if folded.final is not None:
-        two = " There are two classes now: the second is that of values above zero."
-        warnings.warn(
-            f"The {folded.final} behind the last layer is left out, which changes no class: the "
-            f"results are those before it.{two if folded.two_classes else ''}",
-            stacklevel=2,
-        )
+    check(graph, exact, model, Results(layout, folded.final, folded.two_classes, normalised))
+    for note in notes(layout, folded):
+        warnings.warn(note, stacklevel=2)
     return graph
 
 
@@ -134,52 +131,6 @@ def _copied(model: nn.Module) -> nn.Module:
             parent, _, child = name.rpartition(".")
             setattr(copied.get_submodule(parent), child, part._orig_mod)
     return copied
-
-
-def _drafted(
-    model: nn.Module,
-    shape: tuple[int, ...],
-    graph_shape: tuple[int, ...],
-    mean: ArrayLike | None,
-    std: ArrayLike | None,
-) -> Draft:
-    draft = Draft(graph_shape, _normalisation(graph_shape, mean, std))
-    trace(model, draft, shape, CONVERTERS, MOVES)
-    return draft
-
-
-def _normalisation(
-    shape: tuple[int, ...], mean: ArrayLike | None, std: ArrayLike | None
-) -> Normalise | None:
-    if mean is None and std is None:
-        return None
-    layer = Normalise(
-        name="normalise",
-        mean=_per_value("mean", np.zeros(shape[0]) if mean is None else mean, shape),
-        std=_per_value("std", np.ones(shape[0]) if std is None else std, shape),
-    )
-    try:
-        layer.output_shape(shape)
-    except GraphError as error:
-        raise ConversionError(f"mean and std do not fit: {error}.") from error
-    return layer
-
-
-def _per_value(name: str, values: ArrayLike, shape: tuple[int, ...]) -> np.ndarray:
-    """Return a mean or a deviation with the axes of an image."""
-    try:
-        array = as_numbers(values, f"values of {name}").astype(np.float32)
-    except InputError as error:
-        raise ConversionError(f"The network cannot be converted: {error}") from error
-    per_channel = (shape[0], *(1,) * (len(shape) - 1))
-    if array.shape == shape[:1]:
-        array = array.reshape(per_channel)
-    if array.shape not in (shape, per_channel):
-        raise ConversionError(
-            f"{name} has the shape {array.shape}. One number is needed for each of the {shape[0]} "
-            f"channels of an image of shape {shape}, or one for each of its pixels."
-        )
-    return array
 
 
 def _check_input_shape(input_shape: Sequence[int]) -> tuple[int, ...]:

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from bsnn.errors import ConversionError
+from bsnn.frontends.draft import Layout
 from bsnn.frontends.draft_layers import FINAL
 from bsnn.graph import Graph, Layer, Normalise, ReLU
 
@@ -36,8 +37,8 @@ class Results:
 
     Attributes
     ----------
-    shape : tuple of int
-        Of an image that the model takes.
+    layout : Layout
+        Of its images.
     final : str or None
         What the model does with its result and the graph does not, a name in `FINAL`.
     two_classes : bool
@@ -46,14 +47,14 @@ class Results:
         The graph normalises images that the model takes normalised.
     """
 
-    shape: tuple[int, ...]
+    layout: Layout
     final: str | None = None
     two_classes: bool = False
     normalised: bool = False
 
     def raw_image(self, graph: Graph, image: np.ndarray) -> np.ndarray:
         """Return the image that the graph takes, in float64, for one that the model takes."""
-        image = image.reshape(graph.input.shape)
+        image = self.layout.to_graph(image[np.newaxis])[0]
         if not self.normalised:
             return image
         mean, std = (array.astype(np.float64) for array in graph["normalise"].arrays.values())
@@ -85,7 +86,7 @@ def check(graph: Graph, exact: Graph, model: nn.Module, results: Results) -> Non
     ConversionError
         Their results differ, or rounding to float32 changes them.
     """
-    images = dict(_images(results.shape))
+    images = dict(_images(results.layout.shape))
     kinds = list(images)
     # two batches of different sizes, and one image again, alone
     batches = [kinds[:3], kinds[3:], kinds[:1]]

@@ -153,33 +153,19 @@ def _clamp(op: Operation) -> np.ndarray:
         infinite if op[name] is None else _number(op, name)
         for name, infinite in (("min", -np.inf), ("max", np.inf))
     )
-    return _clipped(op, op.references("self"), low, high)
+    return op.draft.clip(op.references("self"), low, high)
 
 
 @_converts("maximum", "fmax")
 def _maximum(op: Operation) -> np.ndarray:
     x, limit = _and_constant(op)
-    return _clipped(op, x, limit, np.inf)
+    return op.draft.clip(x, limit, np.inf)
 
 
 @_converts("minimum", "fmin")
 def _minimum(op: Operation) -> np.ndarray:
     x, limit = _and_constant(op)
-    return _clipped(op, x, -np.inf, limit)
-
-
-def _clipped(op: Operation, x: np.ndarray, low: Any, high: Any) -> np.ndarray:
-    """Clip by numbers, or by a number for each value."""
-    limits = [np.asarray(limit, np.float64) for limit in (low, high)]
-    if all((limit == limit.flat[0]).all() for limit in limits):
-        return op.draft.clip(x, *(float(limit.flat[0]) for limit in limits))
-    if np.all(limits[0] == 0):
-        # in units of the limit, which a factor before and behind it puts into the weights
-        if not (limits[1] > 0).all():
-            raise op.draft.place.error("a clip is not positive.")
-        inside = op.draft.affine(x, 1 / limits[1], 0.0)
-        return op.draft.affine(op.draft.clip(inside, 0.0, 1.0), limits[1], 0.0)
-    raise op.draft.place.error("the limits are not the same for all values, and not from zero up.")
+    return op.draft.clip(x, -np.inf, limit)
 
 
 def _number(op: Operation, name: str) -> Any:
@@ -262,7 +248,7 @@ def _sum(op: Operation, first: float, second: float) -> np.ndarray:
         return draft.add(*terms)
     if not np.any(constant):
         return _spread(terms[0], constant)
-    return _affine(op, terms[0], 1.0, constant)
+    return draft.affine(terms[0], 1.0, constant)
 
 
 def _spread(x: np.ndarray, constant: Any) -> np.ndarray:
@@ -273,27 +259,13 @@ def _times(op: Operation, x: np.ndarray, factor: float) -> np.ndarray:
     return x if factor == 1 else op.draft.affine(x, factor, 0.0)
 
 
-def _affine(op: Operation, x: np.ndarray, scale: Any, shift: Any) -> np.ndarray:
-    """Multiply and add constants, which may not differ from image to image."""
-    shape = np.broadcast_shapes(x.shape, np.shape(scale), np.shape(shift))
-    arrays = []
-    for constant in (scale, shift):
-        array = np.asarray(constant, np.float64)
-        if array.ndim == len(shape):
-            if len(array) > 1 and (array != array[:1]).any():
-                raise op.draft.place.error("what it adds or multiplies by differs between images.")
-            array = array[0]
-        arrays.append(array)
-    return op.draft.affine(np.broadcast_to(x, shape), *arrays)
-
-
 @_converts("mul")
 def _mul(op: Operation) -> np.ndarray:
     if op.follows(op["self"]) and op.follows(op["other"]):
         return op.draft.failure(advice("product"), np.broadcast_shapes(
             op["self"].shape, op["other"].shape))  # fmt: skip
     x, constant = _and_constant(op)
-    return _affine(op, x, constant, 0.0)
+    return op.draft.affine(x, constant, 0.0)
 
 
 @_converts("div")
@@ -305,7 +277,7 @@ def _div(op: Operation) -> np.ndarray:
         factor = 1 / _number(op, "other")
     if not np.isfinite(factor).all():
         raise op.draft.place.error("it divides by zero.")
-    return _affine(op, op.references("self"), factor, 0.0)
+    return op.draft.affine(op.references("self"), factor, 0.0)
 
 
 @_converts("neg")

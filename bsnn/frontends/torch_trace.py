@@ -22,7 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from bsnn.errors import ConversionError
-from bsnn.frontends.draft import SAMPLES, ZERO, Draft, Place, SignalError
+from bsnn.frontends.draft import SAMPLES, ZERO, Draft, LayoutError, Place
 from bsnn.frontends.torch_advice import advice
 
 __all__ = ["NOTHING", "Converter", "Operation", "trace"]
@@ -356,12 +356,12 @@ def trace(
     generator = torch.Generator().manual_seed(0)
     sample = torch.rand((SAMPLES, *shape), generator=generator, dtype=torch.float64)
     run = Trace(draft, converters, moves)
-    run.follow(sample, draft.images().reshape(sample.shape))
+    run.follow(sample, draft.images())
     with torch.no_grad(), run.of_modules(model), _float64():
         try:
             with _Functions(run), run:
                 result = model(sample)
-        except (ConversionError, SignalError):
+        except (ConversionError, LayoutError):
             raise
         except Exception as error:
             raise _failed(error, run.running, shape) from error
