@@ -19,6 +19,7 @@ from bsnn.errors import (
     BsnnError,
     BuildError,
     ConversionError,
+    ConversionWarning,
     DatasetError,
     GraphError,
     InputError,
@@ -27,6 +28,7 @@ from bsnn.errors import (
     StorageError,
     UnknownNameError,
     nir_is_missing,
+    onnx_is_missing,
     torch_is_missing,
 )
 from bsnn.settings import Run, Setup
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from bsnn.conversion import *
     from bsnn.devices import use_device
     from bsnn.explain import Comparison, compare
+    from bsnn.frontends.onnx_import import from_onnx
     from bsnn.frontends.pytorch import from_torch
     from bsnn.graph import Graph, count, load_graph, save_graph
     from bsnn.network import (
@@ -73,6 +76,7 @@ if (_ROOT / "networks" / "__init__.py").is_file() and (_ROOT / "pyproject.toml")
 _LAZY = {
     "bsnn.devices": ("use_device",),
     "bsnn.explain": ("Comparison", "compare"),
+    "bsnn.frontends.onnx_import": ("from_onnx",),
     "bsnn.frontends.pytorch": ("from_torch",),
     "bsnn.graph": ("Graph", "count", "load_graph", "save_graph"),
     "bsnn.network": (
@@ -91,6 +95,7 @@ _MODULES = {name: module for module, names in _LAZY.items() for name in names}
 #: What needs an extra: the package that is then missing, and the error that says so.
 _EXTRAS = {
     "bsnn.nir": ("nir", lambda: nir_is_missing("Reading and writing NIR")),
+    "bsnn.frontends.onnx_import": ("onnx", lambda: onnx_is_missing("Reading an ONNX model")),
     "bsnn.frontends.pytorch": ("torch", lambda: torch_is_missing("Converting a PyTorch model")),
 }
 

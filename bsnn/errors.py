@@ -7,6 +7,7 @@ __all__ = [
     "BsnnError",
     "BuildError",
     "ConversionError",
+    "ConversionWarning",
     "DatasetError",
     "GraphError",
     "InputError",
@@ -15,6 +16,7 @@ __all__ = [
     "StorageError",
     "UnknownNameError",
     "nir_is_missing",
+    "onnx_is_missing",
     "torch_is_missing",
 ]
 
@@ -29,6 +31,10 @@ class GraphError(BsnnError):
 
 class ConversionError(BsnnError):
     """A trained network, or a part of it, that cannot be converted."""
+
+
+class ConversionWarning(UserWarning):
+    """What a converted network does otherwise than the trained one, and loses nothing by."""
 
 
 class StorageError(BsnnError):
@@ -64,6 +70,14 @@ def torch_is_missing(purpose: str) -> ConversionError:
     return ConversionError(
         f"{purpose} needs PyTorch, which is not installed. Install it with "
         "pip install 'bsnn[torch]'."
+    )
+
+
+def onnx_is_missing(purpose: str) -> ConversionError:
+    """Return the error for something that needs the ``onnx`` package, which is an extra."""
+    return ConversionError(
+        f"{purpose} needs the package onnx, which is not installed. Install it with "
+        "pip install 'bsnn[onnx]'."
     )
 
 

@@ -81,8 +81,8 @@ def convert(
         str,
         typer.Argument(
             metavar="MODEL",
-            help="FILE.py:NAME (a function or class that makes the PyTorch module), or an .h5 file "
-            "of bsnn's whose network is converted anew.",
+            help="FILE.py:NAME (a function or class that makes the PyTorch module), an .onnx file, "
+            "or an .h5 file of bsnn's whose network is converted anew.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="File to write.")],

@@ -10,7 +10,7 @@ import typer
 
 import bsnn
 from bsnn.cli.groups import group, option
-from bsnn.cli.output import print_notes
+from bsnn.cli.output import noted, print_notes
 from bsnn.cli.python_source import made_by, named_in_file
 from bsnn.errors import ConversionError, torch_is_missing
 
@@ -56,7 +56,7 @@ class Trained:
     std: str | None
 
     def graph(self, source: str) -> tuple[bsnn.Graph, dict[str, str]]:
-        """Return the graph of a network named as a file of bsnn's or as ``FILE.py:FUNCTION``.
+        """Return the graph of a network named as ``FILE.py:FUNCTION``, an ONNX file or bsnn's.
 
         Returns
         -------
@@ -64,6 +64,8 @@ class Trained:
         source : dict
             Where it came from, for the record.
         """
+        if source.endswith(".onnx"):
+            return self._graph_in_onnx(Path(source))
         if ":" not in source or source.endswith((".h5", ".hdf5")):
             return self._graph_in_file(Path(source))
         if self.weights is None or self.input_shape is None:
@@ -72,13 +74,25 @@ class Trained:
                 "--weights net.pt --input-shape 1,28,28."
             )
         model = load_torch_model(source, self.weights)
-        graph = bsnn.from_torch(
-            model,
-            parse_shape(self.input_shape),
-            mean=parse_numbers("--mean", self.mean),
-            std=parse_numbers("--std", self.std),
-        )
+        with noted():
+            graph = bsnn.from_torch(model, parse_shape(self.input_shape), **self._normalisation())
         return graph, {"source": source, "weights_file": self.weights.name}
+
+    def _graph_in_onnx(self, path: Path) -> tuple[bsnn.Graph, dict[str, str]]:
+        if self.weights is not None:
+            raise ConversionError(
+                f"--weights: the network in {path} has its weights in it, or beside it. Leave it "
+                "out."
+            )
+        shape = None if self.input_shape is None else parse_shape(self.input_shape)
+        with noted():
+            return bsnn.from_onnx(path, shape, **self._normalisation()), {"source": path.name}
+
+    def _normalisation(self) -> dict[str, tuple[float, ...] | None]:
+        return {
+            "mean": parse_numbers("--mean", self.mean),
+            "std": parse_numbers("--std", self.std),
+        }
 
     def _graph_in_file(self, path: Path) -> tuple[bsnn.Graph, dict[str, str]]:
         if path.suffix == ".py":
@@ -97,7 +111,7 @@ class Trained:
         if given:
             raise ConversionError(
                 f"{', '.join(given)}: the network in {path} has all that. Leave it out, or name "
-                "the code of a PyTorch module, FILE.py:NAME."
+                "the code of a PyTorch module, FILE.py:NAME, or an ONNX file."
             )
         return bsnn.load_graph(path), {"source": path.name}
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from bsnn.errors import ConversionWarning
 from bsnn.simulation import Result
 from bsnn.storage import replacing
 
@@ -21,6 +24,7 @@ __all__ = [
     "console",
     "facts_table",
     "machine",
+    "noted",
     "print_notes",
     "print_result",
     "scale_text",
@@ -39,6 +43,19 @@ def facts_table(title: str, rows: list[tuple[str, str]]) -> Table:
     for row in rows:
         table.add_row(*row)
     return table
+
+
+@contextmanager
+def noted() -> Iterator[None]:
+    """Print what a conversion warns of as notes."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ConversionWarning)
+        yield
+    notes = [one for one in caught if issubclass(one.category, ConversionWarning)]
+    print_notes([str(note.message) for note in notes])
+    for other in caught:
+        if other not in notes:
+            warnings.warn_explicit(other.message, other.category, other.filename, other.lineno)
 
 
 def print_notes(notes: Iterable[str]) -> None:

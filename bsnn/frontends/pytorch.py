@@ -17,7 +17,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import nn
 
-from bsnn.errors import ConversionError, GraphError
+from bsnn.errors import ConversionError, ConversionWarning, GraphError
 from bsnn.frontends.draft import Draft, Layout, drafted
 from bsnn.frontends.folding import as_type, fold
 from bsnn.frontends.images import normalisation, notes
@@ -66,7 +66,7 @@ def from_torch(
 
     Warns
     -----
-    UserWarning
+    ConversionWarning
         A function of the results was left out.
     """
     shape = _check_input_shape(input_shape)
@@ -94,7 +94,7 @@ def from_torch(
     normalised = mean is not None or std is not None
     check(graph, exact, model, Results(layout, folded.final, folded.two_classes, normalised))
     for note in notes(layout, folded):
-        warnings.warn(note, stacklevel=2)
+        warnings.warn(note, ConversionWarning, stacklevel=2)
     return graph
 
 
