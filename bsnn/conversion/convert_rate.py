@@ -139,7 +139,8 @@ def convert_to_rate(
     ConversionError
         An argument is out of range or of another normalisation, the images have values that cannot
         be encoded or meant (such as pixels that were not divided by 255), the network breaks a rule
-        of the method (such as a junction that is not rectified), or a layer is never active.
+        of the method (such as a max-pooling of values that are not rectified), or a layer is never
+        active.
     """
     # those that are registered elsewhere are for both codings
     known = [name for name in NORMALISATIONS if name not in SPIKE_TIME_NORMALISATIONS]

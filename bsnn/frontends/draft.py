@@ -180,6 +180,7 @@ class Draft:
         self.notes: list[str] = []
         self.place = Place("the input", "input")
         self.output = ""
+        self._by_name: dict[str, Layer] = {}
         self._starts: list[int] = []
         self._names: list[str] = []
         self._start: dict[str, int] = {}
@@ -279,6 +280,7 @@ class Draft:
         except GraphError as error:
             raise ConversionError(f"{self.place.origin}{error}.") from error
         self.layers.append(layer)
+        self._by_name[layer.name] = layer
         self.shapes[layer.name] = shape
         end = self._starts[-1] + _size(self.shapes[self._names[-1]]) if self._names else 0
         self._starts.append(end)
@@ -599,6 +601,11 @@ class Draft:
         limits = [np.asarray(limit, np.float64) for limit in (low, high)]
         if any(np.isnan(limit).any() for limit in limits) or not (limits[0] < limits[1]).all():
             raise self.place.error("nothing lies between its limits.")
+        before = self._before_relu(x)
+        if before is not None:
+            if (limits[0] <= 0).all() and np.isinf(limits[1]).all():
+                return x
+            x, limits[0] = before, np.maximum(limits[0], 0.0)
         if all((limit == limit.flat[0]).all() for limit in limits):
             first, last = (float(limit.flat[0]) for limit in limits)
             return self._each(x, lambda name, _: self.append(Clip, name, low=first, high=last))
@@ -607,6 +614,19 @@ class Draft:
         # in units of the limit, which weights before and behind it take up
         inside = self.affine(x, 1 / limits[1], 0.0)
         return self.affine(self.clip(inside, 0.0, 1.0), limits[1], 0.0)
+
+    def _before_relu(self, x: np.ndarray) -> np.ndarray | None:
+        """Return what a rectification has rectified, if values are those that it gives."""
+        whole = self._whole(self._ids(x))
+        if whole is None:
+            return None
+        name, positions = whole
+        layer = self._by_name[name]
+        if not isinstance(layer, Clip) or (layer.low, layer.high) != (0, np.inf):
+            return None
+        if positions is None:
+            positions = np.arange(x[0].size).reshape(x.shape[1:])
+        return self._refer(layer.inputs[0], positions)
 
     def floor(self, x: np.ndarray, offset: float = 0.0) -> np.ndarray:
         """Add `offset` and round down; a half rounds to the nearest."""
@@ -746,7 +766,7 @@ class Draft:
 
     def _sum(self, first: str, second: str) -> str:
         """Append a sum; of ``x + (f - x)``, as gradients that pass straight through need, f."""
-        layers = {layer.name: layer for layer in self.layers}
+        layers = self._by_name
         for one, other in ((first, second), (second, first)):
             terms = layers[other].inputs if isinstance(layers[other], Add) else ()
             for minus, rest in zip(terms, terms[::-1], strict=True):

@@ -91,6 +91,8 @@ class _Folding:
     def folded(self) -> Folded:
         self._take_final()
         for layer in self._of_kind(Clip):
+            self._join_clips(layer)
+        for layer in self._of_kind(Clip):
             self._start_clip_at_zero(layer)
         while self._simplify():
             pass
@@ -195,6 +197,16 @@ class _Folding:
         self._output = name
 
     # Normal forms
+
+    def _join_clips(self, clip: Clip) -> None:
+        """Make one clip of two that follow each other, unless nothing is left between them."""
+        source = self._source(clip)
+        if not isinstance(source, Clip) or not self._is_read_once(source):
+            return
+        low, high = (float(np.clip(x, clip.low, clip.high)) for x in (source.low, source.high))
+        if low < high:
+            self._remove(clip)
+            self._put(dataclasses.replace(source, low=low, high=high))
 
     def _start_clip_at_zero(self, clip: Clip) -> None:
         """Write a clip as ``max(0, x)``, or ``min(max(0, x), high)``, between two affine maps."""

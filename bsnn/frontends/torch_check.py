@@ -128,13 +128,15 @@ def _run(model: nn.Module, images: list[np.ndarray]) -> np.ndarray:
     batch = torch.from_numpy(np.stack(images))
     try:
         with torch.no_grad():
-            return model(batch).detach().numpy()
+            result = model(batch).detach().numpy()
     except Exception as error:
         reason = str(error).splitlines()[0]
         raise ConversionError(
             f"The model was traced, but cannot process {len(images)} image(s) in float64 "
             f"({reason}). {_reason(model, changing=False)}"
         ) from error
+    # a squeeze of all axes takes the axis of a single image, too
+    return result[np.newaxis] if len(images) == 1 != len(result) else result
 
 
 def _different(

@@ -91,6 +91,15 @@ def _mm(op: Operation) -> np.ndarray:
     return _multiplied(op, "self", "mat2")
 
 
+@_converts("bmm")
+def _bmm(op: Operation) -> np.ndarray:
+    if not op.follows(op["self"]) or len(op["self"]) != 1:
+        raise op.draft.place.error(advice("product"))
+    matrix = op.array("mat2")
+    assert matrix is not None
+    return op.draft.linear(op.references("self")[0], matrix[0].T, None)[np.newaxis]
+
+
 @_converts("linear")
 def _linear(op: Operation) -> np.ndarray:
     x, weight = op.references("input"), op.array("weight")

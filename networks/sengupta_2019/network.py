@@ -96,7 +96,7 @@ class BasicBlock(nn.Module):
     dropout : float
         Rate, on the way that is not the identity only.
     junction_relu : bool
-        Rectify the sum, which the conversion needs (the paper's constraint 1).
+        Rectify the sum (the paper's constraint 1).
     """
 
     def __init__(
