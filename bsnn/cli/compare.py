@@ -25,6 +25,7 @@ _LEGEND = """\
 error: RMSE, by the root mean square of the activations
 clipped: activations above the scale
 silent: units that never spike, though an activation is worth a spike
+dead: units that are active for no image, in the trained network either
 full: units that encode their largest value for some image
 """
 
@@ -116,7 +117,7 @@ def _print(comparison: Comparison, title: str) -> None:
 
 def _layers(comparison: Comparison, title: str) -> Table:
     table = _table(f"Layers, {title}", "layer")
-    for column in ("corr.", "error", "bias", "clipped", "silent", "full"):
+    for column in ("corr.", "error", "bias", "clipped", "silent", "dead", "full"):
         table.add_column(column, justify="right")
     table.add_column("biggest cause", overflow="fold")
     for name, layer in comparison.layers.items():
@@ -128,6 +129,7 @@ def _layers(comparison: Comparison, title: str) -> Table:
             f"{layer.bias:.2g}" if cause else "0",
             f"{100 * layer.clipped:.2f} %",
             f"{layer.silent:,}",
+            f"{layer.dead:,}",
             f"{layer.saturated:,}",
             "-" if cause is None else f"{CAUSES[cause].title} {100 * layer.share(cause):.0f} %",
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,10 +12,11 @@ from rich.table import Table
 
 import bsnn
 from bsnn.cli.options import JsonFile, refuse_given
-from bsnn.cli.output import console, facts_table, scale_text, write_json
+from bsnn.cli.output import console, facts_table, print_notes, scale_text, write_json
 from bsnn.cli.shown_options import load_data
 from bsnn.conversion.model import model_from_tree
 from bsnn.explain import Forecast, forecast
+from bsnn.graph import dead_parts
 from bsnn.graph.files import graph_from_tree
 from bsnn.network import estimate
 from bsnn.storage import read_tree
@@ -134,6 +136,9 @@ def info(
             for layer in cost.layers
         ],
     }
+    dead = dead_parts(graph)
+    print_notes(dead.sentences())
+    content["dead"] = dataclasses.asdict(dead)
     content["provenance"] = tree["provenance"]
     if "conversion" in tree:
         spiking = model_from_tree(tree, model)

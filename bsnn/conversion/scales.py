@@ -15,7 +15,7 @@ from bsnn.conversion.calibration import DEFAULT_PERCENTILE
 from bsnn.conversion.populations import Population, clip_of
 from bsnn.conversion.time_code import decode, levels
 from bsnn.errors import ConversionError
-from bsnn.graph import Conv2d, Graph, Linear
+from bsnn.graph import Graph, bounds
 from bsnn.registry import Registry, check_name
 
 __all__ = [
@@ -108,14 +108,14 @@ def _model_based(context: ScaleContext) -> float | np.ndarray:
     bound of López-Randulfe et al. (2022), eq. 5.
     """
     graph = context.graph
-    bounds = {}
+    known = {}
     for projection in context.population.projections:
         shape = (1, *graph.shapes[projection.source_layer])
         scale = np.asarray(context.source_scales[projection.source], dtype=np.float64)
         highest = np.zeros(shape) + scale.reshape(-1, *[1] * (len(shape) - 2))
         signed = projection.source_layer in context.signed_layers
-        bounds[projection.source_layer] = (-highest if signed else 0 * highest, highest)
-    _, high = _interval(graph, context.population.potential_layer, bounds)
+        known[projection.source_layer] = (-highest if signed else 0 * highest, highest)
+    _, high = bounds(graph, known, context.population.potential_layer)
     return context.find(high, np.max)
 
 
@@ -229,22 +229,3 @@ def rmse_by_scale(
         coded = decode(levels(potentials, scale, steps, rounding), scale, steps)
         errors.append(np.sqrt(np.square(coded - activations, dtype=np.float64).sum() / count))
     return np.array(errors)
-
-
-def _interval(
-    graph: Graph, name: str, known: dict[str, tuple[np.ndarray, np.ndarray]]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Lowest and highest value of a layer, when those of layers before it vary independently."""
-    if name in known:
-        return known[name]
-    layer = graph[name]
-    bounds = [_interval(graph, source, known) for source in layer.inputs]
-    lows, highs = [low for low, _ in bounds], [high for _, high in bounds]
-    if isinstance(layer, (Conv2d, Linear)):
-        positive = dataclasses.replace(layer, weight=np.maximum(layer.weight, 0))
-        negative = dataclasses.replace(layer, weight=np.minimum(layer.weight, 0), bias=None)
-        return (
-            positive.forward(*lows) + negative.forward(*highs),
-            positive.forward(*highs) + negative.forward(*lows),
-        )
-    return layer.forward(*lows), layer.forward(*highs)

@@ -177,6 +177,7 @@ class _Distribution:
             return value.parts[0]
         if name not in self._joined:
             total = len(self._index(value))
+            own_name = self._free(f"{name}_select") if name in self._layers else name
             chosen = []
             for part in value.parts:
                 channels, own = self._places(value, part)
@@ -186,14 +187,14 @@ class _Distribution:
                 chosen.append(
                     self._put(
                         SelectChannels(
-                            name=name if single else f"{name}_{part}",
+                            name=own_name if single else self._free(f"{name}_{part}"),
                             inputs=(part,),
                             channels=tuple(index.tolist()),
                         )
                     )
                 )
             if len(chosen) > 1:
-                chosen = [self._put(PartSum(name=name, inputs=tuple(chosen)))]
+                chosen = [self._put(PartSum(name=own_name, inputs=tuple(chosen)))]
             (self._joined[name],) = chosen
         return self._joined[name]
 
@@ -206,8 +207,14 @@ class _Distribution:
         origin = self._origins.get(part, part)
         name = f"{layer.name}_{origin}"
         if name in self._layers or name in self._graph:
-            name = f"{layer.name}_{part}"
+            name = self._free(f"{layer.name}_{part}")
         self._origins[name] = origin
+        return name
+
+    def _free(self, name: str) -> str:
+        """Return a name that no layer has, here or in the trained network."""
+        while name in self._layers or name in self._graph:
+            name += "_part"
         return name
 
     def _each(self, layer: Layer, value: _Value) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from bsnn.explain.decomposition import decomposition_of
 from bsnn.explain.measures import LayerComparison, LayerMeasures
 from bsnn.explain.reference import Reference
 from bsnn.explain.verdict import Thresholds
-from bsnn.graph import Graph
+from bsnn.graph import Dead, Graph, dead_parts
 from bsnn.progress import progress_bar
 from bsnn.simulation import Result
 from bsnn.simulation.shown import check_classes, checked_images
@@ -66,6 +66,8 @@ class Comparison:
         layer departs.
     thresholds : Thresholds
         What the verdict depends on.
+    dead : Dead
+        What no image can make active, in the trained network.
     """
 
     coding: str
@@ -75,6 +77,7 @@ class Comparison:
     stages: tuple[Stage, ...]
     advice: tuple[Advice, ...]
     thresholds: Thresholds
+    dead: Dead
 
     @property
     def agreement(self) -> float:
@@ -107,7 +110,19 @@ class Comparison:
         return None if self.departs is None else self.layers[self.departs].main_cause
 
     def diagnosis(self) -> list[str]:
-        """Return in sentences where the network departs, why, and what to change."""
+        """Return in sentences where the network departs, why, what to change, and what is dead."""
+        return [*self._departure(), *self._dead()]
+
+    def _dead(self) -> list[str]:
+        inactive = [
+            f"No unit of {layer.name} is active for any of these images, in the trained network "
+            "either."
+            for layer in self.layers.values()
+            if layer.dead == np.prod(layer.shape)
+        ]
+        return [*inactive, *self.dead.sentences()]
+
+    def _departure(self) -> list[str]:
         if self.departs is None:
             limit = 100 * self.thresholds.layer_error
             return [f"No layer departs by more than {limit:g} % of its activations."]
@@ -156,6 +171,7 @@ class Comparison:
             "departs": self.departs,
             "cause": self.cause,
             "diagnosis": self.diagnosis(),
+            "dead": dataclasses.asdict(self.dead),
             "layers": {name: layer.summary() for name, layer in self.layers.items()},
             "causes": {
                 r.cause: {
@@ -276,6 +292,7 @@ def compare(
         stages=tuple(stages),
         advice=advice,
         thresholds=thresholds,
+        dead=dead_parts(model.graph, float(images.min()), float(images.max())),
     )
 
 

@@ -79,6 +79,8 @@ class LayerComparison:
     silent : int
         Units that spike for no image, though an activation is as large as what one spike stands
         for.
+    dead : int
+        Units that are active for no image in the trained network.
     saturated : int
         Units that for some image encode the largest value that they can.
     worst : tuple of UnitComparison
@@ -98,6 +100,7 @@ class LayerComparison:
     correlation: float | None
     clipped: float
     silent: int
+    dead: int
     saturated: int
     worst: tuple[UnitComparison, ...]
     causes: dict[str, CauseShare]
@@ -212,6 +215,7 @@ class LayerMeasures:
             correlation=self._correlation(size),
             clipped=self._above / max(1, self._active),
             silent=int(silent.sum()) if self._spikes else 0,
+            dead=int((self._largest == 0).sum()) if self._spikes else 0,
             saturated=int(full.sum()) if self._spikes else 0,
             worst=self._worst(),
             causes={

@@ -1,6 +1,7 @@
 """The trained network as plain data: layers, shapes, weights, and the forward pass in numpy."""
 
 from bsnn.graph.arrays import are_counts, as_numbers, image_batch
+from bsnn.graph.bounds import Dead, bounds, dead_parts
 from bsnn.graph.cost import GraphCost, LayerCost, count
 from bsnn.graph.files import ARRAY_TYPES, as_stored, load_graph, save_graph
 from bsnn.graph.graph import Graph
@@ -33,6 +34,7 @@ __all__ = [
     "ClippedReLU",
     "Concat",
     "Conv2d",
+    "Dead",
     "Flatten",
     "Graph",
     "GraphCost",
@@ -49,7 +51,9 @@ __all__ = [
     "are_counts",
     "as_numbers",
     "as_stored",
+    "bounds",
     "count",
+    "dead_parts",
     "image_batch",
     "load_graph",
     "save_graph",
