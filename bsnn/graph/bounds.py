@@ -70,14 +70,13 @@ class Dead:
 
     def sentences(self) -> list[str]:
         """Return what there is to say."""
-        found = [f"The layer {name} is dead: no image makes a unit of it active."
-                 for name in self.layers]  # fmt: skip
-        found += [
-            f"{count:,} {'unit' if count == 1 else 'units'} of {name} can never spike, whatever the "
-            "image."
-            for name, count in self.units.items()
-            if name not in self.layers
+        found = [
+            f"The layer {name} is dead: no image makes a unit of it active." for name in self.layers
         ]
+        for name, count in self.units.items():
+            if name not in self.layers:
+                units = "unit" if count == 1 else "units"
+                found.append(f"{count:,} {units} of {name} can never spike, whatever the image.")
         return found + [
             f"The branch {branch} of the sum {name} is dead: its values are the same for all "
             "images."
