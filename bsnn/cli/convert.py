@@ -26,6 +26,7 @@ from bsnn.conversion import (
     READ_OUTS,
 )
 from bsnn.datasets import Dataset
+from bsnn.errors import ConversionError
 from bsnn.graph.files import ARRAY_TYPES, as_stored
 from bsnn.registry import check_name
 
@@ -120,6 +121,13 @@ def convert(
             f"{', '.join(RATE_READ_OUTS)}."
         ),
     ] = None,
+    scale: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="Scale of a population that is known, and not to be found; for several, again.",
+        ),
+    ] = None,
     own: ConversionOptions = _OWN,
     array_type: Annotated[
         str, typer.Option(help=f"Of the weights in the file: {', '.join(ARRAY_TYPES)}.")
@@ -133,7 +141,11 @@ def convert(
     --input poisson --images 256 --steps 2500
     """
     check_name(coding, CONVERTERS, "coding")
-    chosen = {"steps": steps, "percentile": percentile, "read_out": read_out, **own.of(coding)}
+    scales = _scales(scale) if scale else None
+    chosen = {
+        "steps": steps, "percentile": percentile, "read_out": read_out, "scales": scales,
+        **own.of(coding),
+    }  # fmt: skip
     graph, origin = trained.graph(source)
     # scales are found for the weights as the file will hold them
     graph = as_stored(graph, array_type)
@@ -155,3 +167,16 @@ def convert(
         f"The spiking model is in {out}. Simulate it: bsnn run {out} --dataset {dataset}",
         highlight=False,
     )
+
+
+def _scales(texts: list[str]) -> dict[str, float]:
+    scales = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        try:
+            scales[name] = float(value)
+        except ValueError:
+            raise ConversionError(
+                f"--scale {text!r}: a population and a number are needed, such as conv1=2.5."
+            ) from None
+    return scales

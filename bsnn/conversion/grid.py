@@ -9,7 +9,18 @@ import numpy as np
 from bsnn.conversion.populations import per_channel
 from bsnn.conversion.rate import RateModel
 from bsnn.errors import ConversionError
-from bsnn.graph import Conv2d, Flatten, Graph, Input, Layer, Linear, MaxPool2d, Normalise, ReLU
+from bsnn.graph import (
+    ClippedReLU,
+    Conv2d,
+    Flatten,
+    Graph,
+    Input,
+    Layer,
+    Linear,
+    MaxPool2d,
+    Normalise,
+    ReLU,
+)
 
 __all__ = ["on_grid"]
 
@@ -81,6 +92,9 @@ def on_grid(model: RateModel, fraction_bits: int) -> RateModel:
         elif isinstance(layer, (ReLU, MaxPool2d)):
             channels = before[:, :1, :1] if before.ndim == 3 else before
             unit[layer.name] = np.broadcast_to(channels, shape)
+            if isinstance(layer, ClippedReLU):
+                # a clip is the scale, which is one
+                layer = dataclasses.replace(layer, clip=layer.clip / float(before.flat[0]))
         layers.append(layer)
     if model.input.layer == graph.input.name and model.scales[model.input.name] != 1:
         layers = _scaled_input(layers, graph, model.scales[model.input.name])

@@ -218,12 +218,16 @@ class _Distribution:
         return name
 
     def _each(self, layer: Layer, value: _Value) -> tuple[str, ...]:
-        return tuple(
-            self._put(
-                dataclasses.replace(layer, name=self._name(layer, value, part), inputs=(part,))
-            )
-            for part in value.parts
-        )
+        return tuple(self._of_part(layer, value, part) for part in value.parts)
+
+    def _of_part(self, layer: Layer, value: _Value, part: str) -> str:
+        """Put a layer without weights over a part, unless there is the same already."""
+        for other in self._layers.values():
+            same = type(other) is type(layer) and other.inputs == (part,)
+            if same and other.geometry == layer.geometry:
+                return other.name
+        name = self._name(layer, value, part)
+        return self._put(dataclasses.replace(layer, name=name, inputs=(part,)))
 
     def _flattened(self, layer: Flatten, value: _Value) -> _Value:
         area = int(np.prod(self._shapes[value.parts[0]][1:]))

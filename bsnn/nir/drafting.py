@@ -134,13 +134,10 @@ class Draft:
             self._factors.add(self._given[name])
 
     def _read(self, name: str, node: nir.NIRNode) -> str:
-        """Return the layer that a node reads, the sum of branches if there are two."""
+        """Return the layer that a node reads, the sum of branches if there are several."""
         sources = [self._given[source] for source in self._before(name)]
-        if not sources or len(sources) > 2:
-            raise ConversionError(
-                f"The node {name!r} ({type(node).__name__}) reads {len(sources)} nodes; one is "
-                "expected, or two where branches meet."
-            )
+        if not sources:
+            raise ConversionError(f"The node {name!r} ({type(node).__name__}) reads no other node.")
         if len(sources) == 1:
             return sources[0]
         junction = note_of(node).get("sum", f"{name}_sum")

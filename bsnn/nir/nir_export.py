@@ -13,7 +13,7 @@ import numpy as np
 from bsnn.conversion import AVERAGE, SpikingModel
 from bsnn.conversion.populations import per_channel
 from bsnn.errors import ConversionError
-from bsnn.graph import Add, Graph, Input, Layer, ReLU
+from bsnn.graph import Add, ClippedReLU, Graph, Input, Layer, ReLU
 from bsnn.nir.neurons import Neuron, check_neuron
 from bsnn.nir.nodes import NODES
 from bsnn.nir.rate_record import KEY, SCHEMA, model_record
@@ -168,8 +168,9 @@ class _Drawing:
             if isinstance(layer, Input):
                 self._ends[layer.name] = (self._input(layer),)
             elif isinstance(layer, Add):
-                first, second = layer.inputs
-                self._ends[layer.name] = self._ends[first] + self._ends[second]
+                self._ends[layer.name] = tuple(
+                    end for source in layer.inputs for end in self._ends[source]
+                )
             elif layer.name in neurons:
                 self._ends[layer.name] = self._neurons(layer, neurons[layer.name])
             elif not isinstance(layer, ReLU):
@@ -231,6 +232,9 @@ class _Drawing:
 
     def _neurons(self, layer: Layer, name: str) -> tuple[str]:
         facts = {"population": name, **self._rule()}
+        if isinstance(layer, ClippedReLU):
+            # that of the trained network, whose units are not the graph's
+            facts["clip"] = layer.geometry
         node = self._kind.node(self._threshold(name), self._dt, self._tau, {KEY: facts})
         return (self._connect(layer.name, node, layer.inputs[0]),)
 

@@ -15,7 +15,7 @@ from bsnn.conversion import SpikingModel
 from bsnn.conversion.populations import per_channel
 from bsnn.conversion.rate import RESETS
 from bsnn.errors import ConversionError, GraphError, SettingsError, StorageError
-from bsnn.graph import Add, Conv2d, Graph, Input, Layer, Linear, Normalise, ReLU
+from bsnn.graph import Add, ClippedReLU, Conv2d, Graph, Input, Layer, Linear, Normalise, ReLU
 from bsnn.graph.layers import Shape
 from bsnn.nir.drafting import Draft
 from bsnn.nir.neurons import GAINS, SPIKING, refuse_leak
@@ -188,7 +188,23 @@ class _Reader:
                 "values that its spikes stand for are not known any more."
             )
             return None
-        return dataclasses.replace(bare, graph=self._finished(_without(found, draft.factors)))
+        graph = self._clipped(self._finished(_without(found, draft.factors)))
+        return dataclasses.replace(bare, graph=graph)
+
+    def _clipped(self, graph: Graph) -> Graph:
+        """Give rectifications the clips that metadata tell, in the trained network's units."""
+        clips = {
+            layer: note_of(node)["clip"]
+            for layer, (_, node) in self._draft.neurons.items()
+            if "clip" in note_of(node)
+        }
+        layers = [
+            ClippedReLU(name=layer.name, inputs=layer.inputs, **clips[layer.name])
+            if layer.name in clips
+            else layer
+            for layer in graph
+        ]
+        return Graph(layers, graph.output)
 
     def as_it_is(
         self, chosen: dict[str, Any], input_scale: float | None, origin: str

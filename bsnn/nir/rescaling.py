@@ -27,7 +27,9 @@ from bsnn.graph import (
     Linear,
     Normalise,
     PadChannels,
+    PartSum,
     ReLU,
+    SelectChannels,
 )
 from bsnn.graph.layers import Shape
 
@@ -227,6 +229,22 @@ def _pad_channels(rescaling: _Rescaling, layer: PadChannels, wanted: np.ndarray 
     return _Value(name, zeros)
 
 
+def _select_channels(
+    rescaling: _Rescaling, layer: SelectChannels, wanted: np.ndarray | None
+) -> _Value:
+    """Choose channels by weights of one, which take the factors."""
+    inputs = rescaling.graph.shapes[layer.inputs[0]]
+    weight = np.zeros((len(layer.channels), inputs[0]), np.float32)
+    for row, channel in enumerate(layer.channels):
+        weight[row, channel] = channel >= 0
+    if len(inputs) == 1:
+        chosen = Linear(name=layer.name, inputs=layer.inputs, weight=weight)
+        return _weighted(rescaling, chosen, wanted)
+    kernel = weight[:, :, np.newaxis, np.newaxis]
+    chosen = Conv2d(name=layer.name, inputs=layer.inputs, weight=kernel)
+    return _weighted(rescaling, chosen, wanted)
+
+
 def _add(rescaling: _Rescaling, layer: Add, wanted: np.ndarray | None) -> _Value:
     wanted = _one(wanted)
     inputs = tuple(rescaling.fitted(name, wanted) for name in layer.inputs)
@@ -248,6 +266,8 @@ _RULES: dict[type[Layer], Callable[..., _Value]] = {
     AdaptiveAvgPool2d: _channelwise,
     Flatten: _flatten,
     PadChannels: _pad_channels,
+    SelectChannels: _select_channels,
     Add: _add,
+    PartSum: _add,
     Normalise: _normalise,
 }

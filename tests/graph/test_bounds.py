@@ -97,6 +97,7 @@ def test_info_and_compare_say_so(tmp_path):
     assert "64 units of relu can never spike" in shown.output
     assert json.loads(figures.read_text())["dead"]["branches"] == {"add": ["branch"]}
     comparison = bsnn.compare(model, images)
-    assert comparison.layers["stem"].dead == 64
+    # and those that these images happen to leave out
+    assert comparison.layers["stem"].dead >= 64
     assert "The branch branch of the sum add is dead" in " ".join(comparison.diagnosis())
     assert comparison.summary()["dead"]["units"]["relu"] == 64
