@@ -80,8 +80,9 @@ def from_torch(
     def make(layout: Layout) -> Draft:
         normalise = normalisation(layout.graph_shape, mean, std)
         draft = Draft(layout, normalise)
-        # a copy of its own, because a forward pass may change the model
-        trace(copy.deepcopy(model), draft, shape, CONVERTERS, MOVES)
+        # a forward pass may change the model: all but the weights, which are large, is copied
+        weights = {id(weight): weight for weight in model.parameters()}
+        trace(copy.deepcopy(model, weights), draft, shape, CONVERTERS, MOVES)
         return draft
 
     draft, layout = drafted(shape, make)

@@ -150,7 +150,7 @@ class _Rescaling:
     def add(self, layer: Layer) -> str:
         """Take a layer into the new network; a second one of a name is numbered."""
         name, number = layer.name, 1
-        while name in self._names:
+        while name in self._names or (number > 1 and name in self.graph):
             number += 1
             name = f"{layer.name}_{number}"
         self._names.add(name)

@@ -243,3 +243,26 @@ def test_networks_by_chance(steps):
     np.testing.assert_allclose(
         form.forward(images.numpy()), expected, rtol=0, atol=1e-4 * np.abs(expected).max()
     )
+
+
+def test_nir_keeps_concatenations_sums_and_clips(network):
+    graph, images, _ = network
+    model = bsnn.convert_to_rate(graph, images, steps=50, gate="average", reset="zero")
+    again = bsnn.from_nir(bsnn.to_nir(model))
+    assert again.notes == ()
+    found, expected = (m.reference(images).values for m in (again.model, model))
+    np.testing.assert_allclose(found[again.model.output.name], expected[model.output.name])
+    clips = [
+        [layer.clip for layer in m.graph if isinstance(layer, ClippedReLU)]
+        for m in (again.model, model)
+    ]
+    assert clips[0] == clips[1]
+
+
+def test_a_clip_on_the_grid():
+    graph, images = clipped(0.75), np.random.default_rng(0).random((5, 1, 6, 6), np.float32)
+    model = bsnn.conversion.on_grid(bsnn.convert_to_rate(graph, images, steps=50), 12)
+    layer = model.graph["act"]
+    assert layer.clip == model.scales["conv"] == 1
+    exact = graph.activations(images)["act"] / 0.75
+    np.testing.assert_allclose(model.graph.activations(images)["act"], exact, atol=2e-3)
