@@ -105,9 +105,12 @@ def chosen_percentile(percentile: float | None, norm: str) -> float:
     return percentile
 
 
-def scale_of_silence(potentials: np.ndarray) -> float:
-    """Return a scale for a last layer that does not spike, of which no potential is positive."""
-    return float(np.abs(potentials).max()) or 1.0
+def scale_of_silence(extent: float) -> float:
+    """Return a scale for a last layer that does not spike, and has no positive potentials.
+
+    `extent` is the largest absolute value of them.
+    """
+    return extent or 1.0
 
 
 def positive_scale(scale: float | np.ndarray, layer: str, images: int) -> float | np.ndarray:

@@ -28,6 +28,7 @@ from bsnn.conversion.scales import (
 )
 from bsnn.conversion.spike_norm import spike_norm
 from bsnn.conversion.spiking_form import spiking_form
+from bsnn.conversion.statistics import ActivationStatistics
 from bsnn.errors import ConversionError
 from bsnn.graph import Graph, are_counts
 from bsnn.registry import check_name
@@ -252,20 +253,22 @@ def _from_activations(
     fixed: Mapping[str, float | np.ndarray],
 ) -> None:
     """Find scales by looking at the trained network only."""
-    exact = model.spiking_graph.activations(images)
+    graph, plan = model.spiking_graph, model.populations
+    wanted = percentile if model.norm == "percentile" else None
+    statistics = ActivationStatistics(graph, images, plan, wanted, channels)
     junctions = Junctions(model, fixed)
     normalised = model.input.layer != model.graph.input.name
     signed = {model.input.layer} if normalised or images.min() < 0 else set()
-    for name, population in model.populations.items():
+    for name, population in plan.items():
         if population.role in ("input", "max_pool"):
             continue
         if junctions.given(name):
             junctions.assign(name, 1.0)
             continue
         context = ScaleContext(
-            graph=model.spiking_graph,
+            graph=graph,
             population=population,
-            activations=np.maximum(exact[population.potential_layer], 0),
+            statistics=statistics,
             source_scales={
                 path.source: model.spike_amplitude(path, population)
                 for path in population.projections
@@ -276,5 +279,5 @@ def _from_activations(
         )
         found = NORMALISATIONS[model.norm](context)
         if not model.spikes(name) and not np.all(found > 0):
-            found = scale_of_silence(exact[population.potential_layer])
+            found = scale_of_silence(statistics.extent(name))
         junctions.assign(name, found)

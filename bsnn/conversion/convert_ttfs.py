@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 
@@ -16,10 +18,11 @@ from bsnn.conversion.calibration import (
 )
 from bsnn.conversion.model import CONVERTERS
 from bsnn.conversion.pixels import is_within
-from bsnn.conversion.populations import population_levels, populations
+from bsnn.conversion.populations import populations
 from bsnn.conversion.scales import NORMALISATIONS, ScaleContext, given_scales
+from bsnn.conversion.spike_time_pass import SpikeTimePass
 from bsnn.conversion.spiking_form import spiking_form
-from bsnn.conversion.time_code import decode
+from bsnn.conversion.statistics import ActivationStatistics
 from bsnn.conversion.ttfs import READ_OUTS, TtfsModel
 from bsnn.errors import ConversionError
 from bsnn.graph import Graph
@@ -92,39 +95,37 @@ def convert_to_ttfs(
     if not is_within(float(extremes.min()), float(extremes.max()), limits):
         raise calibration_refused(extremes, limits)
     plan = populations(graph)
-    exact = graph.activations(images)
     fixed = given_scales(graph, plan, scales)
+    statistics = ActivationStatistics(
+        graph, images, plan, percentile if norm == "percentile" else None
+    )
     found: dict[str, float] = {}
-    known: dict[str, np.ndarray] = {graph.input.name: images}
-    for name, population in plan.items():
-        if population.role == "input":
-            found[name] = float(input_scale)
-        elif population.role == "max_pool":
-            found[name] = found[population.projections[0].source]
-            continue
-        elif name in fixed:
-            # one for each layer
-            found[name] = float(fixed[name])
-        else:
-            context = ScaleContext(
-                graph=graph,
-                population=population,
-                activations=np.maximum(exact[population.potential_layer], 0),
-                potentials=lambda layer=population.potential_layer: graph.evaluate(layer, known),
-                source_scales=found,
-                steps=steps,
-                rounding=rounding,
-                percentile=percentile,
-            )
-            scale = NORMALISATIONS[norm](context)
-            if population.role == "read_out" and read_out == "potential" and not scale > 0:
-                scale = scale_of_silence(exact[population.potential_layer])
-            # what is found is a number
-            found[name] = float(positive_scale(scale, population.layer, len(images)))
-        if population.role != "read_out":
-            value = graph.evaluate(population.potential_layer, known)
-            level = population_levels(population, value, found[name], steps, rounding)
-            known[population.layer] = decode(level, found[name], steps)
+    with tempfile.TemporaryDirectory(prefix="bsnn_scales_") as folder:
+        told = SpikeTimePass(graph, images, plan, steps, rounding, Path(folder))
+        for name, population in plan.items():
+            if population.role == "input":
+                found[name] = float(input_scale)
+            elif population.role == "max_pool":
+                found[name] = found[population.projections[0].source]
+            elif name in fixed:
+                # one for each layer
+                found[name] = float(fixed[name])
+            else:
+                context = ScaleContext(
+                    graph=graph,
+                    population=population,
+                    statistics=statistics,
+                    pairs=lambda name=name: told.pairs(name, found),
+                    source_scales=found,
+                    steps=steps,
+                    rounding=rounding,
+                    percentile=percentile,
+                )
+                scale = NORMALISATIONS[norm](context)
+                if population.role == "read_out" and read_out == "potential" and not scale > 0:
+                    scale = scale_of_silence(statistics.extent(name))
+                # what is found is a number
+                found[name] = float(positive_scale(scale, population.layer, len(images)))
     return TtfsModel(
         graph=graph,
         steps=steps,

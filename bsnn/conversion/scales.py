@@ -7,12 +7,14 @@ low rates, for the rest. The rules are in a registry by name.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
 from bsnn.conversion.calibration import DEFAULT_PERCENTILE
 from bsnn.conversion.populations import Population, clip_of
+from bsnn.conversion.statistics import ActivationStatistics
 from bsnn.conversion.time_code import decode, levels
 from bsnn.errors import ConversionError
 from bsnn.graph import Graph, bounds
@@ -40,13 +42,13 @@ class ScaleContext:
         The trained network.
     population : Population
         The neurons whose scale is wanted.
-    activations : numpy.ndarray
-        What the trained network computes there for the calibration images, rectified.
+    statistics : ActivationStatistics
+        Of what the trained network computes for the calibration images.
     source_scales : dict
         Scale of each population before this one.
-    potentials : callable
-        For spike times: returns the potentials that the spiking network reaches there for the same
-        images, given the scales of the populations before.
+    pairs : callable, optional
+        For spike times: yields, batch by batch, the potentials that the spiking network reaches
+        there, given the scales of the populations before, and the activations.
     steps : int
         Steps in a window.
     rounding : bool
@@ -61,14 +63,35 @@ class ScaleContext:
 
     graph: Graph
     population: Population
-    activations: np.ndarray
+    statistics: ActivationStatistics
     source_scales: Mapping[str, float | np.ndarray]
-    potentials: Callable[[], np.ndarray] | None = None
+    pairs: Callable[[], Iterator[tuple[np.ndarray, np.ndarray]]] | None = None
     steps: int = 1
     rounding: bool = False
     percentile: float = DEFAULT_PERCENTILE
     signed_layers: frozenset[str] = frozenset()
     channels: bool = False
+
+    @property
+    def activations(self) -> np.ndarray:
+        """What the trained network computes there for all images, rectified: this takes memory."""
+        return self.statistics.all(self.population.name)
+
+    def largest(self) -> float | np.ndarray:
+        """Return the largest activation of the layer, or of each channel."""
+        return self._of_layer_where_none(self.statistics.largest)
+
+    def high_percentile(self) -> float | np.ndarray:
+        """Return the percentile of the activations that are not zero, or that of each channel."""
+        return self._of_layer_where_none(self.statistics.percentile)
+
+    def _of_layer_where_none(self, statistic: Callable[..., Any]) -> float | np.ndarray:
+        name = self.population.name
+        layer = float(statistic(name))
+        if not self.channels:
+            return layer
+        found = statistic(name, channels=True)
+        return np.where(found > 0, found, layer)
 
     def find(self, values: np.ndarray, rule: Callable[[np.ndarray], float]) -> float | np.ndarray:
         """Apply a rule to values of shape ``(n, *shape)``, or to those of each channel.
@@ -88,17 +111,12 @@ def _data_based(context: ScaleContext) -> float | np.ndarray:
 
     Without the largest weight, which Diehl et al. also look at; Sengupta et al. (2019) do not.
     """
-    return context.find(context.activations, np.max)
+    return context.largest()
 
 
 def _percentile(context: ScaleContext) -> float | np.ndarray:
     """Percentile of the activations that are not zero (Rueckauer et al. 2017)."""
-
-    def rule(values: np.ndarray) -> float:
-        positive = values[values > 0]
-        return float(np.percentile(positive, context.percentile)) if positive.size else 0.0
-
-    return context.find(context.activations, rule)
+    return context.high_percentile()
 
 
 def _model_based(context: ScaleContext) -> float | np.ndarray:
@@ -121,15 +139,15 @@ def _model_based(context: ScaleContext) -> float | np.ndarray:
 
 def _least_rmse(context: ScaleContext) -> float:
     """Scale at which decoded spikes are closest to the activations, by search."""
-    largest = float(context.activations.max())
+    largest = float(context.statistics.largest(context.population.name))
     if largest <= 0:
         return largest
     scales = largest * _FRACTIONS
-    assert context.potentials is not None
-    errors = rmse_by_scale(
-        context.potentials(), context.activations, scales, context.steps, context.rounding
-    )
-    return float(scales[np.argmin(errors)])
+    assert context.pairs is not None
+    squares = np.zeros(len(scales))
+    for potentials, activations in context.pairs():
+        squares += _squared_errors(potentials, activations, scales, context.steps, context.rounding)
+    return float(scales[np.argmin(squares)])
 
 
 #: Rules by name. A rule returns a scale in the units of the trained network's activations. Those of
@@ -219,13 +237,23 @@ def rmse_by_scale(
     numpy.ndarray
         Root mean square of the difference, for each scale.
     """
+    squares = _squared_errors(potentials, activations, scales, steps, rounding)
+    return np.sqrt(squares / potentials.size)
+
+
+def _squared_errors(
+    potentials: np.ndarray,
+    activations: np.ndarray,
+    scales: np.ndarray,
+    steps: int,
+    rounding: bool,
+) -> np.ndarray:
     potentials, activations = potentials.ravel(), activations.ravel()
     # where both are zero or below, every scale is right: leave these values out of the search
     relevant = (potentials > 0) | (activations > 0)
-    count = len(potentials)
     potentials, activations = potentials[relevant], activations[relevant]
     errors = []
     for scale in scales:
         coded = decode(levels(potentials, scale, steps, rounding), scale, steps)
-        errors.append(np.sqrt(np.square(coded - activations, dtype=np.float64).sum() / count))
+        errors.append(np.square(coded - activations, dtype=np.float64).sum())
     return np.array(errors)
