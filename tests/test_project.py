@@ -231,6 +231,16 @@ def test_what_contributing_shows_runs_as_printed(tmp_path):
     assert "my-leaky" in found.stdout
 
 
+def test_the_page_about_networks_runs_as_printed(tmp_path):
+    script = tmp_path / "networks.py"
+    script.write_text("\n".join(code_blocks("python", "tutorials/networks.md")))
+    found = subprocess.run(
+        [sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert found.returncode == 0, found.stderr
+    assert "'expand': 6.0" in found.stdout
+
+
 def test_a_checkout_that_is_not_installed_finds_its_networks():
     code = (
         "import sys\n"

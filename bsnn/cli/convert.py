@@ -15,6 +15,7 @@ from bsnn.cli.conversion_options import ConversionOptions, conversion_options
 from bsnn.cli.groups import group, grouped, option
 from bsnn.cli.model_source import TRAINED, Trained
 from bsnn.cli.output import console, facts_table, scale_text
+from bsnn.cli.shown_options import SOURCE_OPTIONS, SOURCES_HELP, load_data
 from bsnn.conversion import (
     CODINGS,
     CONVERTERS,
@@ -39,10 +40,12 @@ class _Calibration:
 
     dataset: str
     data: Path | None
+    image_size: str | None
     images: int
 
-    def load(self) -> Dataset:
-        return bsnn.datasets.load(self.dataset, "train", self.data).exact().first(self.images)
+    def load(self, shape: tuple[int, ...]) -> Dataset:
+        found = load_data(self.dataset, "train", self.data, self.image_size, shape)
+        return found.exact().first(self.images)
 
 
 _CALIBRATION = group(
@@ -50,16 +53,10 @@ _CALIBRATION = group(
         option(
             "dataset",
             str,
-            typer.Option(help=f"Calibration images: {', '.join(bsnn.datasets.DATASETS)}."),
+            typer.Option(help=f"Calibration images, of the training set: {SOURCES_HELP}"),
             "mnist",
         ),
-        option(
-            "data",
-            Path | None,
-            typer.Option(
-                help="Folder with the data set's files; otherwise BSNN_DATA, or a download."
-            ),
-        ),
+        *SOURCE_OPTIONS,
         option(
             "images",
             int,
@@ -149,7 +146,7 @@ def convert(
     graph, origin = trained.graph(source)
     # scales are found for the weights as the file will hold them
     graph = as_stored(graph, array_type)
-    dataset, training = calibration.dataset, calibration.load()
+    dataset, training = calibration.dataset, calibration.load(graph.input.shape)
     known = inspect.signature(CONVERTERS[coding]).parameters
     record = {"images_from": dataset, "source": origin}
     model = bsnn.convert(

@@ -13,7 +13,7 @@ from rich.table import Table
 import bsnn
 from bsnn.cli.options import JsonFile, refuse_given
 from bsnn.cli.output import console, facts_table, print_notes, scale_text, write_json
-from bsnn.cli.shown_options import load_data
+from bsnn.cli.shown_options import SOURCES_HELP, load_data
 from bsnn.conversion.model import model_from_tree
 from bsnn.explain import Forecast, forecast
 from bsnn.graph import dead_parts
@@ -50,9 +50,8 @@ def info(
     dataset: Annotated[
         str | None,
         typer.Option(
-            help="Training images that --advise looks at: "
-            f"{', '.join(bsnn.datasets.DATASETS)}, or mnist-sample (test images that come with "
-            "bsnn). By default those of the data set that the model was calibrated on.",
+            help=f"Training images that --advise looks at: {SOURCES_HELP} By default those of the "
+            "data set that the model was calibrated on.",
             rich_help_panel=_ADVICE,
         ),
     ] = None,
@@ -60,6 +59,14 @@ def info(
         Path | None,
         typer.Option(
             help="Folder with the data set's files; otherwise BSNN_DATA, or a download.",
+            rich_help_panel=_ADVICE,
+        ),
+    ] = None,
+    image_size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HEIGHT,WIDTH",
+            help="To which the images of a folder are brought.",
             rich_help_panel=_ADVICE,
         ),
     ] = None,
@@ -88,7 +95,9 @@ def info(
     """
     if not advise:
         refuse_given(
-            context, ("dataset", "data", "images", "agreement", "steps"), "only with --advise."
+            context,
+            ("dataset", "data", "image_size", "images", "agreement", "steps"),
+            "only with --advise.",
         )
     tree = read_tree(model, "model")
     graph = graph_from_tree(tree, model)
@@ -162,7 +171,7 @@ def info(
     console.print(facts_table("Where it came from", provenance))
     if advise:
         spiking = model_from_tree(tree, model)
-        found = _forecast(spiking, dataset, data, images, agreement, steps)
+        found = _forecast(spiking, dataset, data, image_size, images, agreement, steps)
         console.print(facts_table("Steps and their cost", found.rows()))
         content["advice"] = found.summary()
     write_json(json, content)
@@ -179,12 +188,19 @@ def _forecast(
     spiking: bsnn.SpikingModel,
     name: str | None,
     data: Path | None,
+    size: str | None,
     images: int,
     agreement: float,
     steps: int | None,
 ) -> Forecast:
     # those that a conversion may be chosen with: test images are for judging it
-    chosen = load_data(name or spiking.calibration.get("images_from", ""), "train", data)
+    chosen = load_data(
+        name or spiking.calibration.get("images_from", ""),
+        "train",
+        data,
+        size,
+        spiking.graph.input.shape,
+    )
     return forecast(spiking, chosen.exact().first(images).images, agreement, steps=steps)
 
 

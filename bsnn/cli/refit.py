@@ -10,15 +10,15 @@ import typer
 
 import bsnn
 from bsnn.cli.groups import grouped
-from bsnn.cli.options import DataFolder, Device, Steps
+from bsnn.cli.options import Device, Steps
 from bsnn.cli.output import console, facts_table
 from bsnn.cli.record_options import SetupOptions, setup_options
-from bsnn.datasets import DATASETS
-from bsnn.registry import unknown_name
+from bsnn.cli.shown_options import Shown, shown_options
 
 __all__ = ["register"]
 
 _SETUP = setup_options("neuron", "seed", "perturbations")
+_TRAINING = shown_options(60, split="train")
 
 
 def register(app: typer.Typer) -> None:
@@ -32,15 +32,7 @@ def refit(
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Where the fitted model goes.")],
     setup: SetupOptions = _SETUP,
-    dataset: Annotated[
-        str | None,
-        typer.Option(
-            help=f"Training images: {', '.join(DATASETS)}. By default those that the model was "
-            "calibrated on."
-        ),
-    ] = None,
-    data: DataFolder = None,
-    images: Annotated[int, typer.Option(min=1, help="How many training images.")] = 60,
+    training: Shown = _TRAINING,
     steps: Steps = None,
     device: Device = "cpp",
 ) -> None:
@@ -55,10 +47,7 @@ def refit(
     if steps is not None:
         spiking = dataclasses.replace(spiking, steps=steps)
     fitted_to = setup.of(spiking.coding)
-    name = dataset or spiking.calibration.get("images_from", "")
-    if name not in DATASETS:
-        raise unknown_name(name, DATASETS, DATASETS.kind, advice="Name one with --dataset.")
-    calibration = bsnn.datasets.load(name, "train", data).exact().first(images)
+    calibration = training.load(spiking)
     fitted = bsnn.refit_thresholds(
         spiking,
         calibration.images,

@@ -1,20 +1,34 @@
-"""MNIST, Fashion-MNIST and CIFAR-10: downloaded from their publishers, or read from a folder."""
+"""Images with labels: published data sets, files and folders of one's own, and registered ones."""
 
 from __future__ import annotations
 
 import csv
+import functools
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from bsnn.datasets.dataset import Dataset
 from bsnn.datasets.downloads import download
+from bsnn.datasets.files import is_file_source, read_files
 from bsnn.datasets.formats import PACKINGS, read_cifar_batch, read_idx
 from bsnn.datasets.registry import DATASETS, DatasetSpec
 from bsnn.errors import DatasetError
+from bsnn.graph import as_numbers
+from bsnn.registry import Registry, unknown_name
 
-__all__ = ["DATASETS", "DATA_VARIABLE", "Dataset", "load", "mnist_sample"]
+__all__ = [
+    "DATASETS",
+    "DATA_VARIABLE",
+    "LOADERS",
+    "Dataset",
+    "load",
+    "mnist_sample",
+    "register",
+]
 
 #: Environment variable that names the folder in which data sets lie.
 DATA_VARIABLE = "BSNN_DATA"
@@ -22,19 +36,65 @@ DATA_VARIABLE = "BSNN_DATA"
 _SAMPLE = Path(__file__).with_name("mnist_test_500.npz")
 
 
-def load(name: str, split: str = "test", data: str | os.PathLike[str] | None = None) -> Dataset:
+#: What gives a data set by its name: functions of a split and of the folder that a user names.
+LOADERS: Registry[Callable[[str, str | os.PathLike[str] | None], Dataset]] = Registry("data set")
+
+
+def register(name: str, loader: Callable[[str], Dataset | tuple[Any, Any]]) -> None:
+    """Make a data set of one's own known by a name.
+
+    Parameters
+    ----------
+    name : str
+        Under which `load` and all commands find it.
+    loader : callable
+        Given ``"train"`` or ``"test"``, returns a `Dataset`, or images of shape
+        ``(n, channels, height, width)`` and labels.
+
+    Raises
+    ------
+    SettingsError
+        The name is another data set's.
+    """
+
+    def load_registered(split: str, data: str | os.PathLike[str] | None) -> Dataset:
+        _refuse_folder(name, data)
+        found = loader(split)
+        if isinstance(found, Dataset):
+            return found
+        images, labels = found
+        pixels, labels = as_numbers(images, "images"), as_numbers(labels, "labels")
+        return Dataset(name, split, pixels, labels.astype(np.int64), (), np.empty(0, np.int64))
+
+    LOADERS.add(name, load_registered)
+
+
+def load(
+    name: str,
+    split: str = "test",
+    data: str | os.PathLike[str] | None = None,
+    *,
+    image_size: tuple[int, int] | None = None,
+    channels: int | None = None,
+) -> Dataset:
     """Read a data set.
 
     Parameters
     ----------
     name : str
-        A name in `DATASETS`: ``"mnist"``, ``"fashion-mnist"`` or ``"cifar10"``.
+        A name in `LOADERS`, such as ``"mnist"``, ``"fashion-mnist"``, ``"cifar10"`` or
+        ``"mnist-sample"`` (test images that come with bsnn); or a file or folder of one's own (see
+        `bsnn.datasets.files.read_files`).
     split : str
         ``"train"`` or ``"test"``.
     data : path, optional
-        Folder that holds the published files, raw or packed with gzip or xz, directly or in a
-        folder of the data set's name. Without it the environment variable ``BSNN_DATA`` is used,
-        and without that the files are downloaded into a cache.
+        For published data sets, the folder that holds the published files, raw or packed with gzip
+        or xz, directly or in a folder of the data set's name. Without it the environment variable
+        ``BSNN_DATA`` is used, and without that the files are downloaded into a cache.
+    image_size : tuple of int, optional
+        Height and width to which the images of a folder are brought.
+    channels : int, optional
+        Of the images of a folder: 1 for grey, 3 for coloured ones.
 
     Returns
     -------
@@ -47,14 +107,53 @@ def load(name: str, split: str = "test", data: str | os.PathLike[str] | None = N
     DatasetError
         Unknown split; a file is missing, damaged or not what it should be.
     """
+    if split not in ("train", "test"):
+        raise DatasetError(f"{name} has no split {split!r}, only train and test.")
+    if name not in LOADERS and is_file_source(name):
+        _refuse_folder(name, data)
+        return read_files(name, split, image_size, channels)
+    if image_size is not None:
+        raise DatasetError(
+            f"The images of {name} have a size of their own: leave image_size (--image-size) out. "
+            "It is for a folder of images."
+        )
+    if name not in LOADERS:
+        raise unknown_name(
+            name,
+            LOADERS,
+            LOADERS.kind,
+            advice="Or name a folder of images with a folder for each class, or an .npz file.",
+        )
+    return LOADERS[name](split, data)
+
+
+def _refuse_folder(name: str, data: str | os.PathLike[str] | None) -> None:
+    if data is not None:
+        raise DatasetError(
+            f"{name} is not looked for in a folder: leave {os.fspath(data)} (--data) out."
+        )
+
+
+def _load_published(name: str, split: str, data: str | os.PathLike[str] | None) -> Dataset:
     spec = DATASETS[name]
-    if split not in spec.parts:
-        raise DatasetError(f"{name} has no split {split!r}, only {', '.join(spec.parts)}.")
     folder = _data_folder(spec, data)
     pixels, labels = _LAYOUTS[spec.layout](spec, split, folder)
     _check(spec, split, folder, pixels, labels)
     approximate = _approximate_images(spec, split, folder)
-    return Dataset(name, split, pixels, labels, spec.classes, approximate)
+    return Dataset(spec.name, split, pixels, labels, spec.classes, approximate)
+
+
+def _load_sample(split: str, data: str | os.PathLike[str] | None) -> Dataset:
+    if data is not None:
+        raise DatasetError(
+            f"The images of mnist-sample come with bsnn: leave {os.fspath(data)} (--data) out."
+        )
+    return mnist_sample()
+
+
+for _name in DATASETS:
+    LOADERS.add(_name, functools.partial(_load_published, _name))
+LOADERS.add("mnist-sample", _load_sample)
 
 
 def mnist_sample() -> Dataset:

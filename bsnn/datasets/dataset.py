@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -18,11 +19,11 @@ class Dataset:
     name, split : str
         Such as ``"mnist"`` and ``"test"``.
     pixels : numpy.ndarray
-        uint8, shape ``(n, channels, height, width)``: the images as published.
-    labels : numpy.ndarray
-        int64, shape ``(n,)``.
+        Shape ``(n, channels, height, width)``: the images as published, uint8 if they are.
+    labels : numpy.ndarray or None
+        int64, shape ``(n,)``; None if they are not known.
     classes : tuple of str
-        Name of each class.
+        Name of each class, if they are known.
     approximate : numpy.ndarray
         Indices of images whose pixels are known not to be the published ones, in increasing
         order; empty for an exact copy.
@@ -31,17 +32,22 @@ class Dataset:
     name: str
     split: str
     pixels: np.ndarray
-    labels: np.ndarray
+    labels: Any
     classes: tuple[str, ...]
     approximate: np.ndarray
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.pixels)
 
     @property
     def images(self) -> np.ndarray:
-        """float32 images in [0, 1], shape ``(n, channels, height, width)``."""
-        return self.pixels.astype(np.float32) / np.float32(255)
+        """float32 images, whole numbers divided by their largest: ``(n, channels, height, width)``.
+
+        Floats are as they are.
+        """
+        kind = self.pixels.dtype
+        white = np.iinfo(kind).max if kind.kind in "iu" else 1
+        return self.pixels.astype(np.float32) / np.float32(white)
 
     def exact(self) -> Dataset:
         """Leave out the images whose pixels are approximate."""
@@ -56,6 +62,6 @@ class Dataset:
         return dataclasses.replace(
             self,
             pixels=self.pixels[indices],
-            labels=self.labels[indices],
+            labels=None if self.labels is None else self.labels[indices],
             approximate=np.flatnonzero(np.isin(indices, self.approximate)),
         )

@@ -36,13 +36,16 @@ from bsnn.graph import (
 )
 from bsnn.graph.layers import Shape
 
-__all__ = ["SAMPLES", "ZERO", "Draft", "Layout", "LayoutError", "Place", "drafted"]
+__all__ = ["LOWEST", "SAMPLES", "ZERO", "Draft", "Layout", "LayoutError", "Place", "drafted"]
 
 #: Images in the sample that a network is run on: more than one, to tell their axis from others.
 SAMPLES = 2
 
 #: Reference to what is always zero.
 ZERO = 0
+
+#: Reference to minus infinity, with which poolings of a maximum are padded.
+LOWEST = 1 << 62
 
 _SHORT_NAMES = {
     "conv2d": "conv",
@@ -237,6 +240,11 @@ class Draft:
     def _ids(self, references: np.ndarray) -> np.ndarray:
         """Which value each element of an image is, over all layers; -1 for zero."""
         self.check(references)
+        if references.size and references.max() == LOWEST:
+            raise self.place.error(
+                "values are padded with minus infinity before it. Only before a max-pooling has "
+                "this a meaning."
+            )
         first = references[0]
         image = np.arange(len(references)).reshape(-1, *[1] * first.ndim)
         expected = np.where(first > 0, first + image, 0)
@@ -652,8 +660,32 @@ class Draft:
             return self.map_layer(x[:, :, np.newaxis], layer_type, **fields)[:, :, 0]
         if x.ndim != 4:
             raise self.place.error("its input is not a batch of maps.")
+        if layer_type is MaxPool2d and x.max(initial=0) == LOWEST:
+            x, fields = self._without_lowest(x, fields)
         name = self.append(layer_type, self._map(self._ids(x)), **fields)
         return self.references(name)
+
+    def _without_lowest(
+        self, x: np.ndarray, fields: dict[str, Any]
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Take padding with minus infinity, which never wins, into a pooling of a maximum."""
+        inner, borders = _without_zeros(np.where(x[0] == LOWEST, -1, np.maximum(x[0], 0)))
+        top, bottom, left, right = borders
+        rows, columns = slice(top, top + inner.shape[1]), slice(left, left + inner.shape[2])
+        pool = MaxPool2d(name="pool", inputs=("",), **fields)
+        wanted = pool.output_shape(x.shape[1:])
+        vertical, horizontal = fields["padding"]
+        # what is only added behind may be a last, incomplete window
+        for ceil_mode in (False, True):
+            padding = (vertical + top, horizontal + left)
+            found = dataclasses.replace(pool, padding=padding, ceil_mode=ceil_mode)
+            if found.output_shape(inner.shape) == wanted:
+                own = {"padding": padding, "ceil_mode": ceil_mode}
+                return x[:, :, rows, columns], fields | own
+        raise self.place.error(
+            f"it is padded by {top}, {bottom}, {left} and {right}: a pooling pads both sides "
+            "alike, or ends with an incomplete window."
+        )
 
     def mean(self, x: np.ndarray, axes: Sequence[int], keep: bool) -> np.ndarray:
         """Average over axes of an image: a whole map, its rows, its columns, or channels."""

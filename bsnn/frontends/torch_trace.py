@@ -8,6 +8,7 @@ they share the memory itself, so that a change in place is seen through all of t
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -22,7 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from bsnn.errors import ConversionError
-from bsnn.frontends.draft import SAMPLES, ZERO, Draft, LayoutError, Place
+from bsnn.frontends.draft import LOWEST, SAMPLES, ZERO, Draft, LayoutError, Place
 from bsnn.frontends.torch_advice import advice
 
 __all__ = ["NOTHING", "Converter", "Operation", "trace"]
@@ -222,7 +223,9 @@ class Trace(TorchDispatchMode):
                 return self._copied(operation)
             if name in self._moves and (dtype is None or dtype.is_floating_point):
                 if name == "constant_pad_nd" and operation["value"]:
-                    raise self.draft.place.error("it does not pad with zeros. " + advice("pad"))
+                    if operation["value"] != -math.inf:
+                        raise self.draft.place.error(advice("pad"))
+                    args = (*args[:2], LOWEST)
                 kwargs = {n: v for n, v in kwargs.items() if n != "dtype"}
                 return func(*tree_map(self._moved, args), **tree_map(self._moved, kwargs))
             if name in self._converters:

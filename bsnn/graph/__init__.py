@@ -1,6 +1,6 @@
 """The trained network as plain data: layers, shapes, weights, and the forward pass in numpy."""
 
-from bsnn.graph.arrays import are_counts, as_numbers, image_batch
+from bsnn.graph.arrays import are_counts, as_numbers, image_batch, images_and_labels
 from bsnn.graph.bounds import Dead, bounds, dead_parts
 from bsnn.graph.cost import GraphCost, LayerCost, count
 from bsnn.graph.files import ARRAY_TYPES, as_stored, load_graph, save_graph
@@ -55,6 +55,7 @@ __all__ = [
     "count",
     "dead_parts",
     "image_batch",
+    "images_and_labels",
     "load_graph",
     "save_graph",
 ]

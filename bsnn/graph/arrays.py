@@ -11,7 +11,7 @@ import numpy as np
 from bsnn.errors import GraphError, InputError
 from bsnn.graph.layers import Shape
 
-__all__ = ["are_counts", "as_numbers", "image_batch"]
+__all__ = ["are_counts", "as_numbers", "image_batch", "images_and_labels"]
 
 # By which an object offers itself as an array, beside being a sequence of numbers or arrays.
 _PROTOCOLS = ("__array__", "__array_interface__", "__array_struct__", "detach")
@@ -86,6 +86,30 @@ def _plain(values: Any, what: str) -> Any:
     return values
 
 
+def images_and_labels(images: Any, labels: Any = None) -> tuple[Any, Any]:
+    """Take images, and labels if they have some, out of what holds both.
+
+    Parameters
+    ----------
+    images : array_like, Dataset or iterable of pairs
+        A `bsnn.datasets.Dataset`, or what yields batches of images and labels, such as PyTorch's
+        ``DataLoader``, is taken apart; anything else is returned as it is.
+    labels : array_like, optional
+        Labels that are given beside it, which count.
+    """
+    if hasattr(images, "pixels") and hasattr(images, "images"):
+        return images.images, images.labels if labels is None else labels
+    if not (hasattr(images, "dataset") and hasattr(images, "__iter__")):
+        return images, labels
+    pairs: list[Any] = [batch if isinstance(batch, (tuple, list)) else (batch,) for batch in images]
+    if not pairs:
+        raise InputError("The loader yields no images.")
+    arrays = [as_numbers(pair[0], "images") for pair in pairs]
+    if labels is None and all(len(pair) > 1 for pair in pairs):
+        labels = np.concatenate([np.ravel(as_numbers(pair[1], "labels")) for pair in pairs])
+    return np.concatenate(arrays), labels
+
+
 def are_counts(images: np.ndarray) -> bool:
     """Say whether images are of a type of whole numbers and have others than -1, 0 and 1."""
     return images.dtype.kind in "iu" and bool(images.min() < -1 or images.max() > 1)
@@ -114,7 +138,7 @@ def image_batch(images: Any, shape: Shape) -> tuple[np.ndarray, np.ndarray]:
     GraphError
         They have another shape.
     """
-    images = as_numbers(images, "images")
+    images = as_numbers(images_and_labels(images)[0], "images")
     if images.ndim == 0 or images.shape[1:] != shape:
         raise GraphError(
             f"images of shape {images.shape} do not fit the network, which takes "

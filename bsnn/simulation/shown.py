@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 
 from bsnn.conversion import SpikingModel
 from bsnn.errors import InputError
-from bsnn.graph import as_numbers
+from bsnn.graph import as_numbers, images_and_labels
 
 __all__ = ["check_classes", "checked_images", "checked_labels"]
 
@@ -22,7 +22,8 @@ def checked_images(
     model : SpikingModel
         The network.
     images : array_like
-        Shape ``(n, *input_shape)``: arrays, tensors of PyTorch, lists of them.
+        Shape ``(n, *input_shape)``: arrays, tensors of PyTorch, lists of them; or what holds
+        labels too (see `bsnn.graph.images_and_labels`).
     labels : array_like, optional
         See `checked_labels`.
 
@@ -39,6 +40,7 @@ def checked_images(
     GraphError
         The images have another shape than the network takes.
     """
+    images, labels = images_and_labels(images, labels)
     images = model.check_images(images)
     return images, None if labels is None else checked_labels(model, labels, len(images))
 

@@ -284,6 +284,17 @@ def test_concatenation_and_sums(name, end):
     assert_exact(Net(lambda m, x: read(m, join(m, x))), (1, 8, 8))
 
 
+@pytest.mark.parametrize("pads", [(0, 1, 0, 1), (1, 1, 1, 1), (1, 2, 1, 2), (0, 1, 1, 2)])
+@pytest.mark.parametrize("size", [7, 8])
+def test_poolings_that_are_padded_with_minus_infinity(pads, size):
+    def program(m, x):
+        x = functional.pad(m.conv(x), pads, value=float("-inf"))
+        return m.b(functional.max_pool2d(x, 3, 2)).mean((2, 3))
+
+    graph = assert_exact(Net(program), (1, size, size))
+    assert [layer.kind for layer in graph][:3] == ["input", "conv2d", "max_pool2d"]
+
+
 FINAL = {
     "softmax": lambda x: x.softmax(-1),
     "log_softmax": lambda x: functional.log_softmax(x, dim=1),
