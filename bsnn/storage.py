@@ -21,10 +21,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib.util
 import json
 import os
 import platform
 import re
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata
@@ -39,13 +41,17 @@ from bsnn.errors import StorageError
 __all__ = [
     "SCHEMA_VERSION",
     "Tree",
+    "check_file",
+    "check_folder",
     "file_content",
     "file_mask",
+    "located",
     "package_version",
     "read_json",
     "read_tree",
     "replacing",
     "required",
+    "shipped_models",
     "versions",
     "write_json",
     "write_tree",
@@ -133,15 +139,20 @@ def _seal(file: BinaryIO) -> bytes:
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give a temporary file to write, which takes the place of `path` at the end of the block.
 
+    A link stays one: what it leads to is replaced. What is no plain file, such as a pipe, is
+    written to.
+
     Raises
     ------
     StorageError
         The file cannot be written.
     """
     path = Path(path)
+    target = Path(os.path.realpath(path))
+    special = target.exists() and not target.is_file()
     try:
         descriptor, name = tempfile.mkstemp(
-            dir=path.absolute().parent, prefix=path.name, suffix=".partial"
+            dir=None if special else target.parent, prefix=path.name, suffix=".partial"
         )
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error}") from error
@@ -149,13 +160,53 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        # mkstemp makes files that only their owner can read; give this one the usual rights
-        temporary.chmod(0o666 & ~file_mask())
-        os.replace(temporary, path)
+        if special:
+            with temporary.open("rb") as content, target.open("wb") as file:
+                shutil.copyfileobj(content, file)
+        else:
+            # mkstemp makes files that only their owner can read; give this one the usual rights
+            temporary.chmod(0o666 & ~file_mask())
+            os.replace(temporary, target)
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error}") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_file(path: str | os.PathLike[str]) -> None:
+    """Raise a `StorageError` if a file cannot be written later, before work is done for it."""
+    path = Path(path)
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise StorageError(f"{path} cannot be written: it is a folder. Name a file in it.")
+    if target.exists() and not target.is_file():
+        if not os.access(target, os.W_OK):
+            raise StorageError(f"{path} cannot be written: there are no rights to.")
+        return
+    _check_writable(path, target.parent, "Make it first, or name another one.")
+
+
+def check_folder(path: str | os.PathLike[str]) -> None:
+    """Raise a `StorageError` if files cannot be written to a folder later, which may be made."""
+    path = Path(path)
+    existing = Path(os.path.realpath(path))
+    while not existing.exists():
+        existing = existing.parent
+    _check_writable(path, existing, "Name another place.")
+
+
+def _check_writable(path: Path, folder: Path, advice: str) -> None:
+    if not folder.is_dir():
+        missing = "is no folder" if folder.exists() else "does not exist"
+        raise StorageError(f"{path} cannot be written: {folder} {missing}. {advice}")
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            # a disk may be full
+            file.write(bytes(1))
+            file.flush()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise StorageError(f"{path} cannot be written: {reason}") from error
 
 
 def file_mask() -> int:
@@ -171,7 +222,7 @@ def read_tree(path: str | os.PathLike[str], content: str, *, sealed: bool = Fals
     Parameters
     ----------
     path : path
-        The file.
+        The file; for a model also the name of one that comes with bsnn (see `shipped_models`).
     content : str
         What it must hold.
     sealed : bool
@@ -182,7 +233,12 @@ def read_tree(path: str | os.PathLike[str], content: str, *, sealed: bool = Fals
     StorageError
         The file is missing, no bsnn file, of an unknown version, of other content, or damaged.
     """
-    path = Path(path)
+    path = located(path) if content == "model" else Path(path)
+    if content == "model" and not path.suffix and not path.is_file():
+        raise StorageError(
+            f"{path} is neither a file nor a model that comes with bsnn: "
+            f"{', '.join(name for name in shipped_models() if '/' not in name)}."
+        )
     with _opened(path, sealed=sealed) as file:
         tree = _read_group(file, path)
     if tree.pop("format", None) != _FORMAT:
@@ -206,6 +262,28 @@ def read_tree(path: str | os.PathLike[str], content: str, *, sealed: bool = Fals
     if found != content:
         raise StorageError(f"{path} holds a {found}; a {content} is needed here.")
     return tree
+
+
+def shipped_models() -> dict[str, Path]:
+    """Return the models that come with bsnn, by name.
+
+    A name is that of the file, with that of its paper before it: ``"sengupta_2019/vgg16"``; the
+    file's alone where only one paper has it: ``"vgg16"``.
+    """
+    spec = importlib.util.find_spec("bsnn.networks")
+    folders = [] if spec is None else [Path(p) for p in spec.submodule_search_locations or ()]
+    files = sorted(file for folder in folders for file in folder.glob("*/*.h5"))
+    names = [file.stem for file in files]
+    found = {file.stem: file for file in files if names.count(file.stem) == 1}
+    return found | {f"{file.parent.name}/{file.stem}": file for file in files}
+
+
+def located(path: str | os.PathLike[str]) -> Path:
+    """Return the file of a model that comes with bsnn, if `path` is its name and no file's."""
+    path = Path(path)
+    if path.exists() or path.suffix:
+        return path
+    return shipped_models().get(path.as_posix(), path)
 
 
 def file_content(path: str | os.PathLike[str]) -> str | None:

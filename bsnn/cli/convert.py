@@ -14,6 +14,7 @@ from bsnn.cli import rate_options, ttfs_options  # noqa: F401, their options are
 from bsnn.cli.conversion_options import ConversionOptions, conversion_options
 from bsnn.cli.groups import group, grouped, option
 from bsnn.cli.model_source import TRAINED, Trained
+from bsnn.cli.options import output_file
 from bsnn.cli.output import console, facts_table, scale_text
 from bsnn.cli.shown_options import SOURCE_OPTIONS, SOURCES_HELP, load_data
 from bsnn.conversion import (
@@ -83,7 +84,7 @@ def convert(
             "or an .h5 file of bsnn's whose network is converted anew.",
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="File to write.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="File to write.", callback=output_file)],
     trained: Trained = TRAINED,
     calibration: _Calibration = _CALIBRATION,
     coding: Annotated[

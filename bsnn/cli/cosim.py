@@ -14,7 +14,7 @@ import bsnn
 from bsnn.analysis.fixed_point_plots import mismatch_figure
 from bsnn.analysis.saving import save_figure
 from bsnn.cli.groups import group, grouped, option
-from bsnn.cli.options import Device, JsonFile
+from bsnn.cli.options import Device, JsonFile, output_file, output_folder
 from bsnn.cli.output import console, write_json
 from bsnn.cli.shown_options import Shown, shown_options
 from bsnn.conversion import AVERAGE, on_grid
@@ -103,7 +103,9 @@ def register(app: typer.Typer) -> None:
 
 def vectors(
     model: _Model,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the files.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder for the files.", callback=output_folder)
+    ],
     block: _Block = _BLOCK,
     shown: Shown = _SHOWN,
     device: Device = "runtime",
@@ -164,10 +166,14 @@ def cosim(
         float, typer.Option(min=0, max=0.95, help="Probability of a stall, on either side.")
     ] = 0.3,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Keep vectors and builds in this folder.")
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="Keep vectors and builds in this folder.", callback=output_folder
+        ),
     ] = None,
     wave: Annotated[
-        Path | None, typer.Option(help="Write a waveform of the first frame here (.vcd).")
+        Path | None,
+        typer.Option(help="Write a waveform of the first frame here (.vcd).", callback=output_file),
     ] = None,
     json: JsonFile = None,
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import bsnn
-from bsnn.cli.options import Device, JsonFile
+from bsnn.cli.options import Device, JsonFile, output_file
 from bsnn.cli.output import console, print_result, write_json
 from bsnn.cli.runtime import nothing_compiled
 
@@ -24,9 +24,9 @@ def register(app: typer.Typer) -> None:
 
 
 def demo(
-    out: Annotated[Path, typer.Option("--out", "-o", help="Where the figure goes.")] = Path(
-        "bsnn_demo.png"
-    ),
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Where the figure goes.", callback=output_file)
+    ] = Path("bsnn_demo.png"),
     device: Device = "cpp",
     json: JsonFile = None,
 ) -> None:

@@ -9,7 +9,7 @@ import typer
 
 import bsnn
 from bsnn.cli.groups import grouped
-from bsnn.cli.options import Steps
+from bsnn.cli.options import Steps, output_folder
 from bsnn.cli.output import console
 from bsnn.cli.record_options import SetupOptions, setup_options
 from bsnn.cli.shown_options import Shown, shown_options
@@ -33,7 +33,9 @@ def export(
         Path, typer.Argument(metavar="MODEL.h5", help="A spiking model that bsnn convert wrote.")
     ],
     target: Annotated[str, typer.Option(help=f"Language: {', '.join(TARGETS)}.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to make.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder to make.", callback=output_folder)
+    ],
     shown: Shown = _SHOWN,
     steps: Steps = None,
     setup: SetupOptions = _SETUP,

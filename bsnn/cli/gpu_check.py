@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 import bsnn
+from bsnn.cli.options import output_file
 from bsnn.cli.output import console, write_json
 from bsnn.gpu_check import CHECKS, Report, TrainedNetwork, check_gpu, equipment
 from bsnn.progress import progress_bar
@@ -29,9 +30,10 @@ def register(app: typer.Typer) -> None:
 
 
 def gpu_check(
-    out: Annotated[Path, typer.Option("--out", "-o", help="Write the report to this file.")] = Path(
-        "gpu_check.json"
-    ),
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", help="Write the report to this file.", callback=output_file),
+    ] = Path("gpu_check.json"),
     build_dir: Annotated[Path | None, typer.Option(help="Keep the generated code here.")] = None,
 ) -> None:
     """Check that CUDA on this machine computes what C++ computes, spike for spike.

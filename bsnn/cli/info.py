@@ -11,7 +11,7 @@ from rich import box
 from rich.table import Table
 
 import bsnn
-from bsnn.cli.options import JsonFile, refuse_given
+from bsnn.cli.options import JsonFile, output_file, refuse_given
 from bsnn.cli.output import console, facts_table, print_notes, scale_text, write_json
 from bsnn.cli.shown_options import SOURCES_HELP, load_data
 from bsnn.conversion.model import model_from_tree
@@ -19,7 +19,7 @@ from bsnn.explain import Forecast, forecast
 from bsnn.graph import dead_parts
 from bsnn.graph.files import graph_from_tree
 from bsnn.network import estimate
-from bsnn.storage import read_tree
+from bsnn.storage import read_tree, shipped_models
 
 __all__ = ["register"]
 
@@ -33,11 +33,21 @@ def register(app: typer.Typer) -> None:
 
 def info(
     context: typer.Context,
-    model: Annotated[Path, typer.Argument(metavar="MODEL.h5", help="A file of bsnn's.")],
+    model: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="MODEL.h5",
+            help="A file of bsnn's, or the name of a model that comes with it; without one, these "
+            "are listed.",
+        ),
+    ] = None,
     json: JsonFile = None,
     plot: Annotated[
         Path | None,
-        typer.Option(help="Write a figure of how Spike-Norm has found the thresholds here."),
+        typer.Option(
+            help="Write a figure of how Spike-Norm has found the thresholds here.",
+            callback=output_file,
+        ),
     ] = None,
     advise: Annotated[
         bool,
@@ -93,6 +103,9 @@ def info(
 
     Example: bsnn info MODEL.h5 --advise --dataset mnist --agreement 0.99
     """
+    if model is None:
+        _list_shipped()
+        return
     if not advise:
         refuse_given(
             context,
@@ -182,6 +195,25 @@ def info(
 
         save_figure(threshold_trace_figure(model_from_tree(tree, model)), plot)
         console.print(f"The figure is in {plot}.", highlight=False)
+
+
+def _list_shipped() -> None:
+    """Show the models that come with bsnn: any command takes their names for files."""
+    table = Table(title="Models that come with bsnn", title_justify="left", box=box.SIMPLE_HEAD,
+                  pad_edge=False)  # fmt: skip
+    for column in ("name", "paper", "coding", "steps", "calibrated on"):
+        table.add_column(column)
+    for name, path in shipped_models().items():
+        if "/" not in name:
+            tree = read_tree(path, "model")
+            if "conversion" in tree:
+                spiking = model_from_tree(tree, path)
+                facts = spiking.coding, str(spiking.steps), spiking.calibration["images_from"]
+            else:
+                facts = "a trained network", "", ""
+            table.add_row(name, path.parent.name, *facts)
+    console.print(table)
+    console.print("Look at one: bsnn info NAME; simulate it: bsnn run NAME.", highlight=False)
 
 
 def _forecast(

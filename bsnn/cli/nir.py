@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 import bsnn
+from bsnn.cli.options import output_file
 from bsnn.cli.output import console, print_notes
 from bsnn.conversion import ENCODERS, RESETS
 from bsnn.errors import nir_is_missing
@@ -37,7 +38,10 @@ def export(
     model: Annotated[
         Path, typer.Argument(metavar="MODEL.h5", help="A rate-coded model of bsnn's.")
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="File to write, such as model.nir.")],
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", help="File to write, such as model.nir.", callback=output_file),
+    ],
     neuron: Annotated[str, typer.Option(help="if, or lif (which leaks).")] = "if",
     tau: Annotated[
         float | None, typer.Option(help="Time constant of the leak in seconds (lif).")
@@ -60,7 +64,10 @@ def export(
 
 def import_(
     source: Annotated[Path, typer.Argument(metavar="MODEL.nir", help="A NIR file.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="File to write, such as model.h5.")],
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", help="File to write, such as model.h5.", callback=output_file),
+    ],
     reset: Annotated[
         str | None,
         typer.Option(help=f"After a spike: {', '.join(RESETS)}. By default what the file says."),

@@ -10,12 +10,15 @@ import typer
 
 from bsnn.devices import DEVICES
 from bsnn.errors import SettingsError
+from bsnn.storage import check_file, check_folder
 
 __all__ = [
     "DataFolder",
     "Device",
     "JsonFile",
     "Steps",
+    "output_file",
+    "output_folder",
     "refuse_given",
 ]
 
@@ -55,7 +58,25 @@ DataFolder = Annotated[
 
 Device = Annotated[str, typer.Option(help=f"Where to simulate: {', '.join(DEVICES)}.")]
 
-JsonFile = Annotated[Path | None, typer.Option(help="Write the figures to this file.")]
+
+def output_file(path: Path | None) -> Path | None:
+    """Refuse, as a callback of an option, a file that could not be written at the end."""
+    if path is not None and str(path) != "-":
+        check_file(path)
+    return path
+
+
+def output_folder(path: Path | None) -> Path | None:
+    """Refuse, as a callback of an option, a folder that could not be written to."""
+    if path is not None:
+        check_folder(path)
+    return path
+
+
+JsonFile = Annotated[
+    Path | None,
+    typer.Option(help="Write the figures to this file; - prints them.", callback=output_file),
+]
 
 Steps = Annotated[
     int | None,

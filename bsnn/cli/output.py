@@ -90,8 +90,11 @@ def scale_text(scale: float | np.ndarray) -> str:
 
 
 def write_json(path: Path | None, content: dict[str, Any]) -> None:
-    """Write JSON to a file, atomically; nothing without a path."""
+    """Write JSON to a file, atomically, or print it for ``-``; nothing without a path."""
     if path is None:
+        return
+    if str(path) == "-":
+        print(json.dumps(content, indent=2, default=np.ndarray.tolist))
         return
     with replacing(path) as temporary, temporary.open("w") as file:
         json.dump(content, file, indent=2, default=np.ndarray.tolist)

@@ -9,7 +9,7 @@ import typer
 
 import bsnn
 from bsnn.cli.groups import group, grouped, option
-from bsnn.cli.options import DataFolder, Device, JsonFile
+from bsnn.cli.options import DataFolder, Device, JsonFile, output_folder
 from bsnn.cli.output import console, write_json
 from bsnn.errors import SettingsError
 
@@ -108,7 +108,12 @@ _SETTINGS = group(
 
 def train(
     paper: Annotated[str, _PAPER],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for weights, log and model.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", "-o", help="Folder for weights, log and model.", callback=output_folder
+        ),
+    ],
     data: DataFolder = None,
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Passes over the training images.")
@@ -150,7 +155,10 @@ def train(
 
 def reproduce(
     paper: Annotated[str, _PAPER],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for tables and figures.")],
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", help="Folder for tables and figures.", callback=output_folder),
+    ],
     data: DataFolder = None,
     images: Annotated[
         int | None, typer.Option(min=1, help="Test images; by default as many as the paper's.")

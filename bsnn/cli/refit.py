@@ -10,7 +10,7 @@ import typer
 
 import bsnn
 from bsnn.cli.groups import grouped
-from bsnn.cli.options import Device, Steps
+from bsnn.cli.options import Device, Steps, output_file
 from bsnn.cli.output import console, facts_table
 from bsnn.cli.record_options import SetupOptions, setup_options
 from bsnn.cli.shown_options import Shown, shown_options
@@ -30,7 +30,9 @@ def refit(
     model: Annotated[
         Path, typer.Argument(metavar="MODEL.h5", help="A rate-coded model of bsnn convert.")
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Where the fitted model goes.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Where the fitted model goes.", callback=output_file)
+    ],
     setup: SetupOptions = _SETUP,
     training: Shown = _TRAINING,
     steps: Steps = None,

@@ -13,11 +13,11 @@ import typer
 
 import bsnn
 from bsnn.cli.groups import grouped
-from bsnn.cli.options import Device, Steps, refuse_given
+from bsnn.cli.options import Device, Steps, output_file, refuse_given
 from bsnn.cli.output import console, machine
 from bsnn.cli.runtime import nothing_compiled
 from bsnn.cli.shown_options import Shown, shown_options
-from bsnn.storage import file_content
+from bsnn.storage import file_content, located
 
 __all__ = ["register"]
 
@@ -50,9 +50,9 @@ def report(
             "that bsnn run --out wrote.",
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Where the page goes.")] = Path(
-        "report.html"
-    ),
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Where the page goes.", callback=output_file)
+    ] = Path("report.html"),
     shown: Shown = _SHOWN,
     browse: Annotated[
         int,
@@ -85,6 +85,7 @@ def report(
         ("command", shlex.join(["bsnn", *sys.argv[1:]])),
         ("file", str(file)),
     ]
+    file = located(file)
     holds = file_content(file)
     facts.append(("SHA-256 of the file", hashlib.sha256(file.read_bytes()).hexdigest()))
     if holds == "result":

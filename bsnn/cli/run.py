@@ -11,7 +11,7 @@ import typer
 
 import bsnn
 from bsnn.cli.groups import grouped
-from bsnn.cli.options import JsonFile, Steps, refuse_given
+from bsnn.cli.options import JsonFile, Steps, output_file, refuse_given
 from bsnn.cli.output import console, facts_table, print_result, write_json
 from bsnn.cli.record_options import SetupOptions, run_options, setup_options
 from bsnn.cli.shown_options import Shown, shown_options
@@ -58,12 +58,16 @@ def run(
             "-o",
             help="Write the result to this HDF5 file. Until it is complete, what is done is kept "
             "next to it, in a file of the same name with .partial after it.",
+            callback=output_file,
         ),
     ] = None,
     json: JsonFile = None,
     plot: Annotated[
         Path | None,
-        typer.Option(help="Write a figure of the accuracy over time here (rate coding)."),
+        typer.Option(
+            help="Write a figure of the accuracy over time here (rate coding).",
+            callback=output_file,
+        ),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only estimate size, memory and time.")

@@ -11,7 +11,7 @@ from rich.table import Table
 
 import bsnn
 from bsnn.cli.groups import grouped
-from bsnn.cli.options import Steps
+from bsnn.cli.options import Steps, output_file
 from bsnn.cli.output import console
 from bsnn.cli.record_options import SetupOptions, run_options, setup_options
 from bsnn.cli.shown_options import Shown, shown_options
@@ -66,10 +66,15 @@ def sweep(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", "-o", help="Write the sweep to this JSON file, anew after each simulation."
+            "--out",
+            "-o",
+            help="Write the sweep to this JSON file, anew after each simulation.",
+            callback=output_file,
         ),
     ] = None,
-    plot: Annotated[Path | None, typer.Option(help="Write a figure of the sweep here.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Write a figure of the sweep here.", callback=output_file)
+    ] = None,
 ) -> None:
     """Simulate a spiking model again and again with other neurons and other perturbations.
 
