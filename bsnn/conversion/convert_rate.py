@@ -16,6 +16,7 @@ from bsnn.conversion.calibration import (
     scale_of_silence,
 )
 from bsnn.conversion.encoders import ENCODERS
+from bsnn.conversion.gates import AVERAGE
 from bsnn.conversion.model import CONVERTERS
 from bsnn.conversion.pixels import FAR, is_within
 from bsnn.conversion.rate import SETTINGS, RateModel
@@ -26,6 +27,7 @@ from bsnn.conversion.scales import (
     ScaleContext,
     given_scales,
 )
+from bsnn.conversion.shifted_pooling import with_shifted_poolings
 from bsnn.conversion.spike_norm import spike_norm
 from bsnn.conversion.spiking_form import spiking_form
 from bsnn.conversion.statistics import ActivationStatistics
@@ -158,6 +160,8 @@ def convert_to_rate(
     check_name(settings["encoder"], ENCODERS, "encoder")
     images, extremes = calibration_images(graph, images)
     graph = spiking_form(graph)
+    if settings["gate"] != AVERAGE:
+        graph = with_shifted_poolings(graph, images)
     if norm_steps < 1:
         raise ConversionError(f"norm_steps is {norm_steps}; at least one is needed.")
     further = {"seed": seed, "steps": norm_steps} if norm == "spike-norm" else {}

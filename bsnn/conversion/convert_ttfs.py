@@ -20,6 +20,7 @@ from bsnn.conversion.model import CONVERTERS
 from bsnn.conversion.pixels import is_within
 from bsnn.conversion.populations import populations
 from bsnn.conversion.scales import NORMALISATIONS, ScaleContext, given_scales
+from bsnn.conversion.shifted_pooling import with_shifted_poolings
 from bsnn.conversion.spike_time_pass import SpikeTimePass
 from bsnn.conversion.spiking_form import spiking_form
 from bsnn.conversion.statistics import ActivationStatistics
@@ -94,6 +95,7 @@ def convert_to_ttfs(
     limits = (0.0, float(input_scale))
     if not is_within(float(extremes.min()), float(extremes.max()), limits):
         raise calibration_refused(extremes, limits)
+    graph = with_shifted_poolings(graph, images)
     plan = populations(graph)
     fixed = given_scales(graph, plan, scales)
     statistics = ActivationStatistics(

@@ -29,7 +29,7 @@ from bsnn.graph import (
     SelectChannels,
 )
 
-__all__ = ["spiking_form"]
+__all__ = ["joined", "spiking_form"]
 
 # What is done to each channel by itself.
 _BY_CHANNEL = (ReLU, MaxPool2d, AvgPool2d, AdaptiveAvgPool2d)
@@ -118,19 +118,8 @@ class _Distribution:
         return _Value((self._put(self._behind_weights(layer)),))
 
     def _behind_weights(self, layer: Layer) -> Layer:
-        """Put a factor for each channel into a copy of the convolution before it."""
         before = self._layers[layer.inputs[0]] if layer.inputs else None
-        if not isinstance(layer, Conv2d) or not isinstance(before, Conv2d) or not _scales(layer):
-            return layer
-        factor = layer.weight[:, :, 0, 0].astype(np.float64)
-        shift = 0.0 if layer.bias is None else layer.bias.astype(np.float64)
-        bias = shift if before.bias is None else shift + before.bias * factor[:, 0]
-        return dataclasses.replace(
-            before,
-            name=layer.name,
-            weight=(before.weight * factor[:, :, np.newaxis, np.newaxis]).astype(np.float32),
-            bias=np.broadcast_to(bias, len(factor)).astype(np.float32),
-        )
+        return layer if before is None else joined(before, layer)
 
     # Values
 
@@ -284,6 +273,24 @@ class _Distribution:
             names.append(self._put(self._behind_weights(made)))
         places = np.where(index[:, np.newaxis] < 0, -1, _rows(index, each).reshape(-1, each))
         return _Value(tuple(names), places.ravel())
+
+
+def joined(before: Layer, layer: Layer) -> Layer:
+    """Put a factor and a shift for each channel into a copy of the convolution before them.
+
+    Any other layer is returned as it is.
+    """
+    if not isinstance(layer, Conv2d) or not isinstance(before, Conv2d) or not _scales(layer):
+        return layer
+    factor = layer.weight[:, :, 0, 0].astype(np.float64)
+    shift = 0.0 if layer.bias is None else layer.bias.astype(np.float64)
+    bias = shift if before.bias is None else shift + before.bias * factor[:, 0]
+    return dataclasses.replace(
+        before,
+        name=layer.name,
+        weight=(before.weight * factor[:, :, np.newaxis, np.newaxis]).astype(np.float32),
+        bias=np.broadcast_to(bias, len(factor)).astype(np.float32),
+    )
 
 
 def _rows(channels: np.ndarray, each: int) -> np.ndarray:

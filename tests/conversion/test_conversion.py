@@ -16,6 +16,7 @@ from ttfs_networks import make_model
 
 import bsnn
 from bsnn.conversion import NORMALISATIONS, rmse_by_scale
+from bsnn.conversion.populations import populations
 from bsnn.conversion.spiking_form import spiking_form
 from bsnn.conversion.time_code import decode, levels, pixel_levels
 
@@ -231,9 +232,12 @@ def test_a_network_that_ends_in_a_pool_has_a_read_out_of_its_own(numpy_target):
 
 
 def test_max_pool_without_spikes_is_refused():
+    """A conversion puts neurons there; in a model that was made otherwise there are none."""
     net = nn.Sequential(nn.Conv2d(1, 2, 2), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(2, 2))
+    graph = bsnn.from_torch(net, (1, 3, 3))
     with pytest.raises(bsnn.ConversionError, match="'pool1' follows 'conv1'.*ReLU between"):
-        make_model(net, (1, 3, 3))
+        populations(graph)
+    assert "pool1_shift" in make_model(net, (1, 3, 3))[0].populations
 
 
 @pytest.mark.parametrize(

@@ -485,12 +485,6 @@ def test_files_of_version_1_still_load():
         assert model.norm in ("data-based", "percentile", "model-based", "min-rmse")
 
 
-def test_max_pooling_of_values_that_no_neuron_has_is_refused():
-    net = nn.Sequential(nn.Conv2d(1, 2, 2), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(8, 2))
-    with pytest.raises(bsnn.ConversionError, match="'pool1' follows 'conv1'.*ReLU"):
-        bsnn.convert_to_rate(bsnn.from_torch(net, (1, 5, 5)), np.ones((1, 1, 5, 5)))
-
-
 class LinearJunction(nn.Module):
     """A sum that a convolution reads, not rectified."""
 

@@ -266,3 +266,41 @@ def test_a_clip_on_the_grid():
     assert layer.clip == model.scales["conv"] == 1
     exact = graph.activations(images)["act"] / 0.75
     np.testing.assert_allclose(model.graph.activations(images)["act"], exact, atol=2e-3)
+
+
+class Unrectified(nn.Module):
+    """Max-poolings of what is not rectified, one over the other, in a branch and at the end."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(3)
+        self.a, self.b = nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
+        self.norm, self.dense = nn.BatchNorm2d(4), nn.Linear(4 * 9, 5)
+        nn.init.uniform_(self.norm.weight, -1.5, 1.5)
+
+    def forward(self, x):
+        x = self.a(x)
+        y = functional.max_pool2d(functional.max_pool2d(x, 3, 1, 1), 2)
+        z = self.norm(functional.avg_pool2d(torch.relu(x), 2)) + functional.max_pool2d(x - 0.2, 2)
+        x = torch.relu(self.b(y)) + z
+        return self.dense(functional.max_pool2d(x, 2).flatten(1))
+
+
+@pytest.mark.parametrize("coding", ["ttfs", "rate"])
+def test_max_poolings_of_what_is_not_rectified(coding, numpy_target):
+    net = Unrectified().eval()
+    images = torch.rand(12, 1, 12, 12)
+    graph, expected = bsnn.from_torch(net, (1, 12, 12)), net(images).detach().numpy()
+    model = bsnn.convert(
+        graph, images.numpy(), coding=coding, **(TTFS if coding == "ttfs" else RATE)
+    )
+    np.testing.assert_allclose(model.graph.forward(images.numpy()), expected, atol=1e-5)
+    found = model.reference(images.numpy()).values[model.output.name].reshape(expected.shape)
+    assert np.abs(found - expected).max() < 0.06 * np.ptp(expected)
+    # images that were not seen
+    others = torch.rand(100, 1, 12, 12)
+    np.testing.assert_allclose(
+        model.graph.forward(others.numpy()), net(others).detach().numpy(), atol=1e-5
+    )
+    result = bsnn.simulate(model, images.numpy(), batch=4, device="runtime", progress=False)
+    np.testing.assert_allclose(result.potentials, found, atol=1e-9)
