@@ -101,7 +101,8 @@ def _fetch(spec: DatasetSpec, folder: Path, file_name: str, archive: Archive) ->
             progress.close()
     raise DatasetError(
         f"{spec.name}: {file_name} could not be downloaded to {folder}.\n"
-        + "\n".join(failures)
-        + "\nCheck the network and the free space, or put the published files (raw, .gz or .xz) "
-        "into a folder and name it with --data or the environment variable BSNN_DATA."
+        "At hand are mnist-sample (test images of MNIST that come with bsnn) and images of your "
+        "own (a folder, an .npz file): name them with --dataset. If you have the published files "
+        "(raw, .gz or .xz), name their folder with --data or the environment variable BSNN_DATA. "
+        "Otherwise check the network and the free space:\n" + "\n".join(failures)
     )
