@@ -25,7 +25,7 @@ from bsnn.benchmark.gpu import GPU_NETWORKS
 from bsnn.cli.bench_gpu import bench_on_gpu
 from bsnn.cli.options import JsonFile, refuse_given
 from bsnn.cli.output import console, facts_table, machine, short, write_json
-from bsnn.cli.shown_options import load_data
+from bsnn.cli.shown_options import Shown
 from bsnn.datasets import DATA_VARIABLE
 from bsnn.errors import SettingsError, SimulationError
 from bsnn.progress import progress_bar
@@ -121,8 +121,15 @@ def bench(
             "the network with --read-out potential."
         )
     has_mnist = data is not None or os.environ.get(DATA_VARIABLE) is not None
-    test = load_data("mnist" if has_mnist else "mnist-sample", "test", data)
-    test = test.exact().first(images or 1000)
+    shown = Shown(
+        dataset="mnist" if has_mnist else "mnist-sample",
+        data=data,
+        image_size=None,
+        images=images or 1000,
+        first=0,
+        split="test",
+    )
+    test = shown.load(spiking)
     chosen, left_out = choose(None if names is None else [n.strip() for n in names.split(",")])
     with progress_bar() as bar:
         turns = len(chosen) * (rounds + 1)
