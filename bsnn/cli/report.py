@@ -130,8 +130,9 @@ def report(
             )
     comparison = None
     if compared:
+        looked_at = test.first(compared)
         comparison = bsnn.compare(
-            model, test.images[:compared], test.labels[:compared], seed=seed, first_image=first
+            model, looked_at.images, looked_at.labels, seed=seed, first_image=first
         )
     _write(
         out,
@@ -139,8 +140,9 @@ def report(
         title=f"Report on {file.stem}",
         model=model,
         recording=recording,
-        labels=browsed.labels.tolist(),
-        classes=test.classes,
+        labels=None if browsed.labels is None else browsed.labels.tolist(),
+        # of images of one's own they may not be known
+        classes=test.classes if len(test.classes) == model.output.size else None,
         first=first,
         facts=facts,
         comparison=comparison,

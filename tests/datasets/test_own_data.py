@@ -13,8 +13,10 @@ import pytest
 import torch
 from PIL import Image
 from torch.utils.data import DataLoader, TensorDataset
+from typer.testing import CliRunner
 
 import bsnn
+from bsnn.cli.app import app
 from bsnn.datasets import LOADERS, Dataset
 from bsnn.networks import paper
 
@@ -174,6 +176,29 @@ def test_data_sets_and_loaders_are_taken_for_arrays(numpy_target):
         np.testing.assert_array_equal(found.labels, sample.labels)
     with pytest.raises(bsnn.InputError, match="yields no images"):
         bsnn.simulate(models[0], DataLoader([]), progress=False)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run", "mnist_cnn", "--device", "runtime"],
+        ["run", "mnist_cnn", "--dry-run"],
+        ["compare", "mnist_cnn"],
+        ["report", "mnist_cnn", "--device", "runtime", "--browse", "1", "-o", "report.html"],
+        ["convert", "mnist_cnn", "-o", "again.h5"],
+        ["export", "mnist_cnn", "cpp", "-o", "project"],
+    ],
+    ids=lambda arguments: " ".join(arguments[:3:2]),
+)
+def test_commands_take_images_of_which_no_labels_are_known(
+    arguments, tmp_path, monkeypatch, numpy_target
+):
+    monkeypatch.chdir(tmp_path)
+    np.save("digits.npy", bsnn.datasets.mnist_sample().first(6).images)
+    if arguments[0] == "export":
+        arguments = ["export", "mnist_cnn", "--target", "cpp", "-o", "project"]
+    found = CliRunner().invoke(app, [*arguments, "--dataset", "./digits.npy", "--images", "4"])
+    assert found.exit_code == 0, found.exception or found.output
 
 
 def test_the_page_about_own_data_runs_as_printed(tmp_path):
