@@ -169,8 +169,8 @@ class Draft:
         Each after those that it reads.
     place : Place
         Of what is converted at the moment.
-    notes : list of str
-        What was left out, for the user.
+    output : str
+        The layer that gives the result, once it is known.
     """
 
     def __init__(
@@ -180,7 +180,6 @@ class Draft:
         self._layout = layout
         self.layers: list[Layer] = []
         self.shapes: dict[str, Shape] = {}
-        self.notes: list[str] = []
         self.place = Place("the input", "input")
         self.output = ""
         self._by_name: dict[str, Layer] = {}
