@@ -15,6 +15,7 @@ __all__ = [
     "SimulationError",
     "StorageError",
     "UnknownNameError",
+    "first_line",
     "nir_is_missing",
     "onnx_is_missing",
     "torch_is_missing",
@@ -63,6 +64,11 @@ class InputError(SimulationError, SettingsError):
 
 class DatasetError(BsnnError):
     """A data set that is missing, damaged or not what it claims to be."""
+
+
+def first_line(error: BaseException) -> str:
+    """Return what an error says first; its type, if it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def torch_is_missing(purpose: str) -> ConversionError:

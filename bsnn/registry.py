@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from bsnn.errors import SettingsError, UnknownNameError
@@ -57,6 +57,16 @@ class Registry(dict[str, Entry]):
             )
         self[name] = entry
         return entry
+
+    def entry(self, *names: str) -> Callable[[Entry], Entry]:
+        """Return a decorator that makes what it is put before known by names (see `add`)."""
+
+        def add(entry: Entry) -> Entry:
+            for name in names:
+                self.add(name, entry)
+            return entry
+
+        return add
 
 
 def unknown_name(

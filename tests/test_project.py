@@ -221,24 +221,18 @@ def test_readme_python_runs_as_printed(tmp_path, data_folder, monkeypatch):
     assert "accuracy of the spiking network" in found.stdout
 
 
-def test_what_contributing_shows_runs_as_printed(tmp_path):
-    script = tmp_path / "contributing.py"
-    script.write_text("\n".join(code_blocks("python", "CONTRIBUTING.md")))
+@pytest.mark.parametrize(
+    ("page", "printed"),
+    [("CONTRIBUTING.md", "my-leaky"), ("tutorials/networks.md", "'expand': 6.0")],
+)
+def test_what_a_page_shows_runs_as_printed(page, printed, tmp_path):
+    script = tmp_path / "page.py"
+    script.write_text("\n".join(code_blocks("python", page)))
     found = subprocess.run(
         [sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert found.returncode == 0, found.stderr
-    assert "my-leaky" in found.stdout
-
-
-def test_the_page_about_networks_runs_as_printed(tmp_path):
-    script = tmp_path / "networks.py"
-    script.write_text("\n".join(code_blocks("python", "tutorials/networks.md")))
-    found = subprocess.run(
-        [sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert found.returncode == 0, found.stderr
-    assert "'expand': 6.0" in found.stdout
+    assert printed in found.stdout
 
 
 def test_a_checkout_that_is_not_installed_finds_its_networks():

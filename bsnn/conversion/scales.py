@@ -7,6 +7,7 @@ low rates, for the rest. The rules are in a registry by name.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -79,19 +80,11 @@ class ScaleContext:
 
     def largest(self) -> float | np.ndarray:
         """Return the largest activation of the layer, or of each channel."""
-        return self._of_layer_where_none(self.statistics.largest)
+        return self._found(functools.partial(self.statistics.largest, self.population.name))
 
     def high_percentile(self) -> float | np.ndarray:
         """Return the percentile of the activations that are not zero, or that of each channel."""
-        return self._of_layer_where_none(self.statistics.percentile)
-
-    def _of_layer_where_none(self, statistic: Callable[..., Any]) -> float | np.ndarray:
-        name = self.population.name
-        layer = float(statistic(name))
-        if not self.channels:
-            return layer
-        found = statistic(name, channels=True)
-        return np.where(found > 0, found, layer)
+        return self._found(functools.partial(self.statistics.percentile, self.population.name))
 
     def find(self, values: np.ndarray, rule: Callable[[np.ndarray], float]) -> float | np.ndarray:
         """Apply a rule to values of shape ``(n, *shape)``, or to those of each channel.
@@ -99,10 +92,17 @@ class ScaleContext:
         A channel for which nothing is found, because it is never active, has the scale of the
         layer.
         """
-        layer = float(rule(values))
+
+        def statistic(channels: bool) -> Any:
+            return [rule(part) for part in values.swapaxes(0, 1)] if channels else rule(values)
+
+        return self._found(statistic)
+
+    def _found(self, statistic: Callable[..., Any]) -> float | np.ndarray:
+        layer = float(statistic(channels=False))
         if not self.channels:
             return layer
-        found = np.array([rule(values[:, channel]) for channel in range(values.shape[1])])
+        found = np.asarray(statistic(channels=True))
         return np.where(found > 0, found, layer)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from bsnn.conversion.spiking_form import joined
 from bsnn.conversion.statistics import batches
-from bsnn.graph import Conv2d, Graph, Input, Layer, MaxPool2d, ReLU
+from bsnn.graph import Conv2d, Graph, Input, Layer, MaxPool2d, ReLU, needed_layers
 
 __all__ = ["with_shifted_poolings"]
 
@@ -53,31 +53,22 @@ def with_shifted_poolings(graph: Graph, images: np.ndarray) -> Graph:
             layers[new.name] = new
         renamed[layer.name] = behind
     output = renamed.get(graph.output, graph.output)
-    read = {output}.union(*(layer.inputs for layer in layers.values()))
-    return Graph([layer for layer in layers.values() if layer.name in read], output)
+    return Graph(needed_layers(layers.values(), output), output)
 
 
 def _unrectified(graph: Graph) -> set[str]:
-    """Names of the max-poolings that read what is not coded in spikes."""
+    """Names of the max-poolings that read what is not coded in spikes.
+
+    Nor is what they give, behind which the shift is taken away.
+    """
     coded: set[str] = set()
-    found = set()
+    found: set[str] = set()
     for layer in graph:
         if isinstance(layer, (Input, ReLU)):
             coded.add(layer.name)
         elif isinstance(layer, MaxPool2d):
-            if layer.inputs[0] not in coded:
-                found.add(layer.name)
-            coded.add(layer.name)
-    # what a shift is taken away behind is not coded: a pooling of it needs one too
-    while True:
-        further = {
-            layer.name
-            for layer in graph
-            if isinstance(layer, MaxPool2d) and layer.inputs[0] in found
-        }
-        if further <= found:
-            return found
-        found |= further
+            (coded if layer.inputs[0] in coded else found).add(layer.name)
+    return found
 
 
 def _shifts(graph: Graph, images: np.ndarray, names: set[str]) -> dict[str, np.ndarray]:

@@ -21,6 +21,7 @@ from bsnn.conversion.populations import Population
 from bsnn.conversion.rate import RateModel
 from bsnn.conversion.rate_dynamics import PopulationDynamics, input_signals, pools_of
 from bsnn.conversion.residual import Junctions
+from bsnn.graph import slices
 from bsnn.progress import progress_bar
 
 __all__ = ["spike_norm"]
@@ -188,8 +189,7 @@ class _Search:
             self._spikes.pop(other).delete()
 
     def _all_batches(self) -> Iterator[slice]:
-        for first in range(0, len(self._values), _BATCH):
-            yield slice(first, min(first + _BATCH, len(self._values)))
+        return slices(len(self._values), _BATCH)
 
 
 class _Spikes:

@@ -27,6 +27,9 @@ from bsnn.graph import (
     PartSum,
     ReLU,
     SelectChannels,
+    needed_layers,
+    with_scaled_outputs,
+    without_groups,
 )
 
 __all__ = ["joined", "spiking_form"]
@@ -81,12 +84,7 @@ class _Distribution:
 
     def graph(self) -> Graph:
         """Return the network, without layers that nobody reads any more."""
-        needed = {self._output, self._graph.input.name}
-        for layer in reversed(list(self._layers.values())):
-            if layer.name in needed:
-                needed.update(layer.inputs)
-        layers = [layer for layer in self._layers.values() if layer.name in needed]
-        return Graph(layers, self._output)
+        return Graph(needed_layers(self._layers.values(), self._output), self._output)
 
     def _put(self, layer: Layer) -> str:
         shapes = [self._shapes[source] for source in layer.inputs]
@@ -229,7 +227,7 @@ class _Distribution:
             by_channel = self._by_channel(layer, value)
             if by_channel is not None:
                 return by_channel
-        weight = _without_groups(layer)
+        weight = without_groups(layer.weight, getattr(layer, "groups", 1))
         fields: dict[str, Any] = {"groups": 1} if isinstance(layer, Conv2d) else {}
         bias = layer.bias
         sums = []
@@ -282,15 +280,11 @@ def joined(before: Layer, layer: Layer) -> Layer:
     """
     if not isinstance(layer, Conv2d) or not isinstance(before, Conv2d) or not _scales(layer):
         return layer
-    factor = layer.weight[:, :, 0, 0].astype(np.float64)
-    shift = 0.0 if layer.bias is None else layer.bias.astype(np.float64)
-    bias = shift if before.bias is None else shift + before.bias * factor[:, 0]
-    return dataclasses.replace(
-        before,
-        name=layer.name,
-        weight=(before.weight * factor[:, :, np.newaxis, np.newaxis]).astype(np.float32),
-        bias=np.broadcast_to(bias, len(factor)).astype(np.float32),
-    )
+    factor = layer.weight.ravel().astype(np.float64)
+    shift = np.zeros(len(factor)) if layer.bias is None else layer.bias.astype(np.float64)
+    scaled = with_scaled_outputs(before, factor, shift)
+    arrays = {name: array.astype(np.float32) for name, array in scaled.arrays.items()}
+    return dataclasses.replace(scaled, name=layer.name, **arrays)
 
 
 def _rows(channels: np.ndarray, each: int) -> np.ndarray:
@@ -301,18 +295,6 @@ def _scales(layer: Conv2d) -> bool:
     """Say whether a convolution is a factor and a shift for each channel."""
     plain = layer.kernel == layer.stride == (1, 1) and not any(layer.padding)
     return plain and layer.groups == len(layer.weight) and layer.weight.shape[1] == 1
-
-
-def _without_groups(layer: Conv2d | Linear) -> np.ndarray:
-    if isinstance(layer, Linear) or layer.groups == 1:
-        return layer.weight
-    outputs, inputs, *kernel = layer.weight.shape
-    whole = np.zeros((outputs, inputs * layer.groups, *kernel), layer.weight.dtype)
-    each = outputs // layer.groups
-    for group in range(layer.groups):
-        rows = slice(group * each, (group + 1) * each)
-        whole[rows, group * inputs : (group + 1) * inputs] = layer.weight[rows]
-    return whole
 
 
 def _relu_before_pool(graph: Graph) -> Graph:

@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from bsnn.conversion.populations import Population
-from bsnn.graph import Graph
+from bsnn.graph import Graph, slices
 
 __all__ = ["ActivationStatistics", "batches"]
 
@@ -22,11 +22,9 @@ _VALUES = 50_000_000
 
 
 def batches(graph: Graph, images: int) -> Iterator[slice]:
-    """Yield slices of images whose values of all layers fit into a bounded memory."""
+    """Return slices of images whose values of all layers fit into a bounded memory."""
     each = sum(int(np.prod(shape)) for shape in graph.shapes.values())
-    size = max(1, _VALUES // each)
-    for first in range(0, images, size):
-        yield slice(first, min(first + size, images))
+    return slices(images, max(1, _VALUES // each))
 
 
 class ActivationStatistics:

@@ -17,7 +17,7 @@ from bsnn.explain.decomposition import decomposition_of
 from bsnn.explain.measures import LayerComparison, LayerMeasures
 from bsnn.explain.reference import Reference
 from bsnn.explain.verdict import Thresholds
-from bsnn.graph import Dead, Graph, dead_parts
+from bsnn.graph import Dead, Graph, dead_parts, slices
 from bsnn.progress import progress_bar
 from bsnn.simulation import Result
 from bsnn.simulation.shown import check_classes, checked_images
@@ -439,9 +439,7 @@ class _Run:
 
     def _batches(self, model: SpikingModel, networks: int) -> Iterator[slice]:
         neurons = sum(population.size for population in model.populations.values())
-        size = max(1, _VALUES // (neurons * networks))
-        for first in range(0, len(self._images), size):
-            yield slice(first, min(first + size, len(self._images)))
+        return slices(len(self._images), max(1, _VALUES // (neurons * networks)))
 
 
 def _ticker(bar: Any, task: Any, images: int) -> Callable[[], None]:

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from bsnn.errors import StorageError
+from bsnn.errors import StorageError, first_line
 
 __all__ = ["load_weights"]
 
@@ -103,7 +103,7 @@ def _read(path: Path) -> Any:
     except Exception as error:
         if isinstance(error, pickle.UnpicklingError) and "global" in str(error).lower():
             raise _not_only_weights(path) from error
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = first_line(error)
         raise StorageError(
             f"{path} cannot be read as a file of PyTorch's: {reason} A state dict is needed: "
             "torch.save(model.state_dict(), 'net.pt')."

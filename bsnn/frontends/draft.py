@@ -33,6 +33,7 @@ from bsnn.graph import (
     Normalise,
     PadChannels,
     SelectChannels,
+    needed_layers,
 )
 from bsnn.graph.layers import Shape
 
@@ -206,7 +207,7 @@ class Draft:
     def references(self, name: str) -> np.ndarray:
         """Return the references of a layer's values."""
         shape = self.shapes[name]
-        return self._refer(name, np.arange(_size(shape)).reshape(shape))
+        return self._arranged(name, None, shape)
 
     def failure(self, reason: str, shape: Sequence[int]) -> np.ndarray:
         """Return references to values that cannot be converted, in case that nobody reads them."""
@@ -235,6 +236,12 @@ class Draft:
     def _refer(self, name: str, positions: np.ndarray) -> np.ndarray:
         first = 1 + self.samples * (self._start[name] + positions.astype(np.int64))
         return np.stack([first + image for image in range(self.samples)])
+
+    def _arranged(self, name: str, positions: np.ndarray | None, shape: Shape) -> np.ndarray:
+        """Return the references of a layer's values at positions, or of all in their order."""
+        if positions is None:
+            positions = np.arange(_size(shape))
+        return self._refer(name, positions.reshape(shape))
 
     def _ids(self, references: np.ndarray) -> np.ndarray:
         """Which value each element of an image is, over all layers; -1 for zero."""
@@ -432,14 +439,15 @@ class Draft:
 
     def _check_layout(self, name: str, ids: np.ndarray) -> None:
         """Notice that the images have another layout than maps have."""
-        shape, numbers = self.shapes[name], self.references(self._input)[0]
-        numbers = (numbers - 1) // self.samples
         if name != self._input or self._layout.kind != "same":
             return
+        shape = self.shapes[name]
         if len(shape) == 2:
             raise LayoutError("row")
-        if len(shape) == 3 and np.array_equal(ids, numbers.transpose(2, 0, 1)):
-            raise LayoutError("channels last")
+        if len(shape) == 3:
+            numbers = self._ids(self.references(name))
+            if np.array_equal(ids, numbers.transpose(2, 0, 1)):
+                raise LayoutError("channels last")
 
     def _not_a_map(self, name: str, shape: Shape) -> ConversionError:
         if name == self._input and len(self.shapes[name]) == 2:
@@ -495,9 +503,7 @@ class Draft:
             new = make(name, positions)
             if name in self._flat_places:
                 self._flat_places[new] = self._flat_places[name]
-            if positions is None:
-                positions = np.arange(ids.size).reshape(ids.shape)
-            return self._refer(new, positions)
+            return self._arranged(new, positions, ids.shape)
         new = make(self._source(ids), None)
         return self.references(new).reshape(references.shape)
 
@@ -631,9 +637,7 @@ class Draft:
         layer = self._by_name[name]
         if not isinstance(layer, Clip) or (layer.low, layer.high) != (0, np.inf):
             return None
-        if positions is None:
-            positions = np.arange(x[0].size).reshape(x.shape[1:])
-        return self._refer(layer.inputs[0], positions)
+        return self._arranged(layer.inputs[0], positions, x.shape[1:])
 
     def floor(self, x: np.ndarray, offset: float = 0.0) -> np.ndarray:
         """Add `offset` and round down; a half rounds to the nearest."""
@@ -717,11 +721,12 @@ class Draft:
         reduce: Callable[[str, tuple[int, int, int]], str],
     ) -> np.ndarray:
         axes = sorted({axis % x.ndim for axis in axes})
+        shape = [1 if a in axes else n for a, n in enumerate(x.shape) if keep or a not in axes]
         if not axes or axes[0] == 0:
             return self.failure(
                 "it is over the images of a batch. If an `if` or a loop needs it: the forward pass "
                 "must not depend on the values of tensors.",
-                [1 if a in axes else n for a, n in enumerate(x.shape) if keep or a not in axes],
+                shape,
             )
         ids = self._ids(x)
         lost = [axis - 1 for axis in axes]
@@ -736,7 +741,7 @@ class Draft:
                 result = self._reduced_layer(name, groups, reduce)
         if result is None and ids.ndim == 3 and count > 1:
             name = self._map(ids)
-            again = (self.references(name)[0] - 1) // self.samples
+            again = self._ids(self.references(name))
             groups = np.sort(again.transpose(*left, *lost).reshape(-1, count), axis=1)
             result = self._reduced_layer(name, groups, reduce)
         if result is not None:
@@ -747,7 +752,6 @@ class Draft:
             raise self.place.error(
                 "only over all rows, all columns or all channels of a map does it have a form."
             )
-        shape = [1 if a in axes else n for a, n in enumerate(x.shape) if keep or a not in axes]
         return reduced.reshape(shape)
 
     def _reduced_layer(
@@ -782,16 +786,10 @@ class Draft:
         whole, also = self._whole(one), self._whole(other)
         if whole is not None and also is not None:
             (name, positions), (second_name, second_positions) = whole, also
-            same = positions is second_positions is None or (
-                positions is not None
-                and second_positions is not None
-                and np.array_equal(positions, second_positions)
-            )
+            # where both are None, too
+            same = np.array_equal(positions, second_positions)  # type: ignore[arg-type]
             if same and self.shapes[name] == self.shapes[second_name]:
-                new = self._sum(name, second_name)
-                if positions is None:
-                    positions = np.arange(one.size).reshape(one.shape)
-                return self._refer(new, positions)
+                return self._arranged(self._sum(name, second_name), positions, one.shape)
         name = self._sum(self._source(one), self._source(other))
         return self.references(name).reshape(first.shape)
 
@@ -826,13 +824,7 @@ class Draft:
             self.output = whole[0]
         else:
             self.output = self._source(ids)
-        needed = {self.output}
-        for layer in reversed(self.layers):
-            if layer.name in needed:
-                needed.update(layer.inputs)
-        self.layers = [layer for layer in self.layers if layer.name in needed]
-        if not isinstance(self.layers[0], Input):
-            raise ConversionError("The model's result does not depend on the images.")
+        self.layers = needed_layers(self.layers, self.output)
 
 
 def _size(shape: Shape) -> int:

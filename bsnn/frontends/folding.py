@@ -27,6 +27,7 @@ from bsnn.graph import (
     MaxPool2d,
     Normalise,
     ReLU,
+    with_scaled_outputs,
 )
 from bsnn.graph.layers import Shape
 
@@ -136,12 +137,16 @@ class _Folding:
         """Let those who read a layer with one input read that."""
         (source,) = layer.inputs
         del self._layers[layer.name]
+        self._rename(layer.name, source)
+
+    def _rename(self, old: str, new: str) -> None:
+        """Let those who read a layer read another in its place."""
         for name, other in self._layers.items():
-            if layer.name in other.inputs:
-                inputs = tuple(source if i == layer.name else i for i in other.inputs)
+            if old in other.inputs:
+                inputs = tuple(new if i == old else i for i in other.inputs)
                 self._layers[name] = dataclasses.replace(other, inputs=inputs)
-        if self._output == layer.name:
-            self._output = source
+        if self._output == old:
+            self._output = new
 
     def _insert_before(self, layer: Layer, new: Layer) -> None:
         """Put a layer, which reads what another has read, before that."""
@@ -150,12 +155,7 @@ class _Folding:
 
     def _insert_behind(self, layer: Layer, new: Layer) -> None:
         """Put a layer behind another: those who have read that one read it."""
-        for name, other in self._layers.items():
-            if layer.name in other.inputs:
-                inputs = tuple(new.name if i == layer.name else i for i in other.inputs)
-                self._layers[name] = dataclasses.replace(other, inputs=inputs)
-        if self._output == layer.name:
-            self._output = new.name
+        self._rename(layer.name, new.name)
         self._insert(layer.name, [layer, new])
 
     def _insert(self, name: str, layers: list[Layer]) -> None:
@@ -308,15 +308,6 @@ class _Folding:
         self._insert(last.name, [quantised, factor])
         return True
 
-    def _rename(self, old: str, new: str) -> None:
-        """Let those who read a layer read another in its place."""
-        for name, other in self._layers.items():
-            if old in other.inputs:
-                inputs = tuple(new if i == old else i for i in other.inputs)
-                self._layers[name] = dataclasses.replace(other, inputs=inputs)
-        if self._output == old:
-            self._output = new
-
     # Affine maps into weights
 
     def _absorb(self, affine: Affine) -> None:
@@ -341,7 +332,7 @@ class _Folding:
                 if arrays[0] is None or arrays[1] is None:
                     return False
                 self._remove(affine)
-                self._put(_absorbed(source, arrays[0], arrays[1]))
+                self._put(with_scaled_outputs(source, arrays[0], arrays[1]))
                 for clip in clips:
                     field = "high" if isinstance(clip, Clip) else "clip"
                     limit = getattr(clip, field) * float(scale)
@@ -481,15 +472,6 @@ def _unflattened(array: np.ndarray, shape: Shape) -> np.ndarray:
     array = array.reshape(shape)
     same = len(shape) == 3 and (array == array[:, :1, :1]).all()
     return array[:, :1, :1] if same else array
-
-
-def _absorbed(layer: Conv2d | Linear, scale: np.ndarray, shift: np.ndarray) -> Layer:
-    """Multiply and shift what a layer with weights gives."""
-    bias = shift if layer.bias is None else shift + layer.bias * scale
-    # what float32 cannot hold shows when the graph is compared with the model
-    with np.errstate(over="ignore"):
-        weight = layer.weight * scale.reshape(-1, *(1,) * (layer.weight.ndim - 1))
-    return dataclasses.replace(layer, weight=weight, bias=bias)
 
 
 def _behind(layer: Any, scale: np.ndarray, shift: np.ndarray) -> Layer:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 from numpy.typing import ArrayLike
 
 from bsnn.errors import ConversionError, GraphError, InputError
 from bsnn.frontends.draft import Layout
+from bsnn.frontends.draft_layers import FINAL
 from bsnn.frontends.folding import Folded
-from bsnn.graph import Normalise, as_numbers
+from bsnn.graph import Graph, Normalise, as_numbers
 
-__all__ = ["normalisation", "notes"]
+__all__ = ["Results", "normalisation", "notes"]
 
 
 def normalisation(
@@ -67,3 +70,39 @@ def notes(layout: Layout, folded: Folded) -> list[str]:
             f"results are those before it.{two if folded.two_classes else ''}"
         )
     return found
+
+
+@dataclasses.dataclass(frozen=True)
+class Results:
+    """How a model's images and results differ from those of its graph.
+
+    Attributes
+    ----------
+    layout : Layout
+        Of its images.
+    final : str or None
+        What the model does with its result and the graph does not, a name in `FINAL`.
+    two_classes : bool
+        The graph has a zero before the model's only value.
+    normalised : bool
+        The graph normalises images that the model takes normalised.
+    """
+
+    layout: Layout
+    final: str | None = None
+    two_classes: bool = False
+    normalised: bool = False
+
+    def raw_images(self, graph: Graph, images: np.ndarray) -> np.ndarray:
+        """Return the images that the graph takes for those that the model takes, in their type."""
+        images = self.layout.to_graph(images)
+        if not self.normalised:
+            return images
+        mean, std = (array.astype(images.dtype) for array in graph["normalise"].arrays.values())
+        return images * std + mean
+
+    def of_model(self, values: np.ndarray) -> np.ndarray:
+        """Return what the model makes of the values of the graph's last layer."""
+        if self.two_classes:
+            values = values[:, 1:]
+        return values if self.final is None else FINAL[self.final](values)

@@ -18,11 +18,10 @@ import onnx
 from numpy.typing import ArrayLike
 from onnx.reference import ReferenceEvaluator
 
-from bsnn.errors import ConversionError, ConversionWarning, GraphError
+from bsnn.errors import ConversionError, ConversionWarning, GraphError, first_line
 from bsnn.frontends.draft import SAMPLES, Draft, Layout, Place, drafted
-from bsnn.frontends.draft_layers import FINAL
-from bsnn.frontends.folding import Folded, as_type, fold
-from bsnn.frontends.images import normalisation, notes
+from bsnn.frontends.folding import as_type, fold
+from bsnn.frontends.images import Results, normalisation, notes
 from bsnn.frontends.onnx_operations import CONVERTERS, MOVES, Node, advice
 from bsnn.graph import Graph
 
@@ -81,7 +80,8 @@ def from_onnx(
         graph = Graph(as_type(folded.layers, np.float32), folded.output)
     except GraphError as error:
         raise ConversionError(f"{name}: the network is not consistent: {error}.") from error
-    _check(graph, network, layout, folded, normalised=mean is not None or std is not None)
+    normalised = mean is not None or std is not None
+    _check(graph, network, Results(layout, folded.final, folded.two_classes, normalised))
     for note in notes(layout, folded):
         warnings.warn(note, ConversionWarning, stacklevel=2)
     return graph
@@ -97,7 +97,7 @@ def _loaded(model: str | os.PathLike[str] | onnx.ModelProto) -> tuple[str, onnx.
         proto = onnx.load(path)
         onnx.checker.check_model(proto)
     except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise ConversionError(
             f"{path} is no ONNX model, or not a whole one ({reason}). If its weights are in a file "
             "of their own, that must lie beside it, under the name that it had."
@@ -288,7 +288,7 @@ class _Network:
         try:
             found = ReferenceEvaluator(model).run(None, by_name)
         except Exception as error:
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            reason = first_line(error)
             place = self._place(node)
             raise place.error(f"it fails ({reason}). Is the shape of an image right?") from error
         return [np.asarray(one) for one in found]
@@ -323,9 +323,7 @@ def _attribute(attribute: onnx.AttributeProto) -> Any:
     return value.decode() if isinstance(value, bytes) else value
 
 
-def _check(
-    graph: Graph, network: _Network, layout: Layout, folded: Folded, *, normalised: bool
-) -> None:
+def _check(graph: Graph, network: _Network, results: Results) -> None:
     """Compare a graph with the reference implementation on random images.
 
     Raises
@@ -339,19 +337,11 @@ def _check(
         try:
             expected = network.reference(images)
         except Exception as error:
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            reason = first_line(error)
             raise ConversionError(
                 f"{network.name} cannot be run on images of shape {network.shape} ({reason})."
             ) from error
-        raw = layout.to_graph(images)
-        if normalised:
-            mean, std = graph["normalise"].arrays.values()
-            raw = raw * std + mean
-        found = graph.forward(raw)
-        if folded.two_classes:
-            found = found[:, 1:]
-        if folded.final is not None:
-            found = FINAL[folded.final](found)
+        found = results.of_model(graph.forward(results.raw_images(graph, images)))
         largest = np.abs(expected).max()
         if found.shape != expected.shape or not np.allclose(
             found, expected, rtol=_TOLERANCE, atol=_TOLERANCE * largest

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from bsnn.frontends.advice import ACTIVATION, LARGER_OF_TWO, PRODUCT
 from bsnn.frontends.draft import Draft
 from bsnn.graph import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
 from bsnn.registry import Registry
@@ -94,15 +95,6 @@ MOVES = frozenset({
 })  # fmt: skip
 
 
-def _converts(*names: str) -> Callable[[Converter], Converter]:
-    def register(converter: Converter) -> Converter:
-        for name in names:
-            CONVERTERS.add(name, converter)
-        return converter
-
-    return register
-
-
 def _two(values: Any, fill: int) -> tuple[int, int]:
     """Settings of both axes of a map; a signal is a map of one row."""
     values = [int(value) for value in values]
@@ -141,7 +133,7 @@ def _window(node: Node, kernel: Any, x: np.ndarray) -> _Window:
     return _Window(size, stride, dilation, (begin[0], end[0], begin[1], end[1]))
 
 
-@_converts("Conv")
+@CONVERTERS.entry("Conv")
 def _conv(node: Node) -> np.ndarray:
     x, weight = node.references(), node.weight()
     window = _window(node, weight.shape[2:], x)
@@ -156,7 +148,7 @@ def _conv(node: Node) -> np.ndarray:
     )
 
 
-@_converts("Gemm")
+@CONVERTERS.entry("Gemm")
 def _gemm(node: Node) -> np.ndarray:
     if node.attribute("transA", 0):
         raise node.draft.place.error("it multiplies the transposed images.")
@@ -168,7 +160,7 @@ def _gemm(node: Node) -> np.ndarray:
     return node.draft.linear(node.references(), weight, bias)
 
 
-@_converts("MatMul")
+@CONVERTERS.entry("MatMul")
 def _matmul(node: Node) -> np.ndarray:
     if all(node.known):
         raise node.draft.place.error(advice("MatMul"))
@@ -179,7 +171,7 @@ def _matmul(node: Node) -> np.ndarray:
     return rows.reshape(*x.shape[:-1], -1)
 
 
-@_converts("BatchNormalization")
+@CONVERTERS.entry("BatchNormalization")
 def _batch_norm(node: Node) -> np.ndarray:
     if node.attribute("training_mode", 0):
         raise node.draft.place.error("it is in training mode. Export the model for inference.")
@@ -191,12 +183,12 @@ def _batch_norm(node: Node) -> np.ndarray:
     return node.draft.affine(x, factor.reshape(shape), (bias - mean * factor).reshape(shape))
 
 
-@_converts("Relu")
+@CONVERTERS.entry("Relu")
 def _relu(node: Node) -> np.ndarray:
     return node.draft.clip(node.references(), 0.0, np.inf)
 
 
-@_converts("LeakyRelu", "PRelu")
+@CONVERTERS.entry("LeakyRelu", "PRelu")
 def _leaky_relu(node: Node) -> np.ndarray:
     slope = node.array(1) if node.operator == "PRelu" else node.attribute("alpha", 0.01)
     if np.any(slope):
@@ -204,7 +196,7 @@ def _leaky_relu(node: Node) -> np.ndarray:
     return _relu(node)
 
 
-@_converts("Clip")
+@CONVERTERS.entry("Clip")
 def _clip(node: Node) -> np.ndarray:
     limits = []
     for number, (name, infinite) in enumerate((("min", -np.inf), ("max", np.inf)), 1):
@@ -213,13 +205,10 @@ def _clip(node: Node) -> np.ndarray:
     return node.draft.clip(node.references(), *limits)
 
 
-@_converts("Max", "Min")
+@CONVERTERS.entry("Max", "Min")
 def _limit(node: Node) -> np.ndarray:
     if sum(node.known) > 1:
-        raise node.draft.place.error(
-            "the larger or smaller of two values that both depend on the images has no form; a "
-            "max-pooling or a ReLU has."
-        )
+        raise node.draft.place.error(LARGER_OF_TWO)
     number = node.known.index(True)
     limits = [node.weight(other) for other in range(len(node.inputs)) if other != number]
     x = node.references(number)
@@ -230,12 +219,12 @@ def _limit(node: Node) -> np.ndarray:
     return node.draft.clip(x, -np.inf, high)
 
 
-@_converts("Floor", "Round")
+@CONVERTERS.entry("Floor", "Round")
 def _round(node: Node) -> np.ndarray:
     return node.draft.floor(node.references(), 0.5 if node.operator == "Round" else 0.0)
 
 
-@_converts("Add", "Sub", "Sum")
+@CONVERTERS.entry("Add", "Sub", "Sum")
 def _sum(node: Node) -> np.ndarray:
     total: np.ndarray | None = None
     constant: Any = 0.0
@@ -251,7 +240,7 @@ def _sum(node: Node) -> np.ndarray:
     return node.draft.affine(total, 1.0, constant) if np.any(constant) else total
 
 
-@_converts("Mul", "Div")
+@CONVERTERS.entry("Mul", "Div")
 def _product(node: Node) -> np.ndarray:
     if all(node.known) or (node.operator == "Div" and node.known[1]):
         raise node.draft.place.error(advice("Mul"))
@@ -264,12 +253,12 @@ def _product(node: Node) -> np.ndarray:
     return node.draft.affine(node.references(number), factor, 0.0)
 
 
-@_converts("Neg")
+@CONVERTERS.entry("Neg")
 def _neg(node: Node) -> np.ndarray:
     return node.draft.affine(node.references(), -1.0, 0.0)
 
 
-@_converts("MaxPool", "AveragePool")
+@CONVERTERS.entry("MaxPool", "AveragePool")
 def _pool(node: Node) -> np.ndarray:
     x = node.references()
     window = _window(node, node.attribute("kernel_shape"), x)
@@ -301,18 +290,18 @@ def _pool(node: Node) -> np.ndarray:
     return node.draft.map_layer(x, AvgPool2d, count_include_pad=include, **fields)
 
 
-@_converts("GlobalAveragePool")
+@CONVERTERS.entry("GlobalAveragePool")
 def _global_average(node: Node) -> np.ndarray:
     return node.draft.map_layer(node.references(), AdaptiveAvgPool2d, output_size=(1, 1))
 
 
-@_converts("GlobalMaxPool")
+@CONVERTERS.entry("GlobalMaxPool")
 def _global_maximum(node: Node) -> np.ndarray:
     x = node.references()
     return node.draft.maximum(x, range(2, x.ndim), True)
 
 
-@_converts("ReduceMean", "ReduceSum")
+@CONVERTERS.entry("ReduceMean", "ReduceSum")
 def _reduce(node: Node) -> np.ndarray:
     x, axes = node.references(), node.axes()
     mean = node.draft.mean(x, axes, bool(node.attribute("keepdims", 1)))
@@ -321,25 +310,25 @@ def _reduce(node: Node) -> np.ndarray:
     return node.draft.affine(mean, float(np.prod([x.shape[axis] for axis in axes])), 0.0)
 
 
-@_converts("ReduceMax")
+@CONVERTERS.entry("ReduceMax")
 def _reduce_max(node: Node) -> np.ndarray:
     keep = bool(node.attribute("keepdims", 1))
     return node.draft.maximum(node.references(), node.axes(), keep)
 
 
-@_converts("Softmax", "LogSoftmax")
+@CONVERTERS.entry("Softmax", "LogSoftmax")
 def _softmax(node: Node) -> np.ndarray:
     names = {"Softmax": "softmax", "LogSoftmax": "log_softmax"}
     axis = node.attribute("axis", 1 if node.opset < 13 else -1)
     return node.draft.finish(node.references(), names[node.operator], axis)
 
 
-@_converts("Sigmoid")
+@CONVERTERS.entry("Sigmoid")
 def _sigmoid(node: Node) -> np.ndarray:
     return node.draft.finish(node.references(), "sigmoid", 1)
 
 
-@_converts("Dropout", "Cast", "CastLike")
+@CONVERTERS.entry("Dropout", "Cast", "CastLike")
 def _same(node: Node) -> np.ndarray:
     if node.operator == "Dropout" and np.any(node.array(2)):
         raise node.draft.place.error("it is in training mode. Export the model for inference.")
@@ -349,21 +338,15 @@ def _same(node: Node) -> np.ndarray:
     return node.references()
 
 
-_ACTIVATION = (
-    "Spiking neurons here compute max(0, x), with a largest value if you like: train the network "
-    "with ReLU, ReLU6 or another clipped ReLU."
-)
-
 _ADVICE = {
     **dict.fromkeys(
         ("LeakyRelu", "PRelu", "Elu", "Selu", "Celu", "Gelu", "Softplus", "Softsign", "Tanh",
          "HardSigmoid", "HardSwish", "Mish", "Erf", "ThresholdedRelu", "Abs", "Exp", "Swish"),
-        _ACTIVATION,
+        ACTIVATION,
     ),
     **dict.fromkeys(
         ("Mul", "MatMul", "Attention", "Einsum", "Pow"),
-        "Values that depend on the images are multiplied by each other, as gates and attention do. "
-        "Spiking neurons add weighted spikes: use a network without such products.",
+        PRODUCT,
     ),
     **dict.fromkeys(
         ("LayerNormalization", "InstanceNormalization", "GroupNormalization", "LRN"),

@@ -17,11 +17,11 @@ import torch
 from numpy.typing import ArrayLike
 from torch import nn
 
-from bsnn.errors import ConversionError, ConversionWarning, GraphError
+from bsnn.errors import ConversionError, ConversionWarning, GraphError, first_line
 from bsnn.frontends.draft import Draft, Layout, drafted
 from bsnn.frontends.folding import as_type, fold
-from bsnn.frontends.images import normalisation, notes
-from bsnn.frontends.torch_check import Results, check
+from bsnn.frontends.images import Results, normalisation, notes
+from bsnn.frontends.torch_check import check
 from bsnn.frontends.torch_operations import CONVERTERS, MOVES
 from bsnn.frontends.torch_trace import trace
 from bsnn.graph import Graph
@@ -123,7 +123,7 @@ def _copied(model: nn.Module) -> nn.Module:
     try:
         copied = copy.deepcopy(model, known).cpu().eval().double()
     except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise ConversionError(
             f"The model cannot be copied, or turned into float64 on the CPU ({reason})."
         ) from error

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-__all__ = ["advice"]
+from bsnn.frontends.advice import ACTIVATION, PRODUCT
 
-_ACTIVATION = (
-    "Spiking neurons here compute max(0, x), with a largest value if you like: train the network "
-    "with ReLU, ReLU6 or another clipped ReLU."
-)
+__all__ = ["advice"]
 
 _ADVICE = {
     "norm": "Its statistics are those of each image. Use nn.BatchNorm2d, which is folded.",
     "softmax": "Return the logits: the largest of them is the largest probability too.",
-    "product": "Values that depend on the images are multiplied by each other, as gates and "
-    "attention do. Spiking neurons add weighted spikes: use a network without such products.",
+    "product": PRODUCT,
     "interpolate": "Use a strided nn.Conv2d or a pooling layer.",
     "upsample": "Use a strided nn.Conv2d or a pooling layer.",
     "attention": "Spiking neurons add weighted spikes; products of values have no form.",
@@ -24,7 +20,7 @@ for _name in (
     "tanh", "gelu", "silu", "elu", "leaky", "hardswish", "softplus", "prelu", "mish", "sigmoid",
     "threshold", "abs", "where", "gt", "sign",
 ):  # fmt: skip
-    _ADVICE[_name] = _ACTIVATION
+    _ADVICE[_name] = ACTIVATION
 
 
 def advice(name: str) -> str:

@@ -14,12 +14,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from bsnn.errors import ConversionError
-from bsnn.frontends.draft import Layout
-from bsnn.frontends.draft_layers import FINAL
+from bsnn.errors import ConversionError, first_line
+from bsnn.frontends.images import Results
 from bsnn.graph import Graph, Layer, Normalise, ReLU
 
-__all__ = ["Results", "check"]
+__all__ = ["check"]
 
 # The largest differences, by the size of an output or of the terms that it is the sum of. Weights
 # that the model computes (as with spectral_norm) are in float32 in the graph, and so is, for the
@@ -29,42 +28,6 @@ _FOLDED_ROUNDING = 1e-3
 
 # How much of the terms of the layers before counts, where sums may have cancelled to nothing.
 _CARRIED = 1e-5
-
-
-@dataclasses.dataclass(frozen=True)
-class Results:
-    """How a model's images and results differ from those of its graph.
-
-    Attributes
-    ----------
-    layout : Layout
-        Of its images.
-    final : str or None
-        What the model does with its result and the graph does not, a name in `FINAL`.
-    two_classes : bool
-        The graph has a zero before the model's only value.
-    normalised : bool
-        The graph normalises images that the model takes normalised.
-    """
-
-    layout: Layout
-    final: str | None = None
-    two_classes: bool = False
-    normalised: bool = False
-
-    def raw_image(self, graph: Graph, image: np.ndarray) -> np.ndarray:
-        """Return the image that the graph takes, in float64, for one that the model takes."""
-        image = self.layout.to_graph(image[np.newaxis])[0]
-        if not self.normalised:
-            return image
-        mean, std = (array.astype(np.float64) for array in graph["normalise"].arrays.values())
-        return image * std + mean
-
-    def of_model(self, values: np.ndarray) -> np.ndarray:
-        """Return what the model makes of the values of the graph's last layer."""
-        if self.two_classes:
-            values = values[:, 1:]
-        return values if self.final is None else FINAL[self.final](values)
 
 
 def check(graph: Graph, exact: Graph, model: nn.Module, results: Results) -> None:
@@ -130,7 +93,7 @@ def _run(model: nn.Module, images: list[np.ndarray]) -> np.ndarray:
         with torch.no_grad():
             result = model(batch).detach().numpy()
     except Exception as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise ConversionError(
             f"The model was traced, but cannot process {len(images)} image(s) in float64 "
             f"({reason}). {_reason(model, changing=False)}"
@@ -144,7 +107,7 @@ def _different(
 ) -> str:
     """Say where the result for an image is not what is expected; nothing if it is."""
     with np.errstate(all="ignore"):
-        values = graph.activations(results.raw_image(graph, image)[np.newaxis])
+        values = graph.activations(results.raw_images(graph, image[np.newaxis]))
         found = results.of_model(values[graph.output])[0]
         if found.shape != expected.shape:
             return f"the result has the shape {found.shape} instead of {expected.shape}"

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from bsnn.frontends.advice import LARGER_OF_TWO, PRODUCT
 from bsnn.frontends.torch_advice import advice
 from bsnn.frontends.torch_trace import NOTHING, Converter, Operation
 from bsnn.graph import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
@@ -33,15 +34,6 @@ MOVES = frozenset({
 })  # fmt: skip
 
 
-def _converts(*names: str):
-    def register(converter: Converter) -> Converter:
-        for name in names:
-            CONVERTERS.add(name, converter)
-        return converter
-
-    return register
-
-
 def _pair(values: Any, default: Any = None) -> tuple[int, int]:
     """Settings of both axes of a map; of a signal, which is one row, of its only axis."""
     values = values if values else default
@@ -53,10 +45,9 @@ def _axis_pair(values: list[int], signal: bool, along_one: int) -> tuple[int, in
     return (along_one, int(values[0])) if signal else _pair(values)
 
 
-@_converts("convolution", "_convolution", "mkldnn_convolution")
+@CONVERTERS.entry("convolution", "_convolution", "mkldnn_convolution")
 def _convolution(op: Operation) -> np.ndarray:
-    x, weight = op.references("input"), op.array("weight")
-    assert weight is not None
+    x, weight = op.references("input"), op.constant("weight")
     signal = weight.ndim == 3
     if weight.ndim not in (3, 4):
         return op.draft.failure("only one and two axes are convolved.", x.shape[:2])
@@ -74,51 +65,40 @@ def _convolution(op: Operation) -> np.ndarray:
     )
 
 
-@_converts("addmm")
+@CONVERTERS.entry("addmm")
 def _addmm(op: Operation) -> np.ndarray:
-    matrix, bias = op.array("mat2"), op.array("self")
-    assert matrix is not None
-    assert bias is not None
+    matrix, bias = op.constant("mat2"), op.constant("self")
     weight = matrix.T * float(op["alpha"])
     bias = np.broadcast_to(bias * float(op["beta"]), weight.shape[:1])
     return op.draft.linear(op.references("mat1"), weight, bias.copy())
 
 
-@_converts("mm")
+@CONVERTERS.entry("mm")
 def _mm(op: Operation) -> np.ndarray:
     if not op.follows(op["self"]):
         raise op.draft.place.error("the images are not its first factor.")
-    return _multiplied(op, "self", "mat2")
-
-
-@_converts("bmm")
-def _bmm(op: Operation) -> np.ndarray:
-    if not op.follows(op["self"]) or len(op["self"]) != 1:
-        raise op.draft.place.error(advice("product"))
-    matrix = op.array("mat2")
-    assert matrix is not None
-    return op.draft.linear(op.references("self")[0], matrix[0].T, None)[np.newaxis]
-
-
-@_converts("linear")
-def _linear(op: Operation) -> np.ndarray:
-    x, weight = op.references("input"), op.array("weight")
-    assert weight is not None
-    return op.draft.linear(x, weight, op.array("bias"))
-
-
-def _multiplied(op: Operation, first: str, second: str) -> np.ndarray:
-    if op.follows(op[second]):
+    if op.follows(op["mat2"]):
         raise op.draft.place.error(
             "values are multiplied by values, as attention does. Spiking neurons add weighted "
             "spikes."
         )
-    matrix = op.array(second)
-    assert matrix is not None
-    return op.draft.linear(op.references(first), matrix.T, None)
+    return op.draft.linear(op.references("self"), op.constant("mat2").T, None)
 
 
-@_converts(
+@CONVERTERS.entry("bmm")
+def _bmm(op: Operation) -> np.ndarray:
+    if not op.follows(op["self"]) or len(op["self"]) != 1:
+        raise op.draft.place.error(PRODUCT)
+    matrix = op.constant("mat2")[0]
+    return op.draft.linear(op.references("self")[0], matrix.T, None)[np.newaxis]
+
+
+@CONVERTERS.entry("linear")
+def _linear(op: Operation) -> np.ndarray:
+    return op.draft.linear(op.references("input"), op.constant("weight"), op.array("bias"))
+
+
+@CONVERTERS.entry(
     "native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training",
     "cudnn_batch_norm", "miopen_batch_norm", "_batch_norm_no_update", "batch_norm",
 )  # fmt: skip
@@ -129,9 +109,7 @@ def _batch_norm(op: Operation) -> np.ndarray:
             "it keeps no running statistics, so that its result depends on the batch, or on each "
             "image. Use nn.BatchNorm2d with track_running_stats=True."
         )
-    mean, variance = op.array("running_mean"), op.array("running_var")
-    assert mean is not None
-    assert variance is not None
+    mean, variance = op.constant("running_mean"), op.constant("running_var")
     with np.errstate(all="ignore"):
         scale = 1 / np.sqrt(variance + float(op["eps"] if "eps" in op.arguments else op["epsilon"]))
         weight, bias = op.array("weight"), op.array("bias")
@@ -141,202 +119,188 @@ def _batch_norm(op: Operation) -> np.ndarray:
     return op.draft.affine(x, scale.reshape(shape), shift.reshape(shape))
 
 
-@_converts("relu")
+@CONVERTERS.entry("relu")
 def _relu(op: Operation) -> np.ndarray:
     return op.draft.clip(op.references("self"), 0.0, np.inf)
 
 
-@_converts("relu6")
+@CONVERTERS.entry("relu6")
 def _relu6(op: Operation) -> np.ndarray:
     return op.draft.clip(op.references("self"), 0.0, 6.0)
 
 
-@_converts("hardtanh")
+@CONVERTERS.entry("hardtanh")
 def _hardtanh(op: Operation) -> np.ndarray:
     return op.draft.clip(op.references("self"), float(op["min_val"]), float(op["max_val"]))
 
 
-@_converts("clamp", "clamp_min", "clamp_max")
+@CONVERTERS.entry("clamp", "clamp_min", "clamp_max")
 def _clamp(op: Operation) -> np.ndarray:
     low, high = (
-        infinite if op[name] is None else _number(op, name)
+        infinite if op[name] is None else op.constant(name)
         for name, infinite in (("min", -np.inf), ("max", np.inf))
     )
     return op.draft.clip(op.references("self"), low, high)
 
 
-@_converts("maximum", "fmax")
+@CONVERTERS.entry("maximum", "fmax")
 def _maximum(op: Operation) -> np.ndarray:
     x, limit = _and_constant(op)
     return op.draft.clip(x, limit, np.inf)
 
 
-@_converts("minimum", "fmin")
+@CONVERTERS.entry("minimum", "fmin")
 def _minimum(op: Operation) -> np.ndarray:
     x, limit = _and_constant(op)
     return op.draft.clip(x, -np.inf, limit)
-
-
-def _number(op: Operation, name: str) -> Any:
-    value = op.array(name)
-    assert value is not None
-    return value
 
 
 def _and_constant(op: Operation) -> tuple[np.ndarray, Any]:
     names = ("self", "other")
     tracked = [name for name in names if op.follows(op[name])]
     if len(tracked) == 2:
-        raise op.draft.place.error(
-            "the larger or smaller of two values that both depend on the images has no form; a "
-            "max-pooling or a ReLU has."
-        )
+        raise op.draft.place.error(LARGER_OF_TWO)
     (constant,) = set(names) - set(tracked)
-    return op.references(tracked[0]), op.array(constant)
+    return op.references(tracked[0]), op.constant(constant)
 
 
-@_converts("threshold")
+@CONVERTERS.entry("threshold")
 def _threshold(op: Operation) -> np.ndarray:
     if op["threshold"] != 0 or op["value"] != 0:
         return op.draft.failure(advice("threshold"), op["self"].shape)
     return _relu(op)
 
 
-@_converts("leaky_relu")
+@CONVERTERS.entry("leaky_relu")
 def _leaky_relu(op: Operation) -> np.ndarray:
     if op["negative_slope"] != 0:
         return op.draft.failure(advice("leaky_relu"), op["self"].shape)
     return _relu(op)
 
 
-@_converts("_prelu_kernel", "prelu")
+@CONVERTERS.entry("_prelu_kernel", "prelu")
 def _prelu(op: Operation) -> np.ndarray:
     if np.any(op.array("weight")):
         return op.draft.failure(advice("prelu"), op["self"].shape)
     return _relu(op)
 
 
-@_converts("floor", "trunc")
+@CONVERTERS.entry("floor", "trunc")
 def _floor(op: Operation) -> np.ndarray:
     # of what is clipped from zero up, both are the same; what is not is refused
     return op.draft.floor(op.references("self"))
 
 
-@_converts("round")
+@CONVERTERS.entry("round")
 def _round(op: Operation) -> np.ndarray:
     if op["decimals"]:
         return op.draft.failure("it rounds to decimals.", op["self"].shape)
     return op.draft.floor(op.references("self"), 0.5)
 
 
-@_converts("add")
+@CONVERTERS.entry("add")
 def _add(op: Operation) -> np.ndarray:
-    return _sum(op, 1.0, float(op["alpha"] if op["alpha"] is not None else 1.0))
+    return _sum(op, 1.0, _alpha(op))
 
 
-@_converts("sub")
+@CONVERTERS.entry("sub")
 def _sub(op: Operation) -> np.ndarray:
-    return _sum(op, 1.0, -float(op["alpha"] if op["alpha"] is not None else 1.0))
+    return _sum(op, 1.0, -_alpha(op))
 
 
-@_converts("rsub")
+@CONVERTERS.entry("rsub")
 def _rsub(op: Operation) -> np.ndarray:
-    return _sum(op, -float(op["alpha"] if op["alpha"] is not None else 1.0), 1.0)
+    return _sum(op, -_alpha(op), 1.0)
+
+
+def _alpha(op: Operation) -> float:
+    return 1.0 if op["alpha"] is None else float(op["alpha"])
 
 
 def _sum(op: Operation, first: float, second: float) -> np.ndarray:
-    draft = op.draft
     terms: list[np.ndarray] = []
     constant: Any = 0.0
     for name, factor in (("self", first), ("other", second)):
-        if op.follows(op[name]):
-            terms.append(_times(op, op.references(name), factor))
-        else:
-            constant = _number(op, name) * factor
+        if not op.follows(op[name]):
+            constant = op.constant(name) * factor
+            continue
+        term = op.references(name)
+        terms.append(term if factor == 1 else op.draft.affine(term, factor, 0.0))
     if len(terms) == 2:
-        return draft.add(*terms)
-    if not np.any(constant):
-        return _spread(terms[0], constant)
-    return draft.affine(terms[0], 1.0, constant)
+        return op.draft.add(*terms)
+    if np.any(constant):
+        return op.draft.affine(terms[0], 1.0, constant)
+    return np.broadcast_to(terms[0], np.broadcast_shapes(terms[0].shape, np.shape(constant)))
 
 
-def _spread(x: np.ndarray, constant: Any) -> np.ndarray:
-    return np.broadcast_to(x, np.broadcast_shapes(x.shape, np.shape(constant)))
-
-
-def _times(op: Operation, x: np.ndarray, factor: float) -> np.ndarray:
-    return x if factor == 1 else op.draft.affine(x, factor, 0.0)
-
-
-@_converts("mul")
+@CONVERTERS.entry("mul")
 def _mul(op: Operation) -> np.ndarray:
     if op.follows(op["self"]) and op.follows(op["other"]):
-        return op.draft.failure(advice("product"), np.broadcast_shapes(
+        return op.draft.failure(PRODUCT, np.broadcast_shapes(
             op["self"].shape, op["other"].shape))  # fmt: skip
     x, constant = _and_constant(op)
     return op.draft.affine(x, constant, 0.0)
 
 
-@_converts("div")
+@CONVERTERS.entry("div")
 def _div(op: Operation) -> np.ndarray:
     if op["rounding_mode"] is not None or op.follows(op["other"]):
-        return op.draft.failure(advice("product"), np.broadcast_shapes(
+        return op.draft.failure(PRODUCT, np.broadcast_shapes(
             op["self"].shape, np.shape(op["other"])))  # fmt: skip
     with np.errstate(divide="ignore"):
-        factor = 1 / _number(op, "other")
+        factor = 1 / op.constant("other")
     if not np.isfinite(factor).all():
         raise op.draft.place.error("it divides by zero.")
     return op.draft.affine(op.references("self"), factor, 0.0)
 
 
-@_converts("neg")
+@CONVERTERS.entry("neg")
 def _neg(op: Operation) -> np.ndarray:
     return op.draft.affine(op.references("self"), -1.0, 0.0)
 
 
-@_converts("fill", "zero")
+@CONVERTERS.entry("fill", "zero")
 def _fill(op: Operation) -> np.ndarray:
     if np.any(op.array("value") if "value" in op.arguments else 0):
         return op.draft.failure("constants that are not zero replace values.", op["self"].shape)
     return np.zeros(op["self"].shape, np.int64)
 
 
-@_converts("max_pool2d_with_indices", "max_pool2d")
+def _window(op: Operation) -> dict[str, Any]:
+    """Return what all poolings have of a window."""
+    kernel = _pair(op["kernel_size"])
+    return {
+        "kernel": kernel,
+        "stride": _pair(op["stride"], kernel),
+        "padding": _pair(op["padding"], 0),
+        "ceil_mode": bool(op["ceil_mode"]),
+    }
+
+
+@CONVERTERS.entry("max_pool2d_with_indices", "max_pool2d")
 def _max_pool(op: Operation) -> np.ndarray:
-    kernel = _pair(op["kernel_size"])
-    return op.draft.map_layer(
-        op.references("self"),
-        MaxPool2d,
-        kernel=kernel,
-        stride=_pair(op["stride"], kernel),
-        padding=_pair(op["padding"], 0),
-        dilation=_pair(op["dilation"], 1),
-        ceil_mode=bool(op["ceil_mode"]),
-    )
+    dilation = _pair(op["dilation"], 1)
+    return op.draft.map_layer(op.references("self"), MaxPool2d, dilation=dilation, **_window(op))
 
 
-@_converts("avg_pool2d")
+@CONVERTERS.entry("avg_pool2d")
 def _avg_pool(op: Operation) -> np.ndarray:
-    kernel = _pair(op["kernel_size"])
     return op.draft.map_layer(
         op.references("self"),
         AvgPool2d,
-        kernel=kernel,
-        stride=_pair(op["stride"], kernel),
-        padding=_pair(op["padding"], 0),
-        ceil_mode=bool(op["ceil_mode"]),
         count_include_pad=bool(op["count_include_pad"]),
         divisor=int(op["divisor_override"] or 0),
+        **_window(op),
     )
 
 
-@_converts("_adaptive_avg_pool2d", "adaptive_avg_pool2d")
+@CONVERTERS.entry("_adaptive_avg_pool2d", "adaptive_avg_pool2d")
 def _adaptive_avg_pool(op: Operation) -> np.ndarray:
     size = _pair(op["output_size"])
     return op.draft.map_layer(op.references("self"), AdaptiveAvgPool2d, output_size=size)
 
 
-@_converts("adaptive_max_pool2d")
+@CONVERTERS.entry("adaptive_max_pool2d")
 def _adaptive_max_pool(op: Operation) -> np.ndarray:
     x, size = op.references("self"), _pair(op["output_size"])
     extent = x.shape[-2:]
@@ -349,13 +313,13 @@ def _adaptive_max_pool(op: Operation) -> np.ndarray:
     return op.draft.map_layer(x, MaxPool2d, kernel=kernel, stride=kernel)
 
 
-@_converts("mean")
+@CONVERTERS.entry("mean")
 def _mean(op: Operation) -> np.ndarray:
     x = op.references("self")
     return op.draft.mean(x, _axes(op, x), bool(op["keepdim"]))
 
 
-@_converts("sum")
+@CONVERTERS.entry("sum")
 def _total(op: Operation) -> np.ndarray:
     x = op.references("self")
     axes = _axes(op, x)
@@ -364,7 +328,7 @@ def _total(op: Operation) -> np.ndarray:
     return mean if mean.min(initial=0) < 0 else op.draft.affine(mean, float(count), 0.0)
 
 
-@_converts("amax", "max")
+@CONVERTERS.entry("amax", "max")
 def _amax(op: Operation) -> np.ndarray:
     x = op.references("self")
     return op.draft.maximum(x, _axes(op, x), bool(op["keepdim"]))
@@ -377,22 +341,22 @@ def _axes(op: Operation, x: np.ndarray) -> list[int]:
     return [axes] if isinstance(axes, int) else list(axes)
 
 
-@_converts("_softmax", "softmax")
+@CONVERTERS.entry("_softmax", "softmax")
 def _softmax(op: Operation) -> np.ndarray:
     return op.draft.finish(op.references("self"), "softmax", op["dim"])
 
 
-@_converts("_log_softmax", "log_softmax")
+@CONVERTERS.entry("_log_softmax", "log_softmax")
 def _log_softmax(op: Operation) -> np.ndarray:
     return op.draft.finish(op.references("self"), "log_softmax", op["dim"])
 
 
-@_converts("sigmoid")
+@CONVERTERS.entry("sigmoid")
 def _sigmoid(op: Operation) -> np.ndarray:
     return op.draft.finish(op.references("self"), "sigmoid", 1)
 
 
-@_converts("empty_like", "zeros_like", "full_like", "ones_like", "rand_like", "randn_like",
+@CONVERTERS.entry("empty_like", "zeros_like", "full_like", "ones_like", "rand_like", "randn_like",
            "new_zeros", "new_full", "new_ones", "new_empty", "new_empty_strided", "sym_size",
            "_shape_as_tensor")  # fmt: skip
 def _of_its_size(op: Operation) -> Any:

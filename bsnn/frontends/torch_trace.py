@@ -22,7 +22,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from bsnn.errors import ConversionError
+from bsnn.errors import ConversionError, first_line
 from bsnn.frontends.draft import LOWEST, SAMPLES, ZERO, Draft, LayoutError, Place
 from bsnn.frontends.torch_advice import advice
 
@@ -87,6 +87,13 @@ class Operation:
             raise self.draft.place.error(f"its argument {name!r} depends on the images.")
         return torch.as_tensor(value).detach().to(torch.float64).numpy().copy()
 
+    def constant(self, name: str) -> np.ndarray:
+        """Return the values of an argument that must be there (see `array`)."""
+        found = self.array(name)
+        if found is None:
+            raise self.draft.place.error(f"its argument {name!r} is missing.")
+        return found
+
 
 #: What converts an operation: returns the references of its first result.
 Converter = Callable[[Operation], np.ndarray]
@@ -138,8 +145,7 @@ class Trace(TorchDispatchMode):
         """Keep the references of what has just been written to a tensor."""
         key = tensor.untyped_storage()._cdata
         if key not in self._shadows:
-            size = tensor.untyped_storage().nbytes() // tensor.element_size()
-            self._shadows[key] = torch.zeros(size, dtype=torch.int64)
+            self._shadows[key] = torch.zeros(_memory(tensor), dtype=torch.int64)
             self._kept.append(tensor)
         self._shadow(tensor).copy_(torch.from_numpy(np.array(references)))
 
@@ -150,7 +156,7 @@ class Trace(TorchDispatchMode):
             written = argument.alias_info is not None and argument.alias_info.is_write
             if not written or not isinstance(tensor, torch.Tensor) or self.is_known(tensor):
                 continue
-            size = tensor.untyped_storage().nbytes() // tensor.element_size()
+            size = _memory(tensor)
             whole = torch.as_strided(tensor, (size,), (1,), 0)
             references = np.zeros(size, np.int64)
             if tensor.numel() < size and bool(whole.any()):
@@ -191,7 +197,7 @@ class Trace(TorchDispatchMode):
         self.draft.place = self.running = self._place(name)
         if name in _VALUES_READ:
             raise self.draft.place.error(_VALUES)
-        if name == "resize_" or name in ("unsqueeze_", "squeeze_", "t_", "transpose_"):
+        if name in ("resize_", "unsqueeze_", "squeeze_", "t_", "transpose_"):
             raise self.draft.place.error(
                 "it changes the shape of a tensor in place. Give its result a name of its own."
             )
@@ -245,7 +251,8 @@ class Trace(TorchDispatchMode):
             for tensor, shadow in zip(results, tree_leaves(found), strict=True):
                 if not self.is_known(tensor):
                     self.follow(tensor, shadow.numpy())
-                self.draft.note_view(self.references(tensor))
+                if tensor.ndim == 2:
+                    self.draft.note_view(self.references(tensor))
             return
         for number, tensor in enumerate(results):
             if isinstance(found, ConversionError):
@@ -321,6 +328,11 @@ class Trace(TorchDispatchMode):
             hooks.callback(handle.remove)
 
 
+def _memory(tensor: torch.Tensor) -> int:
+    """How many elements the memory has in which a tensor lies."""
+    return tensor.untyped_storage().nbytes() // tensor.element_size()
+
+
 class _Functions(TorchFunctionMode):
     def __init__(self, trace: Trace) -> None:
         super().__init__()
@@ -380,7 +392,7 @@ def trace(
 
 
 def _failed(error: Exception, running: Place | None, shape: tuple[int, ...]) -> ConversionError:
-    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    reason = first_line(error)
     last = error.__traceback__
     where = ""
     while last is not None:

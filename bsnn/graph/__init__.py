@@ -1,10 +1,10 @@
 """The trained network as plain data: layers, shapes, weights, and the forward pass in numpy."""
 
-from bsnn.graph.arrays import are_counts, as_numbers, image_batch, images_and_labels
+from bsnn.graph.arrays import are_counts, as_numbers, image_batch, images_and_labels, slices
 from bsnn.graph.bounds import Dead, bounds, dead_parts
 from bsnn.graph.cost import GraphCost, LayerCost, count
 from bsnn.graph.files import ARRAY_TYPES, as_stored, load_graph, save_graph
-from bsnn.graph.graph import Graph
+from bsnn.graph.graph import Graph, needed_layers
 from bsnn.graph.layers import (
     LAYER_KINDS,
     AdaptiveAvgPool2d,
@@ -24,6 +24,7 @@ from bsnn.graph.layers import (
     ReLU,
     SelectChannels,
 )
+from bsnn.graph.weights import with_scaled_outputs, without_groups
 
 __all__ = [
     "ARRAY_TYPES",
@@ -57,5 +58,9 @@ __all__ = [
     "image_batch",
     "images_and_labels",
     "load_graph",
+    "needed_layers",
     "save_graph",
+    "slices",
+    "with_scaled_outputs",
+    "without_groups",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from bsnn.errors import GraphError, InputError
 from bsnn.graph.layers import Shape
 
-__all__ = ["are_counts", "as_numbers", "image_batch", "images_and_labels"]
+__all__ = ["are_counts", "as_numbers", "image_batch", "images_and_labels", "slices"]
 
 # By which an object offers itself as an array, beside being a sequence of numbers or arrays.
 _PROTOCOLS = ("__array__", "__array_interface__", "__array_struct__", "detach")
@@ -108,6 +108,12 @@ def images_and_labels(images: Any, labels: Any = None) -> tuple[Any, Any]:
     if labels is None and all(len(pair) > 1 for pair in pairs):
         labels = np.concatenate([np.ravel(as_numbers(pair[1], "labels")) for pair in pairs])
     return np.concatenate(arrays), labels
+
+
+def slices(count: int, size: int) -> Iterator[slice]:
+    """Yield slices of so many at the most, one after the other."""
+    for first in range(0, count, size):
+        yield slice(first, min(first + size, count))
 
 
 def are_counts(images: np.ndarray) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 
 import numpy as np
@@ -13,7 +13,7 @@ from bsnn.errors import GraphError, InputError
 from bsnn.graph.arrays import are_counts, image_batch
 from bsnn.graph.layers import Input, Layer, Normalise, Shape
 
-__all__ = ["Graph"]
+__all__ = ["Graph", "needed_layers"]
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -209,3 +209,13 @@ class Graph:
                 "such values, give them as floats."
             )
         return images
+
+
+def needed_layers(layers: Iterable[Layer], output: str) -> list[Layer]:
+    """Return the layers that a result depends on, in their order, and the input in any case."""
+    layers = list(layers)
+    needed = {output, *(layer.name for layer in layers if isinstance(layer, Input))}
+    for layer in reversed(layers):
+        if layer.name in needed:
+            needed.update(layer.inputs)
+    return [layer for layer in layers if layer.name in needed]

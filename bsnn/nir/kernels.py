@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from bsnn.graph import Conv2d
+from bsnn.graph import Conv2d, without_groups
 
 __all__ = ["PlainKernel", "as_before", "plain_kernel"]
 
@@ -38,7 +38,7 @@ class PlainKernel:
 
 def plain_kernel(conv: Conv2d) -> PlainKernel:
     """Return the kernel of a convolution without groups and with even padding."""
-    weight = _dense(conv.weight, conv.groups)
+    weight = without_groups(conv.weight, conv.groups)
     top, bottom, left, right = conv.padding
     dilation = list(conv.dilation)
     zeros = []
@@ -91,16 +91,6 @@ def as_before(conv: Conv2d, origin: dict[str, Any]) -> Conv2d:
         and again.dilation == conv.dilation
     )
     return before if same else conv
-
-
-def _dense(weight: np.ndarray, groups: int) -> np.ndarray:
-    """Fill in the zeros between the groups."""
-    outputs, columns, *kernel = weight.shape
-    dense = np.zeros((groups, outputs // groups, groups, columns, *kernel), weight.dtype)
-    dense[np.arange(groups), :, np.arange(groups)] = weight.reshape(
-        groups, outputs // groups, columns, *kernel
-    )
-    return dense.reshape(outputs, groups * columns, *kernel)
 
 
 def _spread(weight: np.ndarray, axis: int, dilation: int) -> np.ndarray:
