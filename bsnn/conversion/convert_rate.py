@@ -181,7 +181,7 @@ def convert_to_rate(
         model.check()
         check_seed(seed)
         model.check_pixels(extremes)
-        fixed = given_scales(model.spiking_graph, model.populations, scales)
+        fixed = given_scales(model.spiking_graph, model.populations, scales, by_channel=True)
     except ValueError as error:
         raise ConversionError(f"The network cannot be converted: {error}") from error
     _check_pixels(model, extremes, input_scale)

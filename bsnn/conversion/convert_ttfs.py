@@ -97,7 +97,7 @@ def convert_to_ttfs(
         raise calibration_refused(extremes, limits)
     graph = with_shifted_poolings(graph, images)
     plan = populations(graph)
-    fixed = given_scales(graph, plan, scales)
+    fixed = given_scales(graph, plan, scales, by_channel=False)
     statistics = ActivationStatistics(
         graph, images, plan, percentile if norm == "percentile" else None
     )
@@ -110,7 +110,6 @@ def convert_to_ttfs(
             elif population.role == "max_pool":
                 found[name] = found[population.projections[0].source]
             elif name in fixed:
-                # one for each layer
                 found[name] = float(fixed[name])
             else:
                 context = ScaleContext(

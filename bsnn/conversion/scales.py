@@ -171,6 +171,8 @@ def given_scales(
     graph: Graph,
     plan: Mapping[str, Population],
     scales: Mapping[str, float | np.ndarray] | None,
+    *,
+    by_channel: bool,
 ) -> dict[str, float | np.ndarray]:
     """Return the scales that are not looked for, by population: a user's, and those of clips.
 
@@ -182,13 +184,16 @@ def given_scales(
         Its populations.
     scales : mapping of str to float, optional
         Those that the user gives.
+    by_channel : bool
+        Whether the coding knows a scale for each channel.
 
     Raises
     ------
     UnknownNameError
         There is no such population, or its scale is not found by a normalisation.
     ConversionError
-        A scale is not positive, or not that of the clip of a rectification.
+        A scale is not positive, is several numbers where one is meant, or is not that of the clip
+        of a rectification.
     """
     names = [name for name, p in plan.items() if p.role in ("neurons", "read_out")]
     found = {}
@@ -198,6 +203,11 @@ def given_scales(
         if array.ndim > 1 or not (np.isfinite(array) & (array > 0)).all():
             raise ConversionError(
                 f"The scale of {name!r} is {value!r}; a positive number is needed."
+            )
+        if array.ndim and (not by_channel or array.shape != plan[name].shape[:1]):
+            wanted = f", or one for each of its {plan[name].shape[0]} channels" * by_channel
+            raise ConversionError(
+                f"The scale of {name!r} is {array.size} numbers; one is needed{wanted}."
             )
         found[name] = array if array.ndim else float(array)
     for name in names:

@@ -179,7 +179,7 @@ def _junctions(model: RateModel, images: np.ndarray) -> Changed | None:
         scales={model.input.name: model.scales[model.input.name]},
     )
     plan = model.populations
-    junctions = Junctions(equal, given_scales(model.spiking_graph, plan, None))
+    junctions = Junctions(equal, given_scales(model.spiking_graph, plan, None, by_channel=True))
     for name, population in plan.items():
         if population.role not in ("input", "max_pool"):
             junctions.assign(name, model.scales[name])

@@ -140,7 +140,7 @@ def test_spike_norm_leaves_clips_alone():
 
 @pytest.mark.parametrize(("offset", "rounding"), [(0.5, True), (0.0, False)])
 @pytest.mark.parametrize("levels", [4, 7])
-def test_as_many_levels_as_steps_are_exact_in_spike_times(levels, offset, rounding):
+def test_as_many_levels_as_steps_are_exact(levels, offset, rounding):
     graph = clipped(1.25, levels, offset)
     # pixels that as many steps tell
     images = np.random.default_rng(0).integers(0, levels + 1, (40, 1, 6, 6)) / levels
@@ -152,6 +152,12 @@ def test_as_many_levels_as_steps_are_exact_in_spike_times(levels, offset, roundi
     model = bsnn.convert_to_ttfs(graph, images, steps=levels, rounding=rounding)
     expected = graph.forward(images)
     found = model.reference(images).values["fc"].reshape(expected.shape)
+    np.testing.assert_allclose(found, expected, atol=1e-6 * np.abs(expected).max())
+    # and in rates, with half a threshold at the beginning for what rounds to the nearest
+    rates = bsnn.convert_to_rate(
+        graph, images, steps=levels, initial_potential=offset, read_out="potential"
+    )
+    found = rates.reference(images).values["fc"].reshape(expected.shape)
     np.testing.assert_allclose(found, expected, atol=1e-6 * np.abs(expected).max())
 
 
@@ -173,6 +179,7 @@ def test_scales_of_ones_own(coding):
         ({"conv": float("nan")}, "a positive number"),
         ({"input": 2.0}, "population with a scale of its own"),
         ({"cnov": 2.0}, "conv"),
+        ({"conv": [1.0, 2.0]}, "'conv' is 2 numbers; one is needed"),
     ):
         with pytest.raises(bsnn.BsnnError, match=message):
             bsnn.convert(plain, images, coding=coding, scales=scales)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import warnings
 from pathlib import Path
 
@@ -13,8 +15,10 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 from torch.nn import functional
+from typer.testing import CliRunner
 
 import bsnn
+from bsnn.cli.app import app
 
 KERAS = Path(__file__).with_name("keras_mnist.onnx")
 
@@ -221,7 +225,7 @@ def test_operators(node):
     assert_exact(model, (2, 7, 7))
 
 
-@pytest.mark.parametrize("opset", [11, 13, 18, 21])
+@pytest.mark.parametrize("opset", [11, 13, 18, 21, 24])
 def test_versions_of_operators(opset):
     if opset < 13:
         squeeze = N("Squeeze", ["p"], ["s"], axes=[2, 3])
@@ -302,6 +306,23 @@ def test_what_does_not_fit_is_refused(tmp_path):
     path.write_bytes(b"not a model")
     with pytest.raises(bsnn.ConversionError, match="no ONNX model"):
         bsnn.from_onnx(path)
+
+
+def test_the_command_line_takes_onnx(tmp_path):
+    shutil.copy(KERAS, tmp_path / "net.onnx")
+    out = tmp_path / "net.h5"
+    options = ["--dataset", "mnist-sample", "--images", "20", "-o", str(out)]
+    found = CliRunner().invoke(app, ["convert", str(tmp_path / "net.onnx"), *options])
+    assert found.exit_code == 0, found.output
+    assert "channels first" in found.output
+    assert bsnn.load_model(out).scales["conv2d_1_2"] == 6
+    for option, message in (
+        (["--weights", "w.pt"], "--weights: the network in .* has its weights"),
+        (["--input-shape", "3,9,9"], r"input_shape is \(3, 9, 9\)"),
+    ):
+        found = CliRunner().invoke(app, ["convert", str(KERAS), *options, *option])
+        assert isinstance(found.exception, bsnn.ConversionError)
+        assert re.search(message, str(found.exception))
 
 
 def test_normalised_images():
